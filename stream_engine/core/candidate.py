@@ -1,0 +1,113 @@
+"""Taking the lead of a partition, without its I/O: election, and recovery up to the election's own record.
+
+The seam, in the order in which a shell calls it; what is in capitals the shell must do before the next call:
+
+1. ``Candidate(...)`` over the partition's store.
+2. ``campaign(at)`` returns the `LeaderElected` to APPEND; ``elected(offset)`` takes the offset that Kafka acknowledged, or
+   None for anything else, and returns the range of the journal to READ: up to that very record, never "until no more come".
+3. ``replay(offset, raw)`` for each record of the range, in order; WRITE each returned `Change` to the store, whole, in order.
+4. ``lead(rules)`` returns the `stream_engine.core.leader.Leader` of the new term.
+
+`DeposedError` ends the attempt: begin again, after a random pause, while the group assigns the partition. `MismatchError` says that the
+store was folded from another log than this one: EMPTY it, loudly, and begin again.
+"""
+
+from stream_engine.core.change import Change, DeposedError, Told
+from stream_engine.core.fence import advance
+from stream_engine.core.leader import Leader
+from stream_engine.core.records import Decided, JournalRecord, LeaderElected, Mark, decode_journal, encode
+from stream_engine.core.state import Store
+from stream_engine.core.tables import FOLDED, FOLDED_KEY, Folded
+from stream_engine.core.turn import Rules
+
+
+class MismatchError(Exception):
+    """The store holds the fold of another journal: the topic was created again, or its end was lost."""
+
+
+class Candidate:
+    """One attempt to lead one partition; see the module for the order of calls."""
+
+    def __init__(self, name: str, store: Store, topic_id: str) -> None:
+        raw = store.get(FOLDED_KEY)
+        self._folded = Folded(topic_id) if raw is None else FOLDED.decode(raw)
+        if self._folded.topic_id != topic_id:
+            raise MismatchError(f"the store folds the journal {self._folded.topic_id}; the topic is now {topic_id}")
+        self._name = name
+        self._store = store
+        self._opened = self._folded.mark
+        self._judged = self._folded.told
+        self._untold: list[Told] = []
+        self._epoch = -1
+
+    def campaign(self, at: int) -> bytes:
+        """Return the record that claims the lead; ``at`` is the time, in milliseconds since the epoch."""
+        return encode(LeaderElected(self._name, at))
+
+    def elected(self, offset: int | None) -> range:
+        """Take the offset of the claim; return the offsets of the journal to read, the claim's own included.
+
+        Raises:
+            DeposedError: Kafka did not acknowledge the claim, so that where it lies, if at all, is not known.
+            MismatchError: the log ends before what the store has folded.
+        """
+        if offset is None:
+            raise DeposedError("the claim to lead was not acknowledged")
+        if offset <= self._opened.offset:
+            raise MismatchError(
+                f"the store has folded up to offset {self._opened.offset}; the journal ends at {offset}"
+            )
+        self._epoch = offset
+        return range(max(0, min(self._opened.offset, self._judged.offset + 1)), offset + 1)
+
+    def replay(self, offset: int, raw: bytes) -> Change | None:
+        """Fold one record of the journal; return what is to be written, or None if the record does not count.
+
+        Raises:
+            MismatchError: the record is not the one that the store has folded at this offset.
+            msgspec.DecodeError: the bytes are not a journal record that this code can read.
+        """
+        record = decode_journal(raw)
+        if offset == self._opened.offset:
+            self._compare(record)
+        self._judge(offset, record)
+        mark = advance(self._folded.mark, offset, record)
+        if mark is None:
+            return None
+        if isinstance(record, LeaderElected):
+            self._folded = _at(self._folded, mark)
+            return Change([(FOLDED_KEY, encode(self._folded))], [])
+        self._folded = Folded(self._folded.topic_id, mark, record.commands, record.now, record.told)
+        return Change([*record.puts, (FOLDED_KEY, encode(self._folded))], record.deletes)
+
+    def lead(self, rules: Rules) -> Leader:
+        """Return the leader of the new term.
+
+        Raises:
+            DeposedError: another claim follows this one, or the range was not read to its end.
+        """
+        if self._folded.mark != Mark(self._epoch, self._epoch, 0):
+            raise DeposedError(f"the journal was folded to {self._folded.mark}, not to the claim at {self._epoch}")
+        untold = [told for told in self._untold if told.mark.offset > self._folded.told.offset]
+        return Leader(self._folded, self._store, rules, untold)
+
+    def _compare(self, record: JournalRecord) -> None:
+        opened = self._opened
+        if isinstance(record, Decided):
+            same = (record.epoch, record.n) == (opened.epoch, opened.n)
+        else:
+            same = (opened.offset, 0) == (opened.epoch, opened.n)
+        if not same:
+            raise MismatchError(f"the store has folded {opened}; the journal has another record at this offset")
+
+    def _judge(self, offset: int, record: JournalRecord) -> None:
+        mark = advance(self._judged, offset, record)
+        if mark is None:
+            return
+        self._judged = mark
+        if isinstance(record, Decided) and record.history:
+            self._untold.append(Told(mark, record.history))
+
+
+def _at(folded: Folded, mark: Mark) -> Folded:
+    return Folded(folded.topic_id, mark, folded.commands, folded.now, folded.told)

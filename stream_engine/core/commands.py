@@ -1,0 +1,80 @@
+"""What a leader decides upon besides the commands of its topic: what the execution of its runs reports, and its own needs.
+
+The execution reports in the same process and the same term, so these are not written anywhere; what is decided upon them
+is. Commands are imperative: each asks for something to be recorded. Delays and times are milliseconds.
+"""
+
+from stream_engine.core.failure import Failure
+from stream_engine.core.records import Admit, Handle, Record
+from stream_engine.core.tables import Outgoing
+
+
+class RecordStep(Record, frozen=True):
+    """A step's body returned; ``result`` is JSON. ``attempt`` counts from 0."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    started_at: int
+    result: bytes
+    kind: str = "run"
+    sends: tuple[tuple[str, Outgoing], ...] = ()
+
+
+class FailStep(Record, frozen=True):
+    """A step's body raised; it is tried again after ``retry_in``, or never if that is None."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    started_at: int
+    error: Failure
+    retry_in: int | None = None
+    kind: str = "run"
+
+
+class Sleep(Record, frozen=True):
+    """A step sleeps for ``delay``, or until ``until`` if that is given."""
+
+    run_id: str
+    step_id: str
+    delay: int = 0
+    until: int | None = None
+
+
+class Suspend(Record, frozen=True):
+    """The execution waits for nothing but timers; ``signals`` is how many outcomes it has been handed."""
+
+    run_id: str
+    signals: int
+
+
+class RetryRun(Record, frozen=True):
+    """The body raised outside a step, and is to be executed again after ``delay``."""
+
+    run_id: str
+    delay: int
+    error: Failure
+
+
+class FinishRun(Record, frozen=True):
+    """The body returned; ``result`` is JSON."""
+
+    run_id: str
+    result: bytes
+
+
+class FailRun(Record, frozen=True):
+    """The body raised, and is not tried again."""
+
+    run_id: str
+    error: Failure
+
+
+class Resume(Record, frozen=True):
+    """A run is to be executed that is not being executed."""
+
+    run_id: str
+
+
+Input = Admit | Handle | RecordStep | FailStep | Sleep | Suspend | RetryRun | FinishRun | FailRun | Resume

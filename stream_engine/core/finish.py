@@ -1,0 +1,84 @@
+"""Stage *finish*: a run ends, history is told, and what it leaves behind is cleaned up."""
+
+from stream_engine.core.commands import FailRun, FinishRun
+from stream_engine.core.failure import Failure
+from stream_engine.core.history import RunEnded
+from stream_engine.core.identity import digest, home_partition, run_id
+from stream_engine.core.records import Handle
+from stream_engine.core.run import begin
+from stream_engine.core.tables import ENDED, EVENTS, RUNS, STEPS, Ended, Run
+from stream_engine.core.turn import Live, Release, Turn
+
+
+def finish_run(turn: Turn, command: FinishRun) -> None:
+    """The body returned: the run is completed."""
+    live = turn.live.pop(command.run_id, None)
+    if live is not None:
+        _end(turn, live, _ended(turn.now, command.run_id, live.run, "completed", result=command.result.decode()))
+
+
+def fail_run(turn: Turn, command: FailRun) -> None:
+    """The body raised for the last time: the run is failed, and its handler, if it has one, gets a run of its own."""
+    live = turn.live.pop(command.run_id, None)
+    if live is None:
+        return
+    _end(turn, live, _ended(turn.now, command.run_id, live.run, "failed", error=command.error))
+    function = turn.rules.functions.get(live.run.function)
+    if function is not None and function.on_failure is not None:
+        _hand_over(turn, command.run_id, live, function.on_failure, command.error)
+
+
+def handle(turn: Turn, command: Handle) -> None:
+    """Start the run of a handler."""
+    run = run_id(command.run_name, turn.rules.partition)
+    header = Run(
+        command.function,
+        "",
+        "delayed",
+        command.run_name,
+        turn.now,
+        replay_id=command.replay_id,
+        of_run=command.of_run,
+        error=command.error,
+    )
+    turn.state.put(EVENTS.key(run), command.event)
+    begin(turn, run, header, command.event)
+
+
+def _hand_over(turn: Turn, of_run: str, live: Live, handler: str, error: Failure) -> None:
+    name = digest(of_run, handler)
+    partition = home_partition(name, turn.rules.partitions)
+    command = Handle(handler, name, of_run, live.event, error, live.run.replay_id)
+    if partition == turn.rules.partition:
+        handle(turn, command)
+    else:
+        turn.send_command(partition, command)
+
+
+def _end(turn: Turn, live: Live, ended: RunEnded) -> None:
+    run_id = ended.run_id
+    turn.state.delete(RUNS.key(run_id))
+    turn.state.delete(EVENTS.key(run_id))
+    for step in live.kept:
+        turn.state.delete(STEPS.key(run_id, step))
+    if live.event.identity.startswith("id:"):
+        _remember(turn, run_id, live.run, ended.status)
+    turn.history.append(ended)
+    turn.effects.append(Release(run_id))
+
+
+def _ended(
+    now: int, run_id: str, run: Run, status: str, *, result: str | None = None, error: Failure | None = None
+) -> RunEnded:
+    return RunEnded(
+        now, run_id, run.function, run.version, status, run.started_at, run.attempt, result, error, run.replay_id
+    )
+
+
+def _remember(turn: Turn, run_id: str, run: Run, status: str) -> None:
+    """Keep that the run was, so that its event's id is recognised for as long as the contract says."""
+    until = run.created_at + turn.rules.deduplicate_for
+    if until > turn.now:
+        key = ENDED.key(run_id)
+        turn.state.put(key, Ended(turn.now, status))
+        turn.forget.append((until, key))

@@ -1,0 +1,104 @@
+"""What `<app>.history` tells: one record for each thing that happened to an event or a run.
+
+These structs are what a decision says; the shell writes them as Avro, one schema for each class, named by its stem
+(``RunStarted`` is ``schemas/run_started.avsc``), the fields in the same order. In the journal they travel as arrays, so the
+rule of `stream_engine.core.records` holds here too: fields are only added, at the end, with a default.
+
+Times are milliseconds since the epoch. Results are JSON text. ``event_id`` is the producer's, or ``topic/partition/offset``.
+"""
+
+import msgspec
+
+from stream_engine.core.failure import Failure
+
+
+class _Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of the records of the history topic."""
+
+    at: int
+
+
+class EventDisposed(_Told, frozen=True, tag="event_disposed"):
+    """What became of an event for one function, where that is not (yet) a start.
+
+    ``disposition`` is one of the contract's words: ``duplicate``, ``paused``, ... are final; ``delayed`` and ``queued`` are
+    interim. ``run_id`` names the run that waits, or the one that this event is a duplicate of.
+    """
+
+    function: str
+    event_name: str
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+    disposition: str
+    run_id: str = ""
+    detail: str = ""
+    replay_id: str | None = None
+
+
+class RunStarted(_Told, frozen=True, tag="run_started"):
+    """A run began: the final disposition ``started`` of its event for its function."""
+
+    run_id: str
+    function: str
+    version: str
+    created_at: int
+    event_name: str
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+    key: str | None = None
+    replay_id: str | None = None
+    of_run: str | None = None
+
+
+class StepRecorded(_Told, frozen=True, tag="step_recorded"):
+    """What one execution of a step came to.
+
+    ``kind``: ``run``, ``sleep``, ``send_event``, ``produce``. ``status``: ``completed``, ``failed`` (out of retries),
+    ``retrying`` or ``sleeping`` (both until ``wake_at``). ``attempt`` counts from 0.
+    """
+
+    run_id: str
+    function: str
+    step_id: str
+    kind: str
+    status: str
+    attempt: int
+    started_at: int
+    wake_at: int | None = None
+    result: str | None = None
+    error: Failure | None = None
+
+
+class RunChanged(_Told, frozen=True, tag="run_changed"):
+    """A run that goes on: ``retrying`` (until ``wake_at``), ``sleeping``, ``running`` again, ``parked`` (no code), or ``moved``
+    to the version named."""
+
+    run_id: str
+    function: str
+    version: str
+    change: str
+    attempt: int
+    wake_at: int | None = None
+    detail: str = ""
+    error: Failure | None = None
+
+
+class RunEnded(_Told, frozen=True, tag="run_ended"):
+    """A run ended: ``completed``, ``failed``, ``cancelled`` or ``timed_out``."""
+
+    run_id: str
+    function: str
+    version: str
+    status: str
+    started_at: int
+    attempt: int
+    result: str | None = None
+    error: Failure | None = None
+    replay_id: str | None = None
+
+
+HistoryRecord = EventDisposed | RunStarted | StepRecorded | RunChanged | RunEnded

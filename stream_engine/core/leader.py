@@ -1,0 +1,158 @@
+"""The leader of one partition, without its I/O: decisions, and what may be done once they are acknowledged.
+
+The seam, in the order in which a shell calls it; what is in capitals the shell must do before the next call:
+
+1. ``recovered()``, once, returns a `Recovered`: SEND its messages before any other, and TELL its history.
+2. ``decide(inputs, now)`` returns the record to APPEND, or None if there is nothing to decide. One append at a time.
+3. ``acknowledged(offset)``, with the offset that Kafka reported or None for anything else, returns a `Committed`: WRITE its
+   change to the store, whole. Then, in any order, SEND its messages, TELL its history, hand its effects to the execution.
+4. ``sent(key)`` when a message's destination has acknowledged it, and every earlier one of its queue; ``told(mark)`` when
+   the history topic has acknowledged everything up to a mark. Both are journaled with the next record.
+
+`DeposedError` may come from 3: nothing that was not committed took effect, or will. Drop the leader and the executions of its
+term. ``docs/model`` shows what happens when an effect comes before its acknowledgement, or a gap goes unnoticed.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from stream_engine.core.change import Change, Committed, DeposedError, Take, Told
+from stream_engine.core.commands import Input, Resume
+from stream_engine.core.decide import decide, fire
+from stream_engine.core.intake import Receipt
+from stream_engine.core.records import Commands, Decided, Mark, Record, encode
+from stream_engine.core.state import State, Store
+from stream_engine.core.tables import FOLDED_KEY, INTAKE, OUTBOX, RUNS, Folded, Outgoing, Timer, parts
+from stream_engine.core.timers import Timers
+from stream_engine.core.turn import Live, Rules, Turn
+
+AT_ONCE = 500
+"""How many timers, and how many runs of a takeover, one record deals with at most."""
+
+
+class Recovered(Record, frozen=True):
+    """What an earlier term left to do: messages without acknowledgement, in order, and tellings of the journal's tail."""
+
+    sends: list[tuple[bytes, Outgoing]]
+    told: list[Told]
+
+
+class Leader:
+    """One term of leading one partition; see the module for the order of calls."""
+
+    def __init__(self, folded: Folded, store: Store, rules: Rules, untold: list[Told]) -> None:
+        self.epoch = folded.mark.epoch
+        self._folded = folded
+        self._rules = rules
+        self._state = State(store)
+        self._timers = Timers(self._state)
+        self._live: dict[str, Live] = {}
+        self._untold = untold
+        self._told = folded.told
+        self._sent: list[bytes] = []
+        self._pending: tuple[Folded, Turn, Change] | None = None
+        self._resumable = deque(
+            parts(key)[0] for key, run in self._state.scan(RUNS, RUNS.prefix, RUNS.stop) if run.status in _RESUMED
+        )
+
+    @property
+    def commands(self) -> int:
+        """The offset of the next record to take from the commands topic."""
+        return self._folded.commands
+
+    @property
+    def running(self) -> int:
+        """How many runs are being executed."""
+        return len(self._live)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an append is under way; until its acknowledgement nothing can be decided."""
+        return self._pending is not None
+
+    def due(self) -> int | None:
+        """When `decide` has something to do without inputs: milliseconds since the epoch (0 for now), or None for never."""
+        return 0 if self._resumable else self._timers.next_due()
+
+    @property
+    def unmarked(self) -> bool:
+        """Whether something was sent or told that the journal does not know yet; worth a record when the partition idles."""
+        return bool(self._sent) or self._told.offset > self._folded.told.offset
+
+    def recovered(self) -> Recovered:
+        """Return what an earlier term left to send and to tell."""
+        sends = list(self._state.scan(OUTBOX, OUTBOX.prefix, OUTBOX.stop))
+        untold, self._untold = self._untold, []
+        return Recovered(sends, untold)
+
+    def sent(self, key: bytes) -> None:
+        """Note that the destination of a message has acknowledged it."""
+        self._sent.append(key)
+
+    def told(self, mark: Mark) -> None:
+        """Note that the history topic has acknowledged everything up to a mark."""
+        self._told = mark
+
+    def decide(self, inputs: Sequence[Take | Input], now: int) -> bytes | None:
+        """Decide upon inputs in their order; return the journal record to append, or None if nothing is to be said.
+
+        ``now`` is the clock's, in milliseconds since the epoch; journal time never goes back behind an earlier record.
+        """
+        folded = self._folded
+        turn = Turn(self._state, self._timers, self._live, self._rules, max(now, folded.now))
+        commands = folded.commands
+        due = self._timers.take_due(turn.now, AT_ONCE)
+        if not (inputs or due or self._resumable or self.unmarked):
+            return None
+        for key in due:
+            fire(turn, key)
+        for _ in range(min(AT_ONCE, len(self._resumable))):
+            decide(turn, Resume(self._resumable.popleft()))
+        for command in inputs:
+            if not isinstance(command, Take):
+                decide(turn, command)
+            elif command.offset >= commands:
+                commands = command.offset + 1
+                if command.commands is not None:
+                    self._take(turn, command.commands)
+        return self._seal(turn, commands)
+
+    def acknowledged(self, offset: int | None) -> Committed:
+        """Take what Kafka reported of the append under way; return what takes effect.
+
+        Raises:
+            DeposedError: it was not acknowledged, or not at the offset behind this leader's last record.
+        """
+        expected = self._folded.mark.offset + 1
+        if self._pending is None or offset != expected:
+            raise DeposedError(f"the append was reported at offset {offset}, not at {expected}")
+        self._folded, turn, change = self._pending
+        self._pending = None
+        sends = [(key, message) for key in turn.sends if (message := self._state.get(OUTBOX, key)) is not None]
+        self._state.settle()
+        return Committed(change, sends, Told(self._folded.mark, turn.history), turn.effects)
+
+    def _take(self, turn: Turn, commands: Commands) -> None:
+        key = INTAKE.key(commands.source)
+        receipt = Receipt(self._state.get(INTAKE, key), commands)
+        for number, command in commands.items:
+            if receipt.take(number):
+                decide(turn, command)
+        self._state.put(key, receipt.known())
+
+    def _seal(self, turn: Turn, commands: int) -> bytes:
+        mark = self._folded.mark
+        mark = Mark(mark.offset + 1, mark.epoch, mark.n + 1)
+        if turn.forget:
+            latest = max(at for at, _ in turn.forget)
+            turn.set_timer(latest, Timer("forget", str(mark.offset), keys=tuple(key for _, key in turn.forget)))
+        for key in self._sent:
+            self._state.delete(key)
+        self._sent = []
+        puts, deletes = self._state.changes()
+        folded = Folded(self._folded.topic_id, mark, commands, turn.now, self._told)
+        self._pending = (folded, turn, Change([*puts, (FOLDED_KEY, encode(folded))], deletes))
+        return encode(Decided(mark.epoch, mark.n, commands, turn.now, self._told, puts, deletes, turn.history))
+
+
+_RESUMED = frozenset({"running", "parked"})

@@ -1,0 +1,141 @@
+"""What is written to the internal topics: the journal's records, and the commands that partitions and routers send.
+
+All are MessagePack arrays of `msgspec` structs. The compatibility rule: a field is only ever added, at the end, with a
+default; none is removed, renamed or given another type. A reader of today therefore reads the records of yesterday, and
+one of yesterday passes over what today added. ``FORMAT`` counts the changes that a reader of yesterday could not survive.
+"""
+
+from typing import Any
+
+import msgspec
+
+from stream_engine.core.failure import Failure
+from stream_engine.core.history import HistoryRecord
+
+FORMAT = 1
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of everything that is written to the journal, the commands topic or the store."""
+
+
+class Mark(Record, frozen=True):
+    """A place in a journal, with the epoch and number of the last record that counted there.
+
+    ``offset`` is -1 before the first record. ``epoch`` is the offset of the ``LeaderElected`` in force, -1 before the
+    first; ``n`` numbers the records of that epoch that counted.
+    """
+
+    offset: int = -1
+    epoch: int = -1
+    n: int = 0
+
+
+class LeaderElected(Record, frozen=True, tag="elected"):
+    """A worker takes the lead of the partition; the offset that this record gets is its epoch."""
+
+    leader: str
+    at: int
+    format: int = FORMAT
+
+
+class Decided(Record, frozen=True, tag="decided"):
+    """The outcome of a group of decisions, as physical changes: recovery puts and deletes, whatever the code's version.
+
+    ``commands`` is the offset of the next record to take from the commands topic; ``now`` is journal time, which never
+    goes back; ``told`` says up to which record of this journal the history topic has acknowledged everything.
+    """
+
+    epoch: int
+    n: int
+    commands: int
+    now: int
+    told: Mark
+    puts: list[tuple[bytes, bytes]]
+    deletes: list[bytes]
+    history: list[HistoryRecord]
+
+
+JournalRecord = LeaderElected | Decided
+
+
+class Event(Record, frozen=True):
+    """An event as it travels inside the engine; ``data`` is its JSON text, as the producer wrote it.
+
+    ``ts`` is the producer's time or the log's; ``timestamp`` is the log's. Both are milliseconds since the epoch.
+    """
+
+    name: str
+    identity: str
+    id: str
+    ts: int
+    timestamp: int
+    topic: str
+    partition: int
+    offset: int
+    data: bytes
+    key: bytes | None = None
+    sender: str | None = None
+
+
+class Admit(Record, frozen=True, tag="admit"):
+    """An event is to be admitted to the functions that match it."""
+
+    event: Event
+    functions: list[str]
+    replay_id: str | None = None
+
+
+class Handle(Record, frozen=True, tag="handle"):
+    """A run has ended badly; the handler that its function declared is to run, with what the run was about."""
+
+    function: str
+    run_name: str
+    of_run: str
+    event: Event
+    error: Failure
+    replay_id: str | None = None
+
+
+Command = Admit | Handle
+
+
+class Commands(Record, frozen=True):
+    """One record of the commands topic: commands of one source to one partition, in order.
+
+    ``source`` names the sender for good (see `stream_engine.core.intake`). Each command has a sequence number. From a
+    router these are offsets of the events topic, with gaps, and everything below ``floor`` is known to have arrived; from
+    another partition's leader they are dense, and ``floor`` is None.
+    """
+
+    source: str
+    floor: int | None
+    items: list[tuple[int, Command]]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_journal_decoder: msgspec.msgpack.Decoder[JournalRecord] = msgspec.msgpack.Decoder(JournalRecord)
+_commands_decoder = msgspec.msgpack.Decoder(Commands)
+
+
+def encode(value: Any) -> bytes:
+    """Return a record's bytes."""
+    return _encoder.encode(value)
+
+
+def decode_journal(raw: bytes) -> JournalRecord:
+    """Return a record of the journal.
+
+    Raises:
+        msgspec.DecodeError: the bytes are not a journal record of a format that this code reads.
+    """
+    return _journal_decoder.decode(raw)
+
+
+def decode_commands(raw: bytes) -> Commands:
+    """Return a record of the commands topic.
+
+    Raises:
+        msgspec.DecodeError: the bytes are not a commands record of a format that this code reads.
+    """
+    return _commands_decoder.decode(raw)

@@ -1,0 +1,114 @@
+"""Stage *step*: what became of a step is recorded, and handed to the execution that waits for it."""
+
+from stream_engine.core.commands import FailStep, RecordStep, Sleep
+from stream_engine.core.history import StepRecorded
+from stream_engine.core.tables import STEPS, Step, Timer
+from stream_engine.core.turn import Attempt, Deliver, Live, Turn
+
+
+def record_step(turn: Turn, command: RecordStep) -> None:
+    """A step is done: its result is kept, what it sends goes to the outbox, and both take effect together."""
+    live = _open(turn, command.run_id, command.step_id)
+    if live is None:
+        return
+    for queue, message in command.sends:
+        turn.send(queue, message)
+    step = Step(
+        command.kind,
+        "completed",
+        len(live.recorded),
+        command.attempt,
+        command.started_at,
+        turn.now,
+        result=command.result,
+    )
+    _settle(turn, live, command.run_id, command.step_id, step)
+
+
+def fail_step(turn: Turn, command: FailStep) -> None:
+    """A step failed: it is tried again at its time, or its failure is its outcome."""
+    live = _open(turn, command.run_id, command.step_id)
+    if live is None:
+        return
+    order = len(live.recorded)
+    if command.retry_in is None:
+        step = Step(command.kind, "failed", order, command.attempt, command.started_at, turn.now, error=command.error)
+        _settle(turn, live, command.run_id, command.step_id, step)
+        return
+    at = turn.now + command.retry_in
+    step = Step(command.kind, "retrying", order, command.attempt, command.started_at, turn.now, at, error=command.error)
+    _await_timer(turn, live, command.run_id, command.step_id, step)
+
+
+def sleep(turn: Turn, command: Sleep) -> None:
+    """A step sleeps until its time; executing the run again does not begin the sleep anew."""
+    live = _open(turn, command.run_id, command.step_id)
+    if live is None or command.step_id in live.pending:
+        return
+    at = turn.now + command.delay if command.until is None else command.until
+    step = Step("sleep", "sleeping", len(live.recorded), 0, turn.now, turn.now, max(at, turn.now))
+    _await_timer(turn, live, command.run_id, command.step_id, step)
+
+
+def wake_step(turn: Turn, run_id: str, step_id: str) -> None:
+    """A step's timer came due: its sleep is over, or it is tried again; a run that is unloaded is resumed for it."""
+    live = turn.live.get(run_id)
+    if live is None:
+        turn.resumes.append(run_id)
+        return
+    step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
+    if step is None or step_id not in live.pending or step.wake_at > turn.now:
+        return
+    if step.status == "retrying":
+        live.pending.discard(step_id)
+        live.signals += 1
+        turn.effects.append(Attempt(run_id, step_id, step.attempt + 1))
+        return
+    done = Step(step.kind, "completed", len(live.recorded), 0, step.started_at, turn.now, result=b"null")
+    _settle(turn, live, run_id, step_id, done)
+
+
+def wake_due_steps(turn: Turn, run_id: str, steps: dict[str, Step]) -> None:
+    """Wake the steps of a resumed run whose timers came due while it was not being executed."""
+    for step_id, step in steps.items():
+        if step.wake_at and step.wake_at <= turn.now:
+            wake_step(turn, run_id, step_id)
+
+
+def _open(turn: Turn, run_id: str, step_id: str) -> Live | None:
+    live = turn.live.get(run_id)
+    return None if live is None or step_id in live.recorded else live
+
+
+def _settle(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
+    live.recorded.add(step_id)
+    live.pending.discard(step_id)
+    live.signals += 1
+    _keep(turn, live, run_id, step_id, step)
+    turn.effects.append(Deliver(run_id, step_id, step))
+
+
+def _await_timer(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
+    live.pending.add(step_id)
+    _keep(turn, live, run_id, step_id, step)
+    turn.set_timer(step.wake_at, Timer("wake", run_id, step_id))
+
+
+def _keep(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
+    live.kept.add(step_id)
+    turn.state.put(STEPS.key(run_id, step_id), step)
+    turn.history.append(
+        StepRecorded(
+            turn.now,
+            run_id,
+            live.run.function,
+            step_id,
+            step.kind,
+            step.status,
+            step.attempt,
+            step.started_at,
+            step.wake_at or None,
+            None if step.result is None else step.result.decode(),
+            step.error,
+        )
+    )

@@ -1,0 +1,159 @@
+"""The tables of a partition's state: what the journal folds to.
+
+A table is a key prefix and the struct that its values are. Keys are text parts joined by a zero byte, or for ordered tables
+a big-endian time first, so that the store's byte order is the order of time.
+"""
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from stream_engine.core.failure import Failure
+from stream_engine.core.records import Event, Mark, Record
+
+T = TypeVar("T")
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Table(Generic[T]):
+    """One kind of entry: a one-byte prefix and the type of its values."""
+
+    def __init__(self, prefix: bytes, type_: type[T]) -> None:
+        self.prefix = prefix
+        self.stop = bytes([prefix[0] + 1])
+        self._decode = msgspec.msgpack.Decoder(type_).decode
+
+    def key(self, *parts: str) -> bytes:
+        """Return the key of an entry named by text parts."""
+        return self.prefix + "\0".join(parts).encode()
+
+    def timed_key(self, at: int, *parts: str) -> bytes:
+        """Return the key of an entry that sorts by a time first (milliseconds, not negative)."""
+        return self.prefix + at.to_bytes(8, "big") + "\0".join(parts).encode()
+
+    def decode(self, raw: bytes) -> T:
+        """Return the value that ``encode`` wrote."""
+        return self._decode(raw)
+
+
+def encode(value: Record) -> bytes:
+    """Return the bytes of a table's value."""
+    return _encode(value)
+
+
+def parts(key: bytes) -> list[str]:
+    """Return the text parts of a key that `Table.key` made."""
+    return key[1:].decode().split("\0")
+
+
+def timed_parts(key: bytes) -> tuple[int, list[str]]:
+    """Return the time and the text parts of a key that `Table.timed_key` made."""
+    return int.from_bytes(key[1:9], "big"), key[9:].decode().split("\0")
+
+
+class Folded(Record, frozen=True):
+    """How far the state has come; written with every batch, so that state and place can never disagree.
+
+    ``topic_id`` is that of the journal: a topic created again is another journal. ``commands``, ``now`` and ``told`` are those
+    of the last `Decided` that counted.
+    """
+
+    topic_id: str
+    mark: Mark = Mark()
+    commands: int = 0
+    now: int = 0
+    told: Mark = Mark()
+
+
+class Run(Record, frozen=True):
+    """A run that has not ended.
+
+    ``status``: ``delayed`` (until its event's time), ``running`` (its code is loaded, or will be when a leader takes over),
+    ``sleeping`` (unloaded until a timer), ``retrying`` (its body failed; until a timer), ``parked`` (its function's code is
+    not in the app). ``root`` is what idempotency keys derive from.
+    """
+
+    function: str
+    version: str
+    status: str
+    root: str
+    created_at: int
+    started_at: int = 0
+    attempt: int = 0
+    wake_at: int = 0
+    replay_id: str | None = None
+    of_run: str | None = None
+    error: Failure | None = None
+
+
+class Step(Record, frozen=True):
+    """What is known of a step. ``order`` is its place among the results of its run, by which they are delivered again.
+
+    ``status``: ``completed`` and ``failed`` are final; ``retrying`` and ``sleeping`` last until ``wake_at``. ``result`` is JSON.
+    """
+
+    kind: str
+    status: str
+    order: int
+    attempt: int
+    started_at: int
+    ended_at: int
+    wake_at: int = 0
+    result: bytes | None = None
+    error: Failure | None = None
+
+
+class Ended(Record, frozen=True):
+    """A run that ended, kept as long as its event's id must be recognised."""
+
+    at: int
+    status: str
+
+
+class Timer(Record, frozen=True):
+    """Something is due. ``kind``: ``start``, ``retry``, ``wake`` (of a step) or ``forget`` (of the keys listed)."""
+
+    kind: str
+    run: str = ""
+    step: str = ""
+    keys: tuple[bytes, ...] = ()
+
+
+class Intake(Record, frozen=True):
+    """What has arrived from one source of commands; see `stream_engine.core.intake`."""
+
+    floor: int
+    seen: tuple[int, ...] = ()
+
+
+class Outgoing(Record, frozen=True):
+    """A message that waits to be sent, kept until its destination has acknowledged it.
+
+    ``partition`` is None where the key, or the client's partitioner, decides.
+    """
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Sequence(Record, frozen=True):
+    """The number that the next message of an outbox queue gets."""
+
+    next: int
+
+
+FOLDED = Table(b"m", Folded)
+RUNS = Table(b"r", Run)
+EVENTS = Table(b"v", Event)
+STEPS = Table(b"s", Step)
+ENDED = Table(b"z", Ended)
+TIMERS = Table(b"t", Timer)
+INTAKE = Table(b"i", Intake)
+OUTBOX = Table(b"o", Outgoing)
+SEQUENCES = Table(b"q", Sequence)
+
+FOLDED_KEY = FOLDED.key("")

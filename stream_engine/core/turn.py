@@ -1,0 +1,115 @@
+"""What one group of decisions works on, and what it brings forth."""
+
+from dataclasses import dataclass, field
+
+from stream_engine.core.history import HistoryRecord
+from stream_engine.core.outbox import commands_queue, next_number, post
+from stream_engine.core.records import Command, Commands, Event, Record, encode
+from stream_engine.core.state import State
+from stream_engine.core.tables import TIMERS, Outgoing, Run, Step, Timer
+from stream_engine.core.timers import Timers
+
+
+class Execute(Record, frozen=True):
+    """Run a function from the top; its recorded steps return at once, in the order that they were recorded in."""
+
+    run_id: str
+    run: Run
+    event: Event
+    steps: dict[str, Step]
+
+
+class Deliver(Record, frozen=True):
+    """A step of a run that is being executed has this outcome."""
+
+    run_id: str
+    step_id: str
+    step: Step
+
+
+class Attempt(Record, frozen=True):
+    """A step of a run that is being executed is to be tried again; ``attempt`` counts from 0."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+
+
+class Release(Record, frozen=True):
+    """Stop executing a run: it sleeps, or it ended."""
+
+    run_id: str
+
+
+Effect = Execute | Deliver | Attempt | Release
+
+
+class Function(Record, frozen=True):
+    """What a decision must know of a function of the app: its versions, the current one first, and its handlers."""
+
+    id: str
+    versions: tuple[str, ...]
+    on_failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What decisions go by that is not in the state: the app's name, its functions, and the numbers of the deployment."""
+
+    app: str
+    functions: dict[str, Function]
+    partitions: int
+    commands_topic: str
+    source: str
+    partition: int
+    deduplicate_for: int = 24 * 3_600_000
+
+
+@dataclass
+class Live:
+    """A run that is being executed in this term: its header, its event, and what is known of its steps.
+
+    ``kept`` has all steps that the state holds, ``recorded`` those that are final, ``pending`` those that a timer will wake.
+    ``signals`` counts the outcomes handed to the execution, by which a wish to sleep is recognised as out of date.
+    """
+
+    run: Run
+    event: Event
+    kept: set[str] = field(default_factory=set)
+    recorded: set[str] = field(default_factory=set)
+    pending: set[str] = field(default_factory=set)
+    signals: int = 0
+
+
+@dataclass
+class Turn:
+    """One group of decisions: the state that it reads and changes, journal time, and what it says to the world outside."""
+
+    state: State
+    timers: Timers
+    live: dict[str, Live]
+    rules: Rules
+    now: int
+    history: list[HistoryRecord] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    sends: list[bytes] = field(default_factory=list)
+    forget: list[tuple[int, bytes]] = field(default_factory=list)
+    resumes: list[str] = field(default_factory=list)
+
+    def set_timer(self, at: int, timer: Timer) -> None:
+        """Have a timer fire at a time (milliseconds since the epoch), or at once if that is past."""
+        key = TIMERS.timed_key(at, timer.kind, timer.run, timer.step)
+        self.state.put(key, timer)
+        self.timers.add(key)
+
+    def send(self, queue: str, message: Outgoing) -> None:
+        """Put a message into an outbox queue."""
+        self.sends.append(post(self.state, queue, next_number(self.state, queue), message))
+
+    def send_command(self, partition: int, command: Command) -> None:
+        """Send a command to the leader of another partition."""
+        rules = self.rules
+        queue = commands_queue(partition)
+        number = next_number(self.state, queue)
+        value = encode(Commands(rules.source, None, [(number, command)]))
+        self.sends.append(post(self.state, queue, number, Outgoing(rules.commands_topic, partition, None, value)))
