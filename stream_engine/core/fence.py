@@ -28,5 +28,5 @@ def advance(mark: Mark, offset: int, record: JournalRecord) -> Mark | None:
 
 
 def counts(mark: Mark, record: Decided) -> bool:
-    """Return whether a record that lies behind the mark is in force."""
-    return record.epoch == mark.epoch and record.n == mark.n + 1
+    """Return whether a record that lies behind the mark is in force; before the first `LeaderElected` none is."""
+    return 0 <= record.epoch == mark.epoch and record.n == mark.n + 1

@@ -49,6 +49,7 @@ class Leader:
         self._live: dict[str, Live] = {}
         self._untold = untold
         self._told = folded.told
+        self._telling = untold[-1].mark.offset if untold else -1
         self._sent: list[bytes] = []
         self._pending: tuple[Folded, Turn, Change] | None = None
         self._resumable = deque(
@@ -76,8 +77,11 @@ class Leader:
 
     @property
     def unmarked(self) -> bool:
-        """Whether something was sent or told that the journal does not know yet; worth a record when the partition idles."""
-        return bool(self._sent) or self._told.offset > self._folded.told.offset
+        """Whether something was sent or told that the journal does not know yet; worth a record when the partition idles.
+
+        A record that only marks tells nothing itself, so an idle partition falls silent.
+        """
+        return bool(self._sent) or self._folded.told.offset < self._telling <= self._told.offset
 
     def recovered(self) -> Recovered:
         """Return what an earlier term left to send and to tell."""
@@ -98,9 +102,8 @@ class Leader:
 
         ``now`` is the clock's, in milliseconds since the epoch; journal time never goes back behind an earlier record.
         """
-        folded = self._folded
-        turn = Turn(self._state, self._timers, self._live, self._rules, max(now, folded.now))
-        commands = folded.commands
+        turn = self._turn(now)
+        commands = self._folded.commands
         due = self._timers.take_due(turn.now, AT_ONCE)
         if not (inputs or due or self._resumable or self.unmarked):
             return None
@@ -117,6 +120,10 @@ class Leader:
                     self._take(turn, command.commands)
         return self._seal(turn, commands)
 
+    def renew(self, now: int) -> bytes:
+        """Return a record that decides nothing; its acknowledgement proves that the partition is still led."""
+        return self._seal(self._turn(now), self._folded.commands)
+
     def acknowledged(self, offset: int | None) -> Committed:
         """Take what Kafka reported of the append under way; return what takes effect.
 
@@ -128,9 +135,14 @@ class Leader:
             raise DeposedError(f"the append was reported at offset {offset}, not at {expected}")
         self._folded, turn, change = self._pending
         self._pending = None
+        if turn.history:
+            self._telling = self._folded.mark.offset
         sends = [(key, message) for key in turn.sends if (message := self._state.get(OUTBOX, key)) is not None]
         self._state.settle()
         return Committed(change, sends, Told(self._folded.mark, turn.history), turn.effects)
+
+    def _turn(self, now: int) -> Turn:
+        return Turn(self._state, self._timers, self._live, self._rules, max(now, self._folded.now))
 
     def _take(self, turn: Turn, commands: Commands) -> None:
         key = INTAKE.key(commands.source)

@@ -12,7 +12,7 @@
 from msgspec.structs import replace
 
 from stream_engine.core.commands import Resume, RetryRun, Suspend
-from stream_engine.core.history import RunChanged, RunStarted
+from stream_engine.core.history import EventDisposed, RunChanged, RunStarted
 from stream_engine.core.records import Event
 from stream_engine.core.step import wake_due_steps
 from stream_engine.core.tables import EVENTS, RUNS, STEPS, Run, Step, Timer
@@ -23,8 +23,9 @@ def begin(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     """Start a run, or park it if the app has no such function here."""
     function = turn.rules.functions.get(run.function)
     if function is None:
-        turn.state.put(RUNS.key(run_id), replace(run, status="parked"))
-        turn.history.append(_changed(turn, run_id, run, "parked"))
+        if run.status != "parked":
+            turn.history.append(disposed(turn, run_id, run, event, "queued", detail="no code"))
+            _change(turn, run_id, run, "parked")
         return
     run = replace(run, status="running", version=run.version or function.versions[0], started_at=turn.now)
     turn.state.put(RUNS.key(run_id), run)
@@ -39,6 +40,9 @@ def resume(turn: Turn, command: Resume) -> None:
     run = turn.state.get(RUNS, RUNS.key(run_id))
     event = turn.state.get(EVENTS, EVENTS.key(run_id))
     if run is None or event is None or run_id in turn.live:
+        return
+    if run.wake_at > turn.now:
+        # The body waits to be tried again; a step of its last attempt that came due meanwhile is woken then.
         return
     if not run.started_at:
         begin(turn, run_id, run, event)
@@ -125,4 +129,21 @@ def _started(now: int, run_id: str, run: Run, event: Event) -> RunStarted:
         key,
         run.replay_id,
         run.of_run,
+    )
+
+
+def disposed(turn: Turn, run_id: str, run: Run, event: Event, disposition: str, *, detail: str = "") -> EventDisposed:
+    """Return what history tells of an event that did not start its run (yet)."""
+    return EventDisposed(
+        turn.now,
+        run.function,
+        event.name,
+        event.id,
+        event.topic,
+        event.partition,
+        event.offset,
+        disposition,
+        run_id,
+        detail,
+        run.replay_id,
     )

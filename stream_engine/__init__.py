@@ -1,0 +1,43 @@
+"""A Kafka-native durable workflow engine: functions on events, steps that survive crashes, replay by rewinding the log."""
+
+from stream_engine.sdk.context import Context, SyncContext
+from stream_engine.sdk.declaration import On, function
+from stream_engine.sdk.engine import Engine
+from stream_engine.sdk.errors import (
+    DeclarationError,
+    NonRetriableError,
+    RetryAfterError,
+    RunCancelled,
+    RunFailed,
+    StepError,
+)
+from stream_engine.sdk.events import Event
+from stream_engine.sdk.function import Function
+from stream_engine.sdk.handle import RunHandle, SyncRunHandle
+from stream_engine.sdk.retry import Retry
+from stream_engine.sdk.scope import CurrentStep, current_step
+from stream_engine.sdk.transport import set_transport_factory
+from stream_engine.shell.client import KafkaTransport
+
+set_transport_factory(KafkaTransport)
+
+__all__ = [
+    "Context",
+    "CurrentStep",
+    "DeclarationError",
+    "Engine",
+    "Event",
+    "Function",
+    "NonRetriableError",
+    "On",
+    "Retry",
+    "RetryAfterError",
+    "RunCancelled",
+    "RunFailed",
+    "RunHandle",
+    "StepError",
+    "SyncContext",
+    "SyncRunHandle",
+    "current_step",
+    "function",
+]

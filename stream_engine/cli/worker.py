@@ -1,0 +1,60 @@
+"""``stream-engine worker``: serve an app."""
+
+import asyncio
+import logging
+import signal
+
+import click
+
+from stream_engine.cli.apps import load_engine
+from stream_engine.cli.output import say
+from stream_engine.cli.values import DURATION
+from stream_engine.sdk.engine import Engine
+from stream_engine.shell.localbroker import connected
+from stream_engine.shell.settings import Settings
+from stream_engine.shell.worker import Limits, Worker
+
+
+@click.command()
+@click.argument("app")
+@click.option(
+    "--max-runs", type=click.IntRange(1), default=Limits.runs, show_default=True, help="Runs executed at a time."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=Limits.threads,
+    show_default=True,
+    help="Threads for `def` functions and steps.",
+)
+@click.option(
+    "--drain-timeout", type=DURATION, default="30s", show_default=True, help="How long steps in flight may take to end."
+)
+def worker(app: str, max_runs: int, threads: int, drain_timeout: int) -> None:
+    """Serve APP, which is `module:attr` or `file.py:attr`; create its topics if they are missing.
+
+    Prints `ready` on stderr once it serves. SIGTERM lets the steps in flight end, and leaves the group.
+    """
+    log_to_stderr()
+    engine = load_engine(app)
+    limits = Limits(max_runs, threads, drain_timeout / 1_000)
+    asyncio.run(serve(engine, connected(Settings.from_env()), limits))
+
+
+async def serve(engine: Engine, settings: Settings, limits: Limits) -> None:
+    """Serve an app until SIGTERM or SIGINT.
+
+    Raises:
+        UserError: the app cannot be served; the message says what to do.
+    """
+    worker = Worker(engine, settings, limits)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    await worker.serve(lambda: say("ready"))
+
+
+def log_to_stderr() -> None:
+    """Have warnings of everything, and what the engine itself has to say, printed on stderr."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("stream_engine").setLevel(logging.INFO)

@@ -1,0 +1,96 @@
+"""What an app's functions are triggered by, as data.
+
+Every worker publishes the catalogue of its code; routers match events by the one in force, and never by the code that happens
+to be beside them. A catalogue is JSON, so that people and other tools can read it too. The compatibility rule: a field is only
+ever added, with a default; a reader passes over fields that it does not know.
+"""
+
+import hashlib
+
+import msgspec
+
+RESERVED = "engine/"
+"""What the engine's own event names start with. Only a trigger that names such an event exactly matches it."""
+
+WILDCARD = "*"
+
+_START = RESERVED + "start/"
+_REMEMBERED = 10_000
+
+
+def start_event(function_id: str) -> str:
+    """Return the name of the event that starts a function directly, whatever else triggers it."""
+    return _START + function_id
+
+
+class FunctionSpec(msgspec.Struct, frozen=True):
+    """A function as routers and listings know it.
+
+    ``triggers`` are event names, or prefixes of event names followed by ``*``, which stands for one or more characters; the
+    name of the event that starts the function directly is among them. ``versions`` has the current one first.
+    """
+
+    id: str
+    triggers: list[str]
+    versions: list[str]
+
+
+class _Document(msgspec.Struct, frozen=True):
+    functions: dict[str, FunctionSpec]
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(_Document)
+
+
+class Catalogue:
+    """The functions of an app by their ids, and which of them an event's name matches."""
+
+    __slots__ = ("_exact", "_matched", "_prefixes", "digest", "functions")
+
+    def __init__(self, functions: dict[str, FunctionSpec]) -> None:
+        self.functions = functions
+        self.digest = hashlib.blake2b(self.encode(), digest_size=16).hexdigest()
+        self._exact: dict[str, list[str]] = {}
+        self._prefixes: list[tuple[str, str]] = []
+        for spec in functions.values():
+            for trigger in spec.triggers:
+                if trigger.endswith(WILDCARD):
+                    self._prefixes.append((trigger.removesuffix(WILDCARD), spec.id))
+                else:
+                    self._exact.setdefault(trigger, []).append(spec.id)
+        self._matched: dict[str, list[str]] = {}
+
+    @classmethod
+    def decode(cls, raw: bytes) -> "Catalogue":
+        """Return the catalogue that ``encode`` wrote.
+
+        Raises:
+            msgspec.DecodeError: the bytes are not a catalogue.
+        """
+        return cls(_decoder.decode(raw).functions)
+
+    def encode(self) -> bytes:
+        """Return the catalogue as JSON: the same text for the same content."""
+        return _encoder.encode(_Document(self.functions))
+
+    def match(self, event_name: str) -> list[str]:
+        """Return the ids of the functions that an event starts, each once; the list is shared, so leave it as it is."""
+        matched = self._matched.get(event_name)
+        if matched is None:
+            matched = self._find(event_name)
+            # Names come from outside, and a producer may well put an id into each.
+            if len(self._matched) == _REMEMBERED:
+                self._matched.clear()
+            self._matched[event_name] = matched
+        return matched
+
+    def _find(self, event_name: str) -> list[str]:
+        found = dict.fromkeys(self._exact.get(event_name, ()))
+        if not event_name.startswith(RESERVED):
+            found.update(
+                (function, None)
+                for prefix, function in self._prefixes
+                if event_name.startswith(prefix) and event_name != prefix
+            )
+        return list(found)

@@ -1,0 +1,129 @@
+"""Stage *receive*: the bytes of an events topic become an `Event`, or a `Rejection` that says what is wrong with them."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from stream_engine.core.identity import event_identity
+from stream_engine.core.records import Event, Record
+
+MAX_BYTES = 512 * 1024
+MAX_DELAY = 366 * 86_400_000
+MAX_NAME = 256
+SENDER_HEADER = "stream-engine-sender"
+
+Headers = Sequence[tuple[str, bytes | None]]
+Check = Callable[[bytes], str | None]
+"""Judges the JSON text of an event's data: None if it is right, else what is wrong."""
+
+
+class Message(Record, frozen=True):
+    """A record of an events topic as Kafka delivers it; ``timestamp`` is in milliseconds since the epoch."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Rejection(Record, frozen=True):
+    """Why a message is no event: a stable code, and a sentence for the reader of the dead letter."""
+
+    reason: str
+    detail: str
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    name: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    id: str | None = None
+    ts: int | float | str | None = None
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+def receive(message: Message, checks: dict[str, Check], max_bytes: int = MAX_BYTES) -> Event | Rejection:
+    """Return the event that a message is, or why it is none.
+
+    ``checks`` has, by event name, the judges of data that the app declared models for.
+    """
+    value = message.value
+    if not value:
+        return Rejection("empty", "the value is empty; an event is a JSON object with a name")
+    if len(value) > max_bytes:
+        return Rejection("too-large", f"the value has {len(value)} bytes; at most {max_bytes} are allowed")
+    try:
+        envelope = _decode(value)
+    except msgspec.ValidationError as error:
+        return Rejection("invalid-event", f"not an event: {error}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Rejection("invalid-json", f"not JSON: {error}")
+    return _judge(message, envelope, checks)
+
+
+def _judge(message: Message, envelope: _Envelope, checks: dict[str, Check]) -> Event | Rejection:
+    data = bytes(envelope.data)
+    wrong = _wrong_form(envelope, data)
+    if wrong is not None:
+        return Rejection("invalid-event", wrong)
+    try:
+        ts = message.timestamp if envelope.ts is None else _epoch_ms(envelope.ts)
+    except ValueError as error:
+        return Rejection("invalid-event", str(error))
+    if ts - message.timestamp > MAX_DELAY:
+        ahead = (ts - message.timestamp) // 86_400_000
+        return Rejection("too-far", f"ts lies {ahead} days ahead; at most 366 are allowed")
+    check = checks.get(envelope.name) if checks else None
+    wrong = None if check is None else check(data)
+    if wrong is not None:
+        return Rejection("invalid-data", f"the data of {envelope.name} is not valid: {wrong}")
+    return _event(message, envelope, data, ts)
+
+
+def _wrong_form(envelope: _Envelope, data: bytes) -> str | None:
+    if not 0 < len(envelope.name) <= MAX_NAME:
+        return f"the name has {len(envelope.name)} characters; 1 to {MAX_NAME} are allowed"
+    if envelope.id is not None and not 0 < len(envelope.id) <= MAX_NAME:
+        return f"the id has {len(envelope.id)} characters; 1 to {MAX_NAME} are allowed"
+    return None if data.startswith(b"{") else "data is not a JSON object"
+
+
+def _event(message: Message, envelope: _Envelope, data: bytes, ts: int) -> Event:
+    topic, partition, offset = message.topic, message.partition, message.offset
+    sender = None
+    for header, value in message.headers:
+        if header == SENDER_HEADER and value:
+            sender = value.decode(errors="replace")
+    return Event(
+        envelope.name,
+        event_identity(envelope.id, message.topic_id, partition, offset),
+        envelope.id or f"{topic}/{partition}/{offset}",
+        ts,
+        message.timestamp,
+        topic,
+        partition,
+        offset,
+        data,
+        message.key,
+        sender,
+    )
+
+
+def _epoch_ms(ts: float | str) -> int:
+    """Return a time in milliseconds since the epoch; ISO 8601 without a zone is UTC."""
+    if isinstance(ts, str):
+        try:
+            at = datetime.fromisoformat(ts)
+        except ValueError:
+            raise ValueError(f"ts is neither ISO 8601 nor milliseconds since the epoch: {ts!r}") from None
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        ts = at.timestamp() * 1_000
+    if not 0 <= ts < 2**53:
+        raise ValueError(f"ts is out of range: {ts}")
+    return int(ts)

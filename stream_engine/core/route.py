@@ -1,0 +1,100 @@
+"""Stage *route*: the events of one partition become commands, each on the partition of its event's identity.
+
+The router keeps no state but its progress. Whatever it does twice (after a crash, or beside a router that does not know yet
+that it was replaced) arrives where it arrived before, because the destination follows from the event alone, and is
+recognised there by its offset (`stream_engine.core.intake`). So it also does not matter which catalogue a repeat is routed
+by: the first arrival decides, for all functions of the event at once.
+
+The seam: ``route`` returns what is to be PRODUCED; each message of it is reported by ``acknowledged`` or, if it failed, the
+router is dropped and a new one starts from the committed offset. Only offsets below ``floor`` may be committed.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from stream_engine.core.identity import home_partition
+from stream_engine.core.intake import router_source
+from stream_engine.core.receive import Message, Rejection
+from stream_engine.core.records import Admit, Command, Commands, Event, Record, encode
+
+RECORD_BYTES = 512 * 1024
+
+Match = Callable[[str], list[str]]
+"""Returns the functions that events of a name trigger."""
+
+
+class DeadLetter(Record, frozen=True):
+    """A message that cannot be used, and why."""
+
+    message: Message
+    rejection: Rejection
+
+
+class Routed(Record, frozen=True):
+    """What a batch of events gives: records for partitions of the commands topic, and dead letters.
+
+    Each is to be produced, and reported with ``ticket`` once it is acknowledged.
+    """
+
+    ticket: int
+    commands: list[tuple[int, bytes]]
+    dead_letters: list[DeadLetter]
+
+
+class Router:
+    """Routes one partition of an events topic, from an offset on."""
+
+    def __init__(self, topic_id: str, partition: int, start: int, partitions: int) -> None:
+        self._source = router_source(topic_id, partition, None)
+        self._partitions = partitions
+        self._floor = start
+        self._flight: deque[list[int]] = deque()
+        self._first_ticket = 0
+
+    @property
+    def floor(self) -> int:
+        """The offset below which everything is routed and acknowledged."""
+        return self._floor
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches wait for acknowledgements."""
+        return len(self._flight)
+
+    def route(self, received: Iterable[tuple[Message, Event | Rejection]], end: int, match: Match) -> Routed:
+        """Route messages in log order; ``end`` is the offset behind the last of them."""
+        admits: dict[int, list[tuple[int, Command]]] = {}
+        sizes: dict[int, int] = {}
+        records: list[tuple[int, bytes]] = []
+        dead: list[DeadLetter] = []
+        for message, event in received:
+            if isinstance(event, Rejection):
+                dead.append(DeadLetter(message, event))
+                continue
+            functions = match(event.name)
+            if not functions:
+                continue
+            home = home_partition(event.identity, self._partitions)
+            admits.setdefault(home, []).append((event.offset, Admit(event, functions)))
+            sizes[home] = sizes.get(home, 0) + len(event.data)
+            if sizes[home] > RECORD_BYTES:
+                records.append((home, self._record(admits.pop(home))))
+                sizes[home] = 0
+        records.extend((home, self._record(items)) for home, items in admits.items())
+        self._flight.append([end, len(records) + len(dead)])
+        ticket = self._first_ticket + len(self._flight) - 1
+        self._settle()
+        return Routed(ticket, records, dead)
+
+    def acknowledged(self, ticket: int) -> None:
+        """Note that one message of a batch has arrived."""
+        self._flight[ticket - self._first_ticket][1] -= 1
+        self._settle()
+
+    def _record(self, items: list[tuple[int, Command]]) -> bytes:
+        return encode(Commands(self._source, self._floor, items))
+
+    def _settle(self) -> None:
+        while self._flight and not self._flight[0][1]:
+            self._floor = self._flight.popleft()[0]
+            self._first_ticket += 1

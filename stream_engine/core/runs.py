@@ -1,0 +1,265 @@
+"""Runs as history tells them: the fold that the command line, the dashboard and clients look at.
+
+A partition's history is in the order of its journal but for what was told again after a failure, so a record's place is
+in its id, not in the order of reading. `fold` takes the records of one run in the order of their places; `RunIndex` puts
+them there, each once, however often and in whatever order they are read.
+
+How a status follows::
+
+    queued       admitted, but not begun: it waits for its event's time or for a gate
+    running      begun, and nothing of it waits for a time
+    sleeping     a step of it sleeps
+    waiting      a step of it or its body waits for the next attempt, or the app has no code for it
+    completed | failed | cancelled | timed_out      it ended so
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from stream_engine.core.failure import Failure
+from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
+
+STATUSES: Final = ("queued", "running", "sleeping", "waiting", "completed", "failed", "cancelled", "timed_out")
+ENDED: Final = frozenset({"completed", "failed", "cancelled", "timed_out"})
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, where `datetime` ends
+
+Place = tuple[int, int, int]
+
+
+class StepAttempt(msgspec.Struct):
+    """One execution of a step; times in milliseconds since the epoch. ``wake_at`` is when the next follows, if one does."""
+
+    number: int
+    status: str
+    started_at: int
+    ended_at: int | None
+    wake_at: int | None
+    error: Failure | None
+
+
+class RunStep(msgspec.Struct):
+    """A step of a run. ``result`` is JSON text; ``attempts`` are in order, the last one tells the step's status."""
+
+    id: str
+    kind: str
+    result: str | None = None
+    attempts: list[StepAttempt] = msgspec.field(default_factory=list)
+
+    @property
+    def last(self) -> StepAttempt:
+        """The newest attempt."""
+        return self.attempts[-1]
+
+    @property
+    def started_at(self) -> int:
+        """When the first attempt began, in milliseconds since the epoch."""
+        return self.attempts[0].started_at
+
+    @property
+    def settled(self) -> bool:
+        """Whether the step has its outcome."""
+        return self.last.status in {"completed", "failed"}
+
+
+class FoldedRun(msgspec.Struct):
+    """A run, as far as the records read so far tell.
+
+    ``phase`` is ``queued``, ``running``, ``sleeping``, ``retrying``, ``parked`` or one of `ENDED`; `status` adds what the steps say. Times
+    are milliseconds since the epoch, ``result`` is JSON text. What no record told is None or empty; ``changes`` are the
+    records of what happened to the run between its start and its end.
+    """
+
+    run_id: str
+    function: str = ""
+    version: str = ""
+    phase: str = "running"
+    event_id: str | None = None
+    event_name: str | None = None
+    key: str | None = None
+    replay_id: str | None = None
+    of_run: str | None = None
+    created_at: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    wake_at: int | None = None
+    attempt: int = 0
+    result: str | None = None
+    error: Failure | None = None
+    detail: str = ""
+    steps: dict[str, RunStep] = msgspec.field(default_factory=dict)
+    changes: list[RunChanged] = msgspec.field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """One of `STATUSES`."""
+        if self.phase in ENDED or self.phase == "queued":
+            return self.phase
+        if self.phase in {"parked", "retrying"}:
+            return "waiting"
+        pending = {step.last.status for step in self._pending()}
+        if "sleeping" in pending or (self.phase == "sleeping" and not pending):
+            return "sleeping"
+        return "waiting" if pending else "running"
+
+    @property
+    def waiting_on(self) -> str | None:
+        """What the run waits for, in words; None where it does not wait."""
+        match self.phase:
+            case "queued":
+                return self.detail or "its turn"
+            case "parked":
+                return "no code"
+            case "retrying":
+                return f"retry {self.attempt} of its function{_at(self.wake_at)}"
+            case "running" | "sleeping":
+                pending = min(self._pending(), key=_wakes_at, default=None)
+                return None if pending is None else _what_is_pending(pending)
+            case _:
+                return None
+
+    def ordered_steps(self) -> list[RunStep]:
+        """Return the steps in the order in which they began."""
+        return sorted(self.steps.values(), key=attrgetter("started_at"))
+
+    def _pending(self) -> Iterator[RunStep]:
+        return (step for step in self.steps.values() if not step.settled)
+
+
+class RunIndex:
+    """The records of runs by run, each once, whatever is read how often and in which order."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, dict[Place, HistoryRecord]] = {}
+
+    def add(self, record_id: str, record: HistoryRecord) -> None:
+        """Take a record of the history topic and the id that names it."""
+        if _is_about_a_run(record):
+            self._records.setdefault(record.run_id, {}).setdefault(place(record_id), record)
+
+    def get(self, run_id: str) -> FoldedRun | None:
+        """Return a run, or None if nothing was told of it."""
+        records = self._records.get(run_id)
+        return None if records is None else fold(run_id, (records[at] for at in sorted(records)))
+
+    def forget(self, run_id: str) -> None:
+        """Drop what is known of a run."""
+        self._records.pop(run_id, None)
+
+    def __iter__(self) -> Iterator[str]:
+        """The ids of the runs."""
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+
+def place(record_id: str) -> Place:
+    """Return the place in its partition's journal (epoch, n, index) of the record with this id.
+
+    Raises:
+        ValueError: it is not the id of a history record.
+    """
+    _, epoch, n, index = record_id.split(".")
+    return int(epoch), int(n), int(index)
+
+
+def fold(run_id: str, records: Iterable[HistoryRecord]) -> FoldedRun:
+    """Return what the records of one run, each once and in the order of their places, come to."""
+    run = FoldedRun(run_id)
+    for record in records:
+        run.function = record.function
+        match record:
+            case EventDisposed():
+                _dispose(run, record)
+            case RunStarted():
+                _start(run, record)
+            case StepRecorded():
+                _step(run, record)
+            case RunChanged():
+                _change(run, record)
+            case RunEnded():
+                _end(run, record)
+    return run
+
+
+def iso(at: int) -> str:
+    """Return a time, in milliseconds since the epoch, as ISO 8601 in UTC; what lies after the year 9999 as its end."""
+    return (
+        (_EPOCH + timedelta(milliseconds=min(at, _LAST_MS))).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def _is_about_a_run(record: HistoryRecord) -> bool:
+    """Most dispositions are of events that get no run; a duplicate names a run that another event had started."""
+    return not isinstance(record, EventDisposed) or (
+        bool(record.run_id) and record.disposition in {"delayed", "queued", "cancelled"}
+    )
+
+
+def _dispose(run: FoldedRun, record: EventDisposed) -> None:
+    run.phase = "cancelled" if record.disposition == "cancelled" else "queued"
+    run.event_id, run.event_name, run.replay_id = record.event_id, record.event_name, record.replay_id
+    if run.created_at is None:
+        run.created_at = record.at
+    if run.phase == "cancelled":
+        run.ended_at = record.at
+    elif record.disposition == "delayed":
+        run.detail = f"its time{_at(int(record.detail) if record.detail.isdecimal() else None, ', ')}"
+    else:
+        run.detail = record.detail
+
+
+def _start(run: FoldedRun, record: RunStarted) -> None:
+    run.phase = "running"
+    run.version = record.version
+    run.event_id, run.event_name, run.key = record.event_id, record.event_name, record.key
+    run.replay_id, run.of_run = record.replay_id, record.of_run
+    run.created_at, run.started_at = record.created_at, record.at
+
+
+def _step(run: FoldedRun, record: StepRecorded) -> None:
+    step = run.steps.setdefault(record.step_id, RunStep(record.step_id, record.kind))
+    attempt = StepAttempt(record.attempt, record.status, record.started_at, record.at, record.wake_at, record.error)
+    if record.status == "sleeping":
+        attempt.ended_at = None
+    if step.attempts and step.last.number == record.attempt:
+        step.attempts.pop()
+    step.attempts.append(attempt)
+    step.result = record.result
+
+
+def _change(run: FoldedRun, record: RunChanged) -> None:
+    if run.created_at is None and not record.version:
+        # Parked before it began, which is the first that history hears of it.
+        run.created_at = record.at
+    if record.change in {"parked", "retrying", "sleeping", "running"}:
+        run.phase = record.change
+    run.version, run.attempt = record.version, record.attempt
+    run.wake_at, run.error = record.wake_at, record.error
+    run.changes.append(record)
+
+
+def _end(run: FoldedRun, record: RunEnded) -> None:
+    run.phase, run.version, run.replay_id = record.status, record.version, record.replay_id
+    run.started_at, run.ended_at = record.started_at or None, record.at
+    run.attempt, run.result, run.error = record.attempt, record.result, record.error
+
+
+def _wakes_at(step: RunStep) -> int:
+    return step.last.wake_at or _LAST_MS
+
+
+def _what_is_pending(step: RunStep) -> str:
+    if step.last.status == "retrying":
+        return f"retry {step.last.number + 1} of step {step.id}{_at(step.last.wake_at)}"
+    return f"step {step.id}{_at(step.last.wake_at, ' until ')}"
+
+
+def _at(at: int | None, before: str = " at ") -> str:
+    return "" if at is None else before + iso(at)

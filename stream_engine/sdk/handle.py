@@ -1,0 +1,77 @@
+"""What a program holds of a run that it started."""
+
+import asyncio
+from typing import Generic, TypeVar
+
+from stream_engine.core.duration import Duration, milliseconds
+from stream_engine.core.failure import Failure
+from stream_engine.sdk.codec import Decode
+from stream_engine.sdk.errors import RunCancelled, RunFailed
+from stream_engine.sdk.transport import ENDED, Outcome, Transport
+
+R = TypeVar("R")
+
+
+class _Handle(Generic[R]):
+    __slots__ = ("_decode", "_transport", "run_id")
+
+    def __init__(self, run_id: str, transport: Transport, decode: Decode) -> None:
+        self.run_id = run_id
+        self._transport = transport
+        self._decode = decode
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.run_id!r})"
+
+    def _read(self, outcome: Outcome, timeout: Duration | None) -> R:
+        if outcome.status == "completed":
+            result: R = self._decode(outcome.result or b"null")
+            return result
+        if outcome.status == "cancelled":
+            raise RunCancelled(self.run_id)
+        if outcome.status in ENDED:
+            raise RunFailed(self.run_id, outcome.error or Failure("TimeoutError", "the run took too long"))
+        raise TimeoutError(f"run {self.run_id} has not ended{_within(timeout)}: it is {outcome.status}, and goes on")
+
+
+class RunHandle(_Handle[R]):
+    """A run that was started; `SyncRunHandle` is the same for programs without an event loop."""
+
+    __slots__ = ()
+
+    async def status(self) -> str:
+        """Return the run's status: ``queued``, ``running``, ``sleeping``, ``waiting``, ``completed``, ``failed``, ..."""
+        return (await asyncio.wrap_future(self._transport.run_outcome(self.run_id, 0))).status
+
+    async def result(self, timeout: Duration | None = None) -> R:  # noqa: ASYNC109 - the contract's name
+        """Wait for the run to end, at most ``timeout``; return what its function returned.
+
+        Raises:
+            TimeoutError: it has not ended by then; it goes on.
+            RunFailed: it failed.
+            RunCancelled: it was cancelled.
+        """
+        outcome = await asyncio.wrap_future(self._transport.run_outcome(self.run_id, _seconds(timeout)))
+        return self._read(outcome, timeout)
+
+
+class SyncRunHandle(_Handle[R]):
+    """A run that was started, for programs without an event loop."""
+
+    __slots__ = ()
+
+    def status(self) -> str:
+        """See `RunHandle.status`."""
+        return self._transport.run_outcome(self.run_id, 0).result().status
+
+    def result(self, timeout: Duration | None = None) -> R:
+        """See `RunHandle.result`."""
+        return self._read(self._transport.run_outcome(self.run_id, _seconds(timeout)).result(), timeout)
+
+
+def _within(timeout: Duration | None) -> str:
+    return "" if timeout is None else f" within {timeout}"
+
+
+def _seconds(timeout: Duration | None) -> float | None:
+    return None if timeout is None else milliseconds(timeout) / 1_000

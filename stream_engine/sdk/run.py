@@ -1,0 +1,338 @@
+"""Stage *run*, in the worker: one execution of a run, and when its steps may begin, are answered, and only wait."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn, Protocol
+
+from stream_engine.core.commands import Input, Suspend
+from stream_engine.core.tables import Step
+from stream_engine.core.turn import Execute
+from stream_engine.sdk.client import Clock
+from stream_engine.sdk.errors import StepUsageError
+from stream_engine.sdk.event_types import EventTypes
+from stream_engine.sdk.function import Function
+from stream_engine.sdk.mailbox import Mailbox, Signal
+from stream_engine.sdk.middleware import Middleware
+from stream_engine.sdk.names import check_step_id
+from stream_engine.sdk.scope import CurrentStep, Outside, scope
+
+_LEASE_POLL_SECONDS = 0.02
+
+
+class Term(Protocol):
+    """A term of leading a partition, as the execution of its runs sees it."""
+
+    def post(self, command: Input, /) -> None:
+        """Report to the leader; from any thread."""
+
+    def may_begin(self) -> bool:
+        """Return whether the term's lease is in force, so that a step's body may begin."""
+
+
+class Unwind(BaseException):
+    """Leaves a ``def`` function that has to wait for a timer, so that no thread is kept; it is executed again when due.
+
+    Not an ``Exception``, so that users' handlers let it pass.
+    """
+
+
+@dataclass
+class Host:
+    """What all executions of a worker share. ``unload_after`` is in seconds, ``result_limit`` in bytes of JSON."""
+
+    app_name: str
+    events_topic: str
+    event_types: EventTypes
+    middleware: Middleware
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    run_threads: ThreadPoolExecutor
+    step_threads: ThreadPoolExecutor
+    result_limit: int
+    unload_after: float
+    app: Any = None
+    draining: bool = False
+
+
+class Execution(Outside):
+    """One execution of a run. Everything but `name` happens on the event loop's thread.
+
+    Attributes:
+        mailbox: the outcomes of the run's steps.
+        ctx: what the function is handed.
+        closed: whether the leader wants to hear no more of this execution.
+        finished: whether the code has come to its end.
+        busy: how many steps the code has asked for that do not wait for a timer.
+        held: how many of these may not begin yet.
+        timed: how many steps wait for a timer; when only such are left, the run can be unloaded.
+    """
+
+    __slots__ = (
+        "_askers",
+        "_recorded",
+        "_resumed",
+        "_suspending",
+        "_timer",
+        "_unasked",
+        "_used",
+        "busy",
+        "closed",
+        "ctx",
+        "event",
+        "finished",
+        "function",
+        "held",
+        "host",
+        "mailbox",
+        "run",
+        "run_id",
+        "task",
+        "term",
+        "timed",
+        "unwound_at",
+    )
+
+    def __init__(self, host: Host, term: Term, effect: Execute, function: Function[..., Any]) -> None:
+        self.host = host
+        self.term = term
+        self.run_id = effect.run_id
+        self.run = effect.run
+        self.event = effect.event
+        self.function = function
+        self.ctx: Any = None
+        self.mailbox = Mailbox(host.loop, _outcomes(effect.steps), keep=not function.code.is_async)
+        self.closed = self.finished = False
+        self.busy = self.held = self.timed = 0
+        self._recorded = set(effect.steps)
+        self._unasked = set(effect.steps)
+        self._used: dict[str, int] = {}
+        self._askers: set[asyncio.Task[Any] | None] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._suspending = False
+        self._resumed: list[asyncio.Future[None]] = []
+        self.unwound_at = -1
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the code only passes again what is recorded of it."""
+        return bool(self._unasked)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the code does nothing but wait for timers, or for being allowed to begin a step."""
+        return self.busy == self.held and self.held + self.timed > 0
+
+    def signal(self, step: str, signal: Signal) -> None:
+        """Take what the leader says of a step."""
+        if self._suspending:
+            self._suspending = False
+            for future in self._resumed:
+                if not future.done():
+                    future.set_result(None)
+            self._resumed.clear()
+        if not self.function.code.is_async:
+            self._recorded.add(step)
+        self.mailbox.put(step, signal)
+
+    def close(self) -> None:
+        """End the execution: nothing more is reported; ``finally`` and ``with`` in the code run, without steps."""
+        self.closed = True
+        self._disarm()
+        if self.task is not None and not self.finished:
+            self.task.cancel()
+        if self._askers:
+            self._cancel_askers()
+
+    def finish(self, conclusion: Input) -> None:
+        """Note that the code has come to its end, and post what follows from it."""
+        self.finished = True
+        self._disarm()
+        if not self.closed:
+            self.term.post(conclusion)
+        if self._askers:
+            self._cancel_askers()
+
+    def adopt(self, task: asyncio.Task[Any]) -> None:
+        """Count a task that the code has made."""
+        self.mailbox.tasks += 1
+        self.mailbox.stir()
+        task.add_done_callback(self._lost)
+
+    def name(self, id: str) -> str:
+        """Return the id that a step is recorded by: the user's, or for its repeats ``id:1``, ``id:2``, ...
+
+        Raises:
+            StepUsageError: no step can be asked for here and now, or not by this id.
+        """
+        if self.closed or self.finished or self.unwound_at >= 0:
+            raise StepUsageError(f"step {id!r}: run {self.run_id} is being left; `finally` and `with` can call no step")
+        if isinstance(scope.get(), CurrentStep):
+            raise StepUsageError(f"step {id!r} is asked for inside another step's body; ask for it in the function")
+        return unique(check_step_id(id), self._used)
+
+    def enter(self, step: str) -> bool:
+        """Begin to deal with a step that the code asks for; return whether something is recorded of it."""
+        self.busy += 1
+        if self._timer is not None:
+            self._disarm()
+        if self.mailbox.tasks or not self.function.code.is_async:
+            self._askers.add(asyncio.current_task(self.host.loop))
+        if step in self._recorded:
+            return True
+        if self._unasked:
+            self._unasked.clear()
+        return False
+
+    def leave(self) -> None:
+        """Be done with a step that was entered."""
+        self.busy -= 1
+        if self._askers:
+            self._askers.discard(asyncio.current_task(self.host.loop))
+        if self.timed:
+            self._arm()
+
+    async def recall(self, step: str) -> Signal:
+        """Return what is recorded of a step, once it is its turn, or its timer came due."""
+        signal = self.mailbox.poll(step)
+        if signal is None:
+            if self.mailbox.has(step):
+                signal = await self.mailbox.wait(step)
+            else:
+                self._unasked.discard(step)
+                if not self.function.code.is_async:
+                    self._unwind()
+                signal = await self._until(self.mailbox.wait(step))
+        self._unasked.discard(step)
+        return signal
+
+    def may_begin(self) -> bool:
+        """Return whether a step's body may begin now; if not, `hold` it."""
+        return self.term.may_begin() and not (self._suspending or self.mailbox.crowded or self.host.draining)
+
+    async def hold(self) -> None:
+        """Wait until a step's body may begin: not while outcomes wait for their turn, or the run may be unloaded."""
+        self.held += 1
+        try:
+            if self.mailbox.crowded:
+                settled = self._future()
+                self.mailbox.after_settling(partial(_release, settled))
+                await settled
+            while self._suspending:
+                await self._resumption()
+            while self.host.draining or not self.term.may_begin():  # noqa: ASYNC110 - a lease is a matter of time, and is renewed on another thread
+                await asyncio.sleep(_LEASE_POLL_SECONDS)
+        finally:
+            self.held -= 1
+
+    async def rewind(self) -> None:
+        """Prepare for the code, which was left to wait for a timer, to begin anew: at once if one came due meanwhile.
+
+        Otherwise the run is to be unloaded. The leader answers by ending this execution, or by a signal that it had sent.
+        """
+        if self.mailbox.received == self.unwound_at:
+            self._suspend()
+            await self._resumption()
+        self._used.clear()
+        self._unasked = set(self._recorded)
+        self.unwound_at = -1
+
+    async def report(self, step: str, command: Input) -> Signal:
+        """Post what a step did; return what the leader answers."""
+        answer = self.mailbox.wait(step)
+        self.term.post(command)
+        return await answer
+
+    async def report_timed(self, step: str, command: Input) -> Signal:
+        """Post that a step waits for a time; return what the leader says when it came due."""
+        if not self.function.code.is_async:
+            self._recorded.add(step)
+            self.term.post(command)
+            self._unwind()
+        due = self.mailbox.wait(step)
+        self.term.post(command)
+        return await self._until(due)
+
+    def _unwind(self) -> NoReturn:
+        self.unwound_at = self.mailbox.received
+        raise Unwind
+
+    async def _until(self, due: asyncio.Future[Signal]) -> Signal:
+        """Wait for a timer; while the code waits for nothing else, the run can be unloaded."""
+        self.busy -= 1
+        self.timed += 1
+        self._arm()
+        try:
+            return await due
+        finally:
+            self.busy += 1
+            self.timed -= 1
+            self._disarm()
+
+    def _arm(self) -> None:
+        if not (self.busy or self.finished or self.closed or self._timer):
+            self._timer = self.host.loop.call_later(self.host.unload_after, self._unload)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _unload(self) -> None:
+        self._timer = None
+        self.mailbox.after_settling(self._unload_if_timed)
+
+    def _unload_if_timed(self) -> None:
+        if self.timed and not (self.busy or self.finished or self.closed or self._suspending):
+            self._suspend()
+
+    def _suspend(self) -> None:
+        self._suspending = True
+        self.term.post(Suspend(self.run_id, self.mailbox.received))
+
+    async def _resumption(self) -> None:
+        resumed = self._future()
+        self._resumed.append(resumed)
+        await resumed
+
+    def _cancel_askers(self) -> None:
+        """Cancel the tasks that wait for steps; others that the code has made, and left, may serve more than this run."""
+        for task in self._askers:
+            if task is not None and task is not self.task:
+                task.cancel()
+
+    def _future(self) -> asyncio.Future[None]:
+        return self.host.loop.create_future()
+
+    def _lost(self, _task: asyncio.Task[Any]) -> None:
+        self.mailbox.tasks -= 1
+        self.mailbox.stir()
+
+
+def unique(id: str, used: dict[str, int]) -> str:
+    """Return ``id``, or the first of ``id:1``, ``id:2``, ... that is not used; note it as used."""
+    repeat = used.get(id)
+    if repeat is None:
+        used[id] = 1
+        return id
+    while (name := f"{id}:{repeat}") in used:
+        repeat += 1
+    used[id] = repeat + 1
+    used[name] = 1
+    return name
+
+
+def _outcomes(steps: dict[str, Step]) -> list[tuple[str, Step]]:
+    """Return the steps that are done, in the order in which they were recorded."""
+    if not steps:
+        return []
+    final = [item for item in steps.items() if not item[1].wake_at]
+    final.sort(key=lambda item: item[1].order)
+    return final
+
+
+def _release(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

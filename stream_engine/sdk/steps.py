@@ -1,0 +1,164 @@
+"""``ctx.step``: what a function does durably."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import CancelledError
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
+
+from stream_engine.core.duration import Duration, milliseconds
+from stream_engine.sdk.errors import StepUsageError, epoch_ms
+from stream_engine.sdk.events import Event
+from stream_engine.sdk.retry import Retry, retry_of
+from stream_engine.sdk.run import Execution, Unwind
+from stream_engine.sdk.sending import Message, produce_step, send_events_step
+from stream_engine.sdk.step import Body, run_step, sleep_step
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Eventually = Coroutine[Any, Any, R]
+
+
+class Runner:
+    """Calls functions as steps, with options that `Steps.options` gave."""
+
+    __slots__ = ("_execution", "_retry", "_timeout")
+
+    def __init__(self, execution: Execution, retry: Retry | None = None, timeout: float | None = None) -> None:
+        self._execution = execution
+        self._retry = retry
+        self._timeout = timeout
+
+    @overload
+    def run(
+        self, id: str, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Eventually[R]: ...
+    @overload
+    def run(self, id: str, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Eventually[R]: ...
+    def run(self, id: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Eventually[Any]:
+        """Call ``fn`` once, durably: its result is recorded, and is what this returns in every execution of the run.
+
+        ``fn`` may be ``def``, which is called in a thread, or ``async def``. Its result is JSON: plain values, dataclasses,
+        pydantic models, and what its return annotation says is made of it again. Its arguments are not recorded.
+
+        Raises:
+            StepError: ``fn`` failed, and is out of retries.
+        """
+        execution = self._execution
+        return run_step(execution, execution.name(id), Body(fn, args, kwargs, self._retry, self._timeout))
+
+
+class Steps(Runner):
+    """What an ``async def`` function does durably. Each step has an id; the same id again is ``id:1``, ``id:2``, ...
+
+    Steps may run side by side, by ``asyncio.gather``, ``asyncio.TaskGroup``, ``asyncio.wait``; not inside of one another.
+    """
+
+    __slots__ = ()
+
+    def options(self, *, timeout: Duration | None = None, retries: int | Retry | None = None) -> Runner:
+        """Return a ``run`` with options: how long one attempt may take, and how often and when another one is made.
+
+        After ``timeout``, an ``async def`` body is cancelled. A ``def`` body cannot be interrupted: it goes on in its thread,
+        and what it returns is dropped.
+
+        Raises:
+            StepUsageError: a value is not allowed.
+        """
+        seconds = None if timeout is None else _milliseconds("options", timeout) / 1_000
+        return Runner(self._execution, None if retries is None else retry_of("step.options", retries), seconds)
+
+    def sleep(self, id: str, duration: Duration) -> Eventually[None]:
+        """Sleep: seconds, ``timedelta``, or text such as ``"1h"``. A worker that stops meanwhile does not prolong it."""
+        execution = self._execution
+        return sleep_step(execution, execution.name(id), _milliseconds(id, duration), None)
+
+    def sleep_until(self, id: str, at: datetime) -> Eventually[None]:
+        """Sleep until a time, which must have a time zone; one that is past is over at once."""
+        execution = self._execution
+        try:
+            until = epoch_ms(at)
+        except (AttributeError, ValueError) as error:
+            raise StepUsageError(f"step {id!r}: {error}") from None
+        return sleep_step(execution, execution.name(id), 0, until)
+
+    def send_event(self, id: str, events: Event[Any] | Iterable[Event[Any]]) -> Eventually[list[str]]:
+        """Send events exactly once; return their ids. Those without an id get one that follows from the step."""
+        execution = self._execution
+        return send_events_step(execution, execution.name(id), events)
+
+    def produce(self, id: str, topic: str, **message: Unpack[Message]) -> Eventually[None]:
+        """Produce a message to any topic. ``value`` is bytes, text, or what JSON can express; None is a tombstone.
+
+        A crash may send it twice; the header ``stream-engine-id`` is then the same.
+        """
+        execution = self._execution
+        return produce_step(execution, execution.name(id), topic, message)
+
+
+class SyncRunner:
+    """Calls functions as steps, with options that `SyncSteps.options` gave."""
+
+    __slots__ = ("_execution", "_runner")
+
+    def __init__(self, execution: Execution, runner: Runner) -> None:
+        self._execution = execution
+        self._runner = runner
+
+    @overload
+    def run(self, id: str, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def run(self, id: str, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def run(self, id: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """See `Runner.run`."""
+        return self._wait(self._runner.run(id, fn, *args, **kwargs))
+
+    def _wait(self, step: Eventually[R]) -> R:
+        future = asyncio.run_coroutine_threadsafe(step, self._execution.host.loop)
+        try:
+            return future.result()
+        except CancelledError:
+            # The run was taken away while this thread waited for it.
+            raise Unwind from None
+
+
+class SyncSteps(SyncRunner):
+    """What a ``def`` function does durably: the same as `Steps`, but each step blocks.
+
+    Where a step has to wait for a time, the function is left by an exception that is no ``Exception``, so that it occupies
+    no thread, and is executed again when the time has come. Catch no ``BaseException`` around steps.
+    """
+
+    __slots__ = ("_steps",)
+
+    def __init__(self, execution: Execution) -> None:
+        self._steps = Steps(execution)
+        super().__init__(execution, self._steps)
+
+    def options(self, *, timeout: Duration | None = None, retries: int | Retry | None = None) -> SyncRunner:
+        """See `Steps.options`."""
+        return SyncRunner(self._execution, self._steps.options(timeout=timeout, retries=retries))
+
+    def sleep(self, id: str, duration: Duration) -> None:
+        """See `Steps.sleep`."""
+        self._wait(self._steps.sleep(id, duration))
+
+    def sleep_until(self, id: str, at: datetime) -> None:
+        """See `Steps.sleep_until`."""
+        self._wait(self._steps.sleep_until(id, at))
+
+    def send_event(self, id: str, events: Event[Any] | Iterable[Event[Any]]) -> list[str]:
+        """See `Steps.send_event`."""
+        return self._wait(self._steps.send_event(id, events))
+
+    def produce(self, id: str, topic: str, **message: Unpack[Message]) -> None:
+        """See `Steps.produce`."""
+        self._wait(self._steps.produce(id, topic, **message))
+
+
+def _milliseconds(step: str, duration: Duration) -> int:
+    try:
+        return milliseconds(duration)
+    except ValueError as error:
+        raise StepUsageError(f"step {step!r}: {error}") from None

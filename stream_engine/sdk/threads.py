@@ -1,0 +1,28 @@
+"""Calling users' ``def`` functions in threads."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+
+async def call_in_thread(
+    loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor, fn: Callable[..., Any], args: Any, kwargs: Any
+) -> Any:
+    """Return what ``fn`` returns, called in a thread of ``pool`` with the caller's context variables.
+
+    A thread cannot be interrupted: if the caller is cancelled, the call goes on, and what it returns is dropped.
+    """
+    value, error = await loop.run_in_executor(pool, copy_context().run, _outcome, fn, args, kwargs)
+    if error is not None:
+        raise error
+    return value
+
+
+def _outcome(fn: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, BaseException | None]:
+    # As a value, because futures refuse to carry StopIteration, and event loops end at SystemExit.
+    try:
+        return fn(*args, **kwargs), None
+    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is its outcome
+        return None, error

@@ -1,0 +1,240 @@
+"""Kafka for programs that send events and ask for results outside of a run: the SDK's `Transport`."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from confluent_kafka import Producer
+
+from stream_engine.core.history import RunEnded
+from stream_engine.core.identity import partition_of
+from stream_engine.core.runs import RunIndex
+from stream_engine.sdk.events import Message
+from stream_engine.sdk.transport import ENDED, Outcome
+from stream_engine.shell import clients
+from stream_engine.shell.errors import UserError
+from stream_engine.shell.history.codec import Entry, prefix
+from stream_engine.shell.history.reader import HistoryReader, Span, about
+from stream_engine.shell.localbroker import connected
+from stream_engine.shell.settings import Settings
+
+_POLL_SECONDS = 0.1
+_FOREVER = 10 * 365 * 86_400.0
+_KEPT = 100_000
+
+
+class SendError(UserError):
+    """Kafka did not take an event."""
+
+
+class KafkaTransport:
+    """Sends to an app's events topic, and follows its history once a result is asked for."""
+
+    def __init__(self, app: str, events_topic: str) -> None:
+        """Connect by the settings in the environment, or to the local broker that runs.
+
+        Raises:
+            UserError: no broker is configured, and none runs.
+        """
+        settings = connected(Settings.from_env())
+        self._topic = events_topic
+        self._producer = clients.producer(settings)
+        self._stopping = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="stream-engine-sends", daemon=True)
+        self._poller.start()
+        self._results = _Results(settings, app)
+
+    def send(self, messages: Sequence[Message]) -> "Future[list[str]]":
+        """Produce messages; the future has their places, ``topic/partition/offset``, in order."""
+        future: Future[list[str]] = Future()
+        _Sending(self._producer, self._topic, messages, future)
+        return future
+
+    def run_outcome(self, run_id: str, timeout: float | None) -> "Future[Outcome]":
+        """Return the outcome of a run once it has ended, or what is known of it after ``timeout`` seconds."""
+        return self._results.outcome(run_id, timeout)
+
+    def partitions(self) -> "Future[int]":
+        """Return how many partitions the app's internal topics have; from now on results are followed."""
+        return self._results.follow()
+
+    def close(self) -> None:
+        """Send what is still buffered, and let go of everything."""
+        self._producer.flush()
+        self._stopping.set()
+        self._poller.join()
+        self._results.close()
+
+    def _poll(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(_POLL_SECONDS)
+
+
+class _Sending:
+    """Messages that were produced together, until all of them are acknowledged."""
+
+    def __init__(
+        self, producer: Producer, topic: str, messages: Sequence[Message], future: "Future[list[str]]"
+    ) -> None:
+        self._future = future
+        self._places = [""] * len(messages)
+        self._left = len(messages)
+        if not messages:
+            future.set_result([])
+        for index, message in enumerate(messages):
+            while True:
+                try:
+                    producer.produce(
+                        topic,
+                        message.value,
+                        message.key,
+                        on_delivery=partial(self._delivered, index),
+                        headers=[*message.headers],
+                    )
+                    break
+                except BufferError:
+                    # The poller makes room as Kafka acknowledges.
+                    producer.poll(_POLL_SECONDS)
+
+    def _delivered(self, index: int, error: Any, report: Any) -> None:
+        if error is not None:
+            if not self._future.done():
+                self._future.set_exception(SendError(f"Kafka did not take the event: {error.str()}"))
+            return
+        self._places[index] = f"{report.topic()}/{report.partition()}/{report.offset()}"
+        self._left -= 1
+        if not self._left and not self._future.done():
+            self._future.set_result(self._places)
+
+
+class _Results:
+    """Follows the history from where it ended when first asked, and keeps which runs have ended since."""
+
+    def __init__(self, settings: Settings, app: str) -> None:
+        self._settings = settings
+        self._app = app
+        self._lock = threading.Lock()
+        self._following: Future[int] | None = None
+        self._ended: OrderedDict[str, Outcome] = OrderedDict()
+        self._waiting: dict[str, list[Future[Outcome]]] = {}
+        self._since: dict[int, int] = {}
+        self._forgotten = False
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def follow(self) -> "Future[int]":
+        """Begin to follow, if that has not begun; return the number of partitions."""
+        with self._lock:
+            if self._following is None:
+                self._following = Future()
+                self._thread = threading.Thread(target=self._run, name="stream-engine-results", daemon=True)
+                self._thread.start()
+            return self._following
+
+    def outcome(self, run_id: str, timeout: float | None) -> "Future[Outcome]":
+        """Return the outcome of a run once it has ended, or what is known of it after a while."""
+        self.follow().result()
+        future: Future[Outcome] = Future()
+        with self._lock:
+            known = self._ended.get(run_id)
+            if known is not None:
+                future.set_result(known)
+                return future
+            self._waiting.setdefault(run_id, []).append(future)
+            forgotten = self._forgotten
+        if forgotten:
+            self._look_up(run_id, future)
+        if timeout is not None and not future.done():
+            timer = threading.Timer(timeout, self._give_up, (run_id, future))
+            timer.daemon = True
+            timer.start()
+            future.add_done_callback(lambda _: timer.cancel())
+        return future
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stopping = True
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        assert self._following is not None
+        try:
+            with HistoryReader(self._settings, self._app) as reader:
+                partitions = reader.partitions()
+                span = reader.span(partitions)
+                self._since = dict(span.end)
+                self._following.set_result(len(partitions))
+                for batch in reader.follow(span.end, _is_end, _FOREVER):
+                    self._note(batch)
+                    if self._stopping:
+                        return
+        except UserError as error:
+            if not self._following.done():
+                self._following.set_exception(error)
+            self._fail(error)
+
+    def _note(self, batch: Iterable[Entry]) -> None:
+        with self._lock:
+            for entry in batch:
+                record = entry.record
+                if isinstance(record, RunEnded):
+                    result = None if record.result is None else record.result.encode()
+                    outcome = Outcome(record.status, result, record.error)
+                    self._ended[record.run_id] = outcome
+                    for future in self._waiting.pop(record.run_id, ()):
+                        _resolve(future, outcome)
+            while len(self._ended) > _KEPT:
+                self._ended.popitem(last=False)
+                self._forgotten = True
+
+    def _look_up(self, run_id: str, future: "Future[Outcome]") -> None:
+        """Resolve the future if the run ended so long ago that it is not kept any more."""
+        outcome = self._read(run_id)
+        if outcome.status in ENDED:
+            _resolve(future, outcome)
+
+    def _give_up(self, run_id: str, future: "Future[Outcome]") -> None:
+        try:
+            outcome = self._read(run_id)
+        except UserError as error:
+            if not future.done():
+                future.set_exception(error)
+            return
+        _resolve(future, outcome)
+
+    def _read(self, run_id: str) -> Outcome:
+        """Read what history says of a run since this client began to follow it."""
+        partition = partition_of(run_id)
+        index = RunIndex()
+        with HistoryReader(self._settings, self._app) as reader:
+            span = Span({partition: self._since[partition]}, reader.span([partition]).end)
+            for batch in reader.read(span, about(runs=[run_id])):
+                for entry in batch:
+                    index.add(entry.id, entry.record)
+        run = index.get(run_id)
+        if run is None:
+            return Outcome("queued")
+        return Outcome(run.status, None if run.result is None else run.result.encode(), run.error)
+
+    def _fail(self, error: UserError) -> None:
+        with self._lock:
+            for futures in self._waiting.values():
+                for future in futures:
+                    if not future.done():
+                        future.set_exception(error)
+            self._waiting.clear()
+
+
+def _resolve(future: "Future[Outcome]", outcome: Outcome) -> None:
+    # Whoever waits may have given up at this very moment, and two threads may bring the same answer.
+    with suppress(InvalidStateError):
+        future.set_result(outcome)
+
+
+def _is_end(_: bytes, value: bytes) -> bool:
+    return value.startswith(prefix(RunEnded))

@@ -1,0 +1,83 @@
+"""Kafka clients, each configured for what it is used for; the reasons stand beside the properties."""
+
+from typing import Any
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from stream_engine.shell.settings import Settings
+
+MAX_RECORD_BYTES = 4 * 1024 * 1024
+SESSION_MS = 10_000
+
+_LATENCY = {
+    # A small request must not wait for the acknowledgement of the last one's packet.
+    "socket.nagle.disable": True,
+    "log.connection.close": False,
+}
+
+
+def producer(settings: Settings, **properties: Any) -> Producer:
+    """Return a producer that is idempotent, and that the broker acknowledges with all replicas."""
+    return Producer(
+        settings.client_config(
+            **_LATENCY
+            | {
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 0,
+                "message.max.bytes": MAX_RECORD_BYTES,
+                "queue.buffering.max.messages": 1_000_000,
+                "queue.buffering.max.kbytes": 256 * 1024,
+                "delivery.timeout.ms": 30_000,
+            }
+            | properties,
+        )
+    )
+
+
+def member(settings: Settings, group: str, **properties: Any) -> Consumer:
+    """Return a consumer that joins a group and commits nothing by itself.
+
+    A position that the log no longer has is an error, never a silent jump.
+    """
+    return Consumer(
+        settings.client_config(
+            **_LATENCY
+            | _FETCHING
+            | {
+                "group.id": group,
+                "session.timeout.ms": SESSION_MS,
+                "heartbeat.interval.ms": 2_000,
+                "partition.assignment.strategy": "cooperative-sticky",
+            }
+            | properties,
+        )
+    )
+
+
+def reader(settings: Settings, **properties: Any) -> Consumer:
+    """Return a consumer that is assigned its partitions by hand and belongs to no group."""
+    return Consumer(settings.client_config(**_LATENCY | _FETCHING | {"group.id": "stream-engine.reader"} | properties))
+
+
+_FETCHING = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "fetch.message.max.bytes": MAX_RECORD_BYTES,
+    "queued.max.messages.kbytes": 32 * 1024,
+    # After an empty fetch the next one is sent at once: latency is worth more than a request.
+    "fetch.queue.backoff.ms": 5,
+}
+
+
+def admin(settings: Settings) -> AdminClient:
+    """Return an administration client."""
+    return AdminClient(settings.client_config(**_LATENCY))
+
+
+def end_offset(consumer: Consumer, topic: str, partition: int) -> int:
+    """Return the offset that the next record of a partition will get."""
+    _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+    return int(end)

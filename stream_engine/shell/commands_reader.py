@@ -1,0 +1,119 @@
+"""The thread that reads the commands topic, and through its group learns which partitions this worker is to lead."""
+
+import logging
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+import msgspec
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+
+from stream_engine.core.change import Take
+from stream_engine.core.records import decode_commands
+from stream_engine.shell.leaders import Leaders
+
+_log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.05
+_BATCH = 1_000
+
+
+class CommandsReader(threading.Thread):
+    """Feeds `Leaders`. The group's offsets mean nothing: each partition is read from where its state says."""
+
+    def __init__(
+        self, consumer: Consumer, topic: str, leaders: Leaders, failed: Callable[[BaseException], None]
+    ) -> None:
+        super().__init__(name="commands", daemon=True)
+        self._consumer = consumer
+        self._topic = topic
+        self._leaders = leaders
+        self._failed = failed
+        self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._stopping = threading.Event()
+
+    def take_from(self, partition: int, offset: int) -> None:
+        """Begin to read a partition at an offset; may be called from any thread."""
+        self._requests.put(lambda: self._take_from(partition, offset))
+
+    def hold(self, partition: int, held: bool) -> None:  # noqa: FBT001 - the one thing that it says
+        """Stop reading a partition for a while, or go on; may be called from any thread."""
+        self._requests.put(lambda: self._hold(partition, held))
+
+    def stop(self) -> None:
+        """Leave the group and end the thread."""
+        self._stopping.set()
+        self.join()
+
+    def run(self) -> None:
+        """Read, until told to stop."""
+        try:
+            self._consumer.subscribe(
+                [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            )
+            while not self._stopping.is_set():
+                self._serve()
+                first = self._consumer.poll(_POLL_SECONDS)
+                if first is not None:
+                    self._hand_over([first, *self._consumer.consume(_BATCH, 0)])
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the worker must hear of it and end
+            _log.exception("the thread that reads commands failed")
+            self._failed(error)
+        finally:
+            self._consumer.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                request = self._requests.get_nowait()
+            except Empty:
+                return
+            try:
+                request()
+            except KafkaException as error:
+                # The partition was taken away in between; whoever asked is told so by the revocation.
+                _log.info("a request about %s came too late: %s", self._topic, error)
+
+    def _hand_over(self, messages: list[Message]) -> None:
+        batches: dict[int, list[tuple[Take, int]]] = {}
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                _log.warning("reading %s: %s", self._topic, error)
+                continue
+            partition, offset, value = message.partition(), message.offset(), message.value()
+            assert partition is not None
+            assert offset is not None
+            batches.setdefault(partition, []).append((_take(self._topic, partition, offset, value), len(value or b"")))
+        for partition, takes in batches.items():
+            self._leaders.arrived(partition, takes)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        waiting = [TopicPartition(part.topic, part.partition, OFFSET_END) for part in partitions]
+        consumer.incremental_assign(waiting)
+        consumer.pause(waiting)
+        for part in partitions:
+            self._leaders.assign(part.partition)
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_unassign(partitions)
+        for part in partitions:
+            self._leaders.revoke(part.partition)
+
+    def _take_from(self, partition: int, offset: int) -> None:
+        part = TopicPartition(self._topic, partition, offset)
+        self._consumer.seek(part)
+        self._consumer.resume([part])
+
+    def _hold(self, partition: int, held: bool) -> None:  # noqa: FBT001 - see hold
+        part = TopicPartition(self._topic, partition)
+        (self._consumer.pause if held else self._consumer.resume)([part])
+
+
+def _take(topic: str, partition: int, offset: int, value: bytes | None) -> Take:
+    try:
+        return Take(offset, decode_commands(value or b""))
+    except msgspec.DecodeError as error:
+        _log.error(
+            "%s/%d: the record at offset %d is no command and is passed over: %s", topic, partition, offset, error
+        )
+        return Take(offset, None)

@@ -1,0 +1,160 @@
+"""`<app>.control`: the compacted topic that says which catalogue of functions routers go by, and how history is encoded."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from stream_engine.core.catalogue import Catalogue
+from stream_engine.shell.clients import end_offset
+from stream_engine.shell.errors import UserError
+
+_log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.1
+_DELIVERY_SECONDS = 30
+_ACTIVE = "active"
+
+
+class ControlError(UserError):
+    """The control topic cannot be written or read."""
+
+
+@dataclass(frozen=True)
+class Active:
+    """Which catalogue is in force, by its hash, and since when (milliseconds since the epoch)."""
+
+    catalogue: str
+    at: int
+
+
+class Control:
+    """The newest value of each key, followed as the topic grows."""
+
+    def __init__(self, consumer: Consumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._values: dict[str, bytes] = {}
+        self._offset = 0
+
+    def read_to_end(self) -> None:
+        """Read what is there now, up to an end that is captured first.
+
+        Raises:
+            ControlError: the topic cannot be read.
+        """
+        end = end_offset(self._consumer, self._topic, 0)
+        self._consumer.assign([TopicPartition(self._topic, 0, self._offset)])
+        # A compacted log may lack its last records' predecessors but never its end, unless it is empty of records.
+        while self._offset < end:
+            if not self.poll(_POLL_SECONDS) and self._position() >= end:
+                return
+
+    def poll(self, timeout: float) -> bool:
+        """Take one more record, waiting up to ``timeout`` seconds; return whether there was one."""
+        message = self._consumer.poll(timeout)
+        if message is None:
+            return False
+        error = message.error()
+        if error is not None:
+            if error.fatal():
+                raise ControlError(f"cannot read {self._topic}: {error.str()}")
+            _log.warning("reading %s: %s", self._topic, error)
+            return False
+        offset, key, value = message.offset(), message.key(), message.value()
+        assert offset is not None
+        self._offset = offset + 1
+        name = (key or b"").decode(errors="replace")
+        if value is None:
+            self._values.pop(name, None)
+        else:
+            self._values[name] = value
+        return True
+
+    def value(self, key: str) -> bytes | None:
+        """Return the newest value of a key that has been read."""
+        return self._values.get(key)
+
+    def values(self, prefix: str) -> dict[str, bytes]:
+        """Return the newest values of the keys that begin with a prefix, by the rest of the key."""
+        return {key.removeprefix(prefix): value for key, value in self._values.items() if key.startswith(prefix)}
+
+    def active(self) -> Catalogue | None:
+        """Return the catalogue in force, or None if no worker has published one."""
+        raw = self._values.get(_ACTIVE)
+        if raw is None:
+            return None
+        catalogue = self._values.get(_catalogue_key(msgspec.json.decode(raw, type=Active).catalogue))
+        return None if catalogue is None else Catalogue.decode(catalogue)
+
+    def _position(self) -> int:
+        position = self._consumer.position([TopicPartition(self._topic, 0)])[0].offset
+        return position if position >= 0 else self._offset
+
+
+def publish(producer: Producer, topic: str, control: Control, catalogue: Catalogue, now: int) -> None:
+    """Publish a worker's catalogue, and put it in force unless it was known before.
+
+    A catalogue that was known before belongs to a worker of an earlier deploy that is still there, or came back.
+
+    Raises:
+        ControlError: Kafka did not take it.
+    """
+    key = _catalogue_key(catalogue.digest)
+    if control.value(key) is None:
+        write(producer, topic, {key: catalogue.encode()})
+        write(producer, topic, {_ACTIVE: msgspec.json.encode(Active(catalogue.digest, now))})
+
+
+def write(producer: Producer, topic: str, values: dict[str, bytes]) -> None:
+    """Write values, and return once Kafka has acknowledged them.
+
+    Raises:
+        ControlError: Kafka did not take them.
+    """
+    failures: list[str] = []
+
+    def delivered(error: object, _: object) -> None:
+        if error is not None:
+            failures.append(str(error))
+
+    for key, value in values.items():
+        producer.produce(topic, value, key, 0, on_delivery=delivered)
+    if producer.flush(_DELIVERY_SECONDS) or failures:
+        raise ControlError(f"Kafka did not take what was to be published to {topic}: {failures[:1] or 'no answer'}")
+
+
+class ControlFollower(threading.Thread):
+    """Follows the control topic, and keeps the catalogue in force at hand."""
+
+    def __init__(self, control: Control, failed: Callable[[BaseException], None]) -> None:
+        super().__init__(name="control", daemon=True)
+        self.catalogue = control.active()
+        self._control = control
+        self._failed = failed
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        self.join()
+
+    def match(self, event_name: str) -> list[str]:
+        """Return the ids of the functions that events of this name trigger."""
+        return self.catalogue.match(event_name) if self.catalogue is not None else []
+
+    def run(self) -> None:
+        """Follow, until told to stop."""
+        try:
+            while not self._stopping.is_set():
+                if self._control.poll(_POLL_SECONDS):
+                    self.catalogue = self._control.active()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the worker must hear of it and end
+            _log.exception("the thread that follows the control topic failed")
+            self._failed(error)
+
+
+def _catalogue_key(content_hash: str) -> str:
+    return f"catalogue/{content_hash}"

@@ -1,0 +1,178 @@
+"""The thread on which all partitions of a worker are led.
+
+One thread, because a decision is short and never waits: it takes what has arrived, decides, appends, and looks for
+acknowledgements. While an append is under way, what arrives for the same partition gathers, so that a busy partition writes
+few large records and an idle one writes at once.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from confluent_kafka import Producer
+
+from stream_engine.core.change import Take
+from stream_engine.core.turn import Effect
+from stream_engine.shell.clock import monotonic, now_ms
+from stream_engine.shell.lead import Lead, Process
+from stream_engine.shell.store import RocksStore, shared_cache
+from stream_engine.shell.term import Term
+
+_log = logging.getLogger(__name__)
+_ACK_POLL_SECONDS = 0.001
+_TOLD_POLL_SECONDS = 0.02
+_IDLE_SECONDS = 0.5
+_RETRY_SECONDS = 0.5
+
+Perform = Callable[[list[tuple[Term, list[Effect]]]], None]
+
+
+class Leaders(threading.Thread):
+    """Leads the partitions that are assigned; every public method may be called from any thread."""
+
+    def __init__(self, folder: Path, max_runs: int, perform: Perform, failed: Callable[[BaseException], None]) -> None:
+        super().__init__(name="leaders", daemon=True)
+        self._folder = folder
+        self._max_runs = max_runs
+        self._perform = perform
+        self._failed = failed
+        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._leads: dict[int, Lead] = {}
+        self._reports: list[tuple[Lead, object, int | None]] = []
+        self._effects: list[tuple[Term, list[Effect]]] = []
+        self._cache = shared_cache()
+        self._awake = False
+        self._stopping = False
+        self._retry_at = 0.0
+        self._process: Process | None = None
+
+    def begin(self, process: Process) -> None:
+        """Start the thread."""
+        self._process = process
+        self.start()
+
+    def assign(self, partition: int) -> None:
+        """Take the lead of a partition."""
+        self._inbox.put(lambda: self._assign(partition))
+
+    def revoke(self, partition: int) -> None:
+        """Give up the lead of a partition; returns at once."""
+        self._inbox.put(lambda: self._revoke(partition))
+
+    def arrived(self, partition: int, takes: list[tuple[Take, int]]) -> None:
+        """Hand over records of the commands topic, each with its size in bytes."""
+        self._inbox.put(lambda: self._arrived(partition, takes))
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have something called on the thread."""
+        self._inbox.put(function)
+
+    def wake(self) -> None:
+        """See to it that the thread looks at the terms' reports soon."""
+        if not self._awake:
+            self._awake = True
+            self._inbox.put(_nothing)
+
+    def collect(self, term: Term, effects: list[Effect]) -> None:
+        """Keep effects for the end of the cycle, when all are handed over at once; for the thread itself."""
+        self._effects.append((term, effects))
+
+    def note_report(self, lead: Lead, about: object, offset: int | None) -> None:
+        """Keep a report for the end of the poll that delivers it; for the thread itself."""
+        self._reports.append((lead, about, offset))
+
+    def leading(self) -> set[int]:
+        """Return the partitions that are led."""
+        return {partition for partition, lead in list(self._leads.items()) if lead.leading}
+
+    def assigned(self) -> set[int]:
+        """Return the partitions that are to be led."""
+        return set(self._leads)
+
+    def has_room(self) -> bool:
+        """Return whether another run may begin."""
+        return sum(lead.running for lead in self._leads.values()) < self._max_runs
+
+    def stop(self, timeout: float) -> None:
+        """Have everything acknowledged that is under way, give up all partitions, and end the thread."""
+        self._inbox.put(self._stop)
+        self.join(timeout)
+
+    def run(self) -> None:
+        """Lead, until told to stop."""
+        try:
+            while not self._stopping or self._unfinished():
+                self._cycle()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the worker must hear of it and end
+            _log.exception("the leaders' thread failed")
+            self._failed(error)
+        finally:
+            for partition in list(self._leads):
+                self._revoke(partition)
+
+    def _cycle(self) -> None:
+        assert self._process is not None
+        self._wait(self._process.journal, self._process.outgoing)
+        for lead, about, offset in self._reports:
+            lead.reported(about, offset)
+        self._reports.clear()
+        for lead in self._leads.values():
+            lead.turn()
+        if self._effects:
+            effects, self._effects = self._effects, []
+            self._perform(effects)
+        if monotonic() > self._retry_at:
+            self._retry_at = monotonic() + _RETRY_SECONDS
+            for lead in self._leads.values():
+                lead.retry()
+
+    def _wait(self, journal: Producer, outgoing: Producer) -> None:
+        if any(lead.appending for lead in self._leads.values()):
+            journal.poll(_ACK_POLL_SECONDS)
+        else:
+            try:
+                self._inbox.get(timeout=self._patience())()
+            except Empty:
+                journal.poll(0)
+        outgoing.poll(0)
+        self._awake = False
+        while True:
+            try:
+                item = self._inbox.get_nowait()
+            except Empty:
+                return
+            item()
+
+    def _patience(self) -> float:
+        now = now_ms()
+        due = [at for lead in self._leads.values() if (at := lead.due(now)) is not None]
+        longest = _TOLD_POLL_SECONDS if any(lead.untold for lead in self._leads.values()) else _IDLE_SECONDS
+        return min([longest, *due])
+
+    def _assign(self, partition: int) -> None:
+        if self._process is not None and partition not in self._leads and not self._stopping:
+            store = RocksStore(self._folder / str(partition), self._cache)
+            self._leads[partition] = Lead(partition, self._process, store, self)
+
+    def _revoke(self, partition: int) -> None:
+        lead = self._leads.pop(partition, None)
+        if lead is not None:
+            lead.step_down("the partition was given to another worker")
+            lead.close()
+
+    def _arrived(self, partition: int, takes: list[tuple[Take, int]]) -> None:
+        lead = self._leads.get(partition)
+        if lead is not None:
+            lead.arrived(takes)
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _unfinished(self) -> bool:
+        return any(lead.appending or lead.untold for lead in self._leads.values())
+
+
+def _nothing() -> None:
+    """Wake the thread."""

@@ -1,0 +1,235 @@
+"""The thread that reads the events topic, routes what it reads, and commits behind what Kafka has acknowledged."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from stream_engine.core.receive import Check, Headers, Message, receive
+from stream_engine.core.route import DeadLetter, Match, Router
+from stream_engine.shell.clock import monotonic
+
+_log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.05
+_BATCH = 1_000
+_IN_FLIGHT = 8
+_COMMIT_SECONDS = 0.5
+_MARK = msgspec.json.encode({"by": "stream-engine"}).decode()
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where events come from and go to, and what they are judged by. ``earliest``: where a group without offsets begins."""
+
+    events: str
+    events_id: str
+    commands: str
+    partitions: int
+    dead_letters: str
+    earliest: bool
+    match: Match
+    checks: dict[str, Check]
+
+
+class _Lane:
+    """One assigned partition of the events topic. ``failed`` once a message of it could not be produced."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.committed = -1
+        self.failed = False
+
+
+class Routing(threading.Thread):
+    """Routes the partitions of the events topic that the group assigns."""
+
+    def __init__(
+        self, consumer: Consumer, producer: Producer, route: Route, failed: Callable[[BaseException], None]
+    ) -> None:
+        super().__init__(name="routing", daemon=True)
+        self.assigned = threading.Event()
+        self._consumer = consumer
+        self._producer = producer
+        self._route = route
+        self._failed = failed
+        self._lanes: dict[int, _Lane] = {}
+        self._commit_at = 0.0
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Have everything acknowledged and committed that is under way, leave the group, and end the thread."""
+        self._stopping.set()
+        self.join()
+
+    def run(self) -> None:
+        """Route, until told to stop."""
+        try:
+            self._consumer.subscribe(
+                [self._route.events], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            while not self._stopping.is_set():
+                self._cycle()
+            self._producer.flush()
+            self._commit(asynchronous=False)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the worker must hear of it and end
+            _log.exception("the routing thread failed")
+            self._failed(error)
+        finally:
+            self._consumer.close()
+
+    def _cycle(self) -> None:
+        if any(lane.router.in_flight > _IN_FLIGHT for lane in self._lanes.values()):
+            self._producer.poll(_POLL_SECONDS)
+        else:
+            first = self._consumer.poll(_POLL_SECONDS)
+            if first is not None:
+                self._take([first, *self._consumer.consume(_BATCH, 0)])
+        self._producer.poll(0)
+        self._mend()
+        if monotonic() > self._commit_at:
+            self._commit_at = monotonic() + _COMMIT_SECONDS
+            self._commit(asynchronous=True)
+
+    def _take(self, batch: list[KafkaMessage]) -> None:
+        lanes: dict[int, list[Message]] = {}
+        topic, topic_id = self._route.events, self._route.events_id
+        for raw in batch:
+            error = raw.error()
+            if error is not None:
+                self._complain(error)
+                continue
+            message = Message(
+                topic,
+                topic_id,
+                raw.partition() or 0,
+                raw.offset() or 0,
+                raw.timestamp()[1],
+                raw.key(),
+                raw.value(),
+                _headers(raw),
+            )
+            lanes.setdefault(message.partition, []).append(message)
+        for partition, messages in lanes.items():
+            lane = self._lanes.get(partition)
+            if lane is not None and not lane.failed:
+                self._send(lane, messages)
+
+    def _complain(self, error: Any) -> None:
+        if error.name() in {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"}:
+            raise KafkaException(error)
+        _log.warning("reading %s: %s", self._route.events, error)
+
+    def _send(self, lane: _Lane, messages: list[Message]) -> None:
+        checks = self._route.checks
+        routed = lane.router.route(
+            [(message, receive(message, checks)) for message in messages], messages[-1].offset + 1, self._route.match
+        )
+
+        def delivered(error: Any, _: Any) -> None:
+            if error is None:
+                lane.router.acknowledged(routed.ticket)
+            else:
+                lane.failed = True
+                _log.warning("routing: %s; this partition is routed again from its last acknowledged event", error)
+
+        try:
+            for partition, value in routed.commands:
+                self._producer.produce(self._route.commands, value, None, partition, on_delivery=delivered)
+            for letter in routed.dead_letters:
+                self._bury(letter, delivered)
+        except BufferError:
+            lane.failed = True
+
+    def _bury(self, letter: DeadLetter, delivered: Callable[[Any, Any], None]) -> None:
+        message, rejection = letter.message, letter.rejection
+        _log.warning(
+            "%s/%d: offset %d is no event and goes to %s: %s",
+            message.topic,
+            message.partition,
+            message.offset,
+            self._route.dead_letters,
+            rejection.detail,
+        )
+        self._producer.produce(
+            self._route.dead_letters,
+            message.value,
+            message.key,
+            headers=[
+                ("reason", rejection.reason.encode()),
+                ("detail", rejection.detail.encode()),
+                ("topic", message.topic.encode()),
+                ("partition", str(message.partition).encode()),
+                ("offset", str(message.offset).encode()),
+            ],
+            on_delivery=delivered,
+        )
+
+    def _mend(self) -> None:
+        """Route partitions again whose messages could not be produced; the leaders pass over what did arrive."""
+        for partition, lane in self._lanes.items():
+            if lane.failed and not self._producer.flush(_POLL_SECONDS):
+                start = lane.router.floor
+                self._consumer.seek(TopicPartition(self._route.events, partition, start))
+                self._lanes[partition] = _Lane(self._router(partition, start))
+
+    def _commit(self, *, asynchronous: bool) -> None:
+        due = {
+            partition: lane.router.floor
+            for partition, lane in self._lanes.items()
+            if lane.router.floor != lane.committed
+        }
+        if not due:
+            return
+        offsets = [TopicPartition(self._route.events, partition, offset, _MARK) for partition, offset in due.items()]
+        try:
+            if asynchronous:
+                self._consumer.commit(offsets=offsets)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            _log.warning("could not commit how far %s is routed: %s", self._route.events, error)
+            return
+        for partition, offset in due.items():
+            self._lanes[partition].committed = offset
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        starts = [TopicPartition(part.topic, part.partition, self._start(consumer, part)) for part in partitions]
+        for part in starts:
+            self._lanes[part.partition] = _Lane(self._router(part.partition, part.offset))
+        consumer.incremental_assign(starts)
+        # Committed at once, so that a group that began at the end does not begin there again after a restart.
+        self._commit(asynchronous=True)
+        self.assigned.set()
+
+    def _start(self, consumer: Consumer, part: TopicPartition) -> int:
+        offset = consumer.committed([part], timeout=30)[0].offset
+        if offset >= 0:
+            return int(offset)
+        low, high = consumer.get_watermark_offsets(part, timeout=30)
+        return int(low if self._route.earliest else high)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._producer.flush()
+        self._commit(asynchronous=False)
+        self._on_lost(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for part in partitions:
+            self._lanes.pop(part.partition, None)
+        consumer.incremental_unassign(partitions)
+
+    def _router(self, partition: int, start: int) -> Router:
+        return Router(self._route.events_id, partition, start, self._route.partitions)
+
+
+def _headers(raw: KafkaMessage) -> Headers:
+    headers = raw.headers()
+    if not headers:
+        return ()
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)

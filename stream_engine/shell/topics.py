@@ -1,0 +1,216 @@
+"""An app's topics: what each must be, creating what is missing, and saying what is wrong with what is there."""
+
+import time
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from stream_engine.shell.clients import MAX_RECORD_BYTES
+from stream_engine.shell.clock import monotonic
+from stream_engine.shell.errors import UserError
+
+DAY_MS = 86_400_000
+_TIMEOUT = 30
+_SETTLING_SECONDS = 0.05
+
+
+class TopicError(UserError):
+    """A topic is missing, or is not what the engine needs; the message names it and what to do."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of an app's topics and groups."""
+
+    app: str
+    events: str
+
+    @classmethod
+    def of(cls, app: str, events: str | None = None) -> "Names":
+        """Return the names of an app; ``events`` is its events topic, where it is not its own."""
+        return cls(app, events or f"{app}.events")
+
+    @property
+    def commands(self) -> str:
+        """What routers and leaders ask of leaders."""
+        return f"{self.app}.commands"
+
+    @property
+    def journal(self) -> str:
+        """What leaders decided."""
+        return f"{self.app}.journal"
+
+    @property
+    def control(self) -> str:
+        """Catalogues and schemas."""
+        return f"{self.app}.control"
+
+    @property
+    def history(self) -> str:
+        """What happened, for readers."""
+        return f"{self.app}.history"
+
+    @property
+    def dead_letters(self) -> str:
+        """Bad input with its reason."""
+        return f"{self.app}.dead-letters"
+
+    @property
+    def router_group(self) -> str:
+        """The group whose offsets say how far the events are routed."""
+        return f"{self.app}.router"
+
+    @property
+    def leader_group(self) -> str:
+        """The group that proposes who leads which partition."""
+        return f"{self.app}.leaders"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a topic must be. ``retention_ms`` is -1 for records that no time expires; ``partitions`` is a minimum."""
+
+    name: str
+    partitions: int
+    cleanup: str
+    retention_ms: int
+    timestamps: str = "CreateTime"
+
+    def config(self) -> dict[str, str]:
+        """Return the topic's properties as Kafka spells them."""
+        config = {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": str(self.retention_ms),
+            "message.timestamp.type": self.timestamps,
+            "max.message.bytes": str(MAX_RECORD_BYTES + 64 * 1024),
+        }
+        if self.retention_ms == -1:
+            config["retention.bytes"] = "-1"
+        return config
+
+
+@dataclass(frozen=True)
+class Found:
+    """A topic as it is: what ``topics list`` shows. ``finding`` says what is wrong, if ``ok`` is False."""
+
+    name: str
+    partitions: int
+    cleanup: str
+    retention_ms: int
+    ok: bool
+    finding: str | None
+
+
+def wanted(names: Names, partitions: int) -> list[Wanted]:
+    """Return what an app needs, in the order in which events flow."""
+    return [
+        Wanted(names.events, 1, "delete", 7 * DAY_MS, "LogAppendTime"),
+        Wanted(names.commands, partitions, "delete", -1),
+        Wanted(names.journal, partitions, "delete", -1),
+        Wanted(names.control, 1, "compact", -1),
+        Wanted(names.history, partitions, "delete", 7 * DAY_MS),
+        Wanted(names.dead_letters, 1, "delete", 30 * DAY_MS),
+    ]
+
+
+def apply(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
+    """Create the topics that are missing, and return all of them as they now are.
+
+    Raises:
+        TopicError: Kafka refuses to create one.
+    """
+    missing = [topic for topic in wanted(names, partitions) if topic.name not in _existing(admin)]
+    replicas = min(3, len(admin.list_topics(timeout=_TIMEOUT).brokers))
+    new = [
+        NewTopic(
+            topic.name,
+            num_partitions=partitions if topic.name == names.events else topic.partitions,
+            replication_factor=replicas,
+            config=topic.config(),
+        )
+        for topic in missing
+    ]
+    if new:
+        _create(admin, new)
+    return inspect(admin, names, partitions)
+
+
+def inspect(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
+    """Return an app's topics as they are, with what is wrong with each; a missing one has 0 partitions."""
+    existing = _existing(admin)
+    topics = wanted(names, partitions)
+    there = [topic.name for topic in topics if topic.name in existing]
+    configs = _configs(admin, there)
+    return [_compare(topic, existing.get(topic.name, 0), configs.get(topic.name, {})) for topic in topics]
+
+
+def _create(admin: AdminClient, new: list[NewTopic]) -> None:
+    for name, future in admin.create_topics(new, operation_timeout=_TIMEOUT).items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                raise TopicError(f"Kafka did not create the topic {name}: {error.args[0].str()}") from error
+    # Created is not yet served: a partition's leader answers a moment later.
+    parts = [TopicPartition(topic.topic, partition) for topic in new for partition in range(topic.num_partitions)]
+    deadline = monotonic() + _TIMEOUT
+    while parts := [part for part in parts if not _is_served(admin, part)]:
+        if monotonic() > deadline:
+            raise TopicError(f"Kafka created the topic {parts[0].topic}, but does not serve it; see the broker's log")
+        time.sleep(_SETTLING_SECONDS)
+
+
+def _is_served(admin: AdminClient, part: TopicPartition) -> bool:
+    try:
+        admin.list_offsets({part: OffsetSpec.latest()})[part].result()  # type: ignore[no-untyped-call]  # the client's
+    except KafkaException:
+        return False
+    return True
+
+
+def topic_id(admin: AdminClient, topic: str) -> str:
+    """Return the id that Kafka gave a topic when it was created.
+
+    Raises:
+        TopicError: there is no such topic.
+    """
+    future = admin.describe_topics(TopicCollection([topic]))[topic]
+    try:
+        return str(future.result().topic_id)
+    except KafkaException as error:
+        raise TopicError(f"Kafka does not describe the topic {topic}: {error.args[0].str()}") from error
+
+
+def partition_count(admin: AdminClient, topic: str) -> int:
+    """Return how many partitions a topic has, 0 if there is none of that name."""
+    return _existing(admin).get(topic, 0)
+
+
+def _existing(admin: AdminClient) -> dict[str, int]:
+    return {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=_TIMEOUT).topics.items()}
+
+
+def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    futures = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names])
+    return {
+        resource.name: {key: entry.value for key, entry in future.result().items()}
+        for resource, future in futures.items()
+    }
+
+
+def _compare(topic: Wanted, partitions: int, config: dict[str, str]) -> Found:
+    cleanup = config.get("cleanup.policy", "")
+    retention = int(config.get("retention.ms", 0))
+    finding = None
+    if not partitions:
+        finding = "missing; `stream-engine topics apply` creates it"
+    elif topic.cleanup != cleanup:
+        finding = f"cleanup.policy is {cleanup}; set it to {topic.cleanup}"
+    elif topic.retention_ms == -1 and (retention, config.get("retention.bytes")) != (-1, "-1"):
+        finding = "records expire, and with them the state; set retention.ms and retention.bytes to -1"
+    elif partitions < topic.partitions:
+        finding = f"{partitions} partitions, but {topic.partitions} are needed; all internal topics have equally many"
+    return Found(topic.name, partitions, cleanup, retention, finding is None, finding)

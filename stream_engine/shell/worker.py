@@ -1,0 +1,220 @@
+"""A worker: the threads that route and lead, and the event loop on which users' functions run."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from confluent_kafka.admin import AdminClient
+
+from stream_engine.core.intake import leader_source
+from stream_engine.core.turn import Effect, Rules
+from stream_engine.sdk.engine import Engine
+from stream_engine.sdk.execution import Executor
+from stream_engine.shell import clients, topics
+from stream_engine.shell.clock import now_ms
+from stream_engine.shell.commands_reader import CommandsReader
+from stream_engine.shell.control import Control, ControlFollower, publish, write
+from stream_engine.shell.errors import UserError
+from stream_engine.shell.folder import Folder
+from stream_engine.shell.history import schemas
+from stream_engine.shell.lead import Process
+from stream_engine.shell.leaders import Leaders
+from stream_engine.shell.recovery import Recovery
+from stream_engine.shell.routing import Route, Routing
+from stream_engine.shell.settings import Settings
+from stream_engine.shell.term import Term
+from stream_engine.shell.topics import Names
+
+_log = logging.getLogger(__name__)
+_SWITCH_SECONDS = 0.0005
+_READY_POLL_SECONDS = 0.01
+_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a worker takes on. ``drain`` is how long, in seconds, steps in flight may take to end when it stops."""
+
+    runs: int = 10_000
+    threads: int = 64
+    drain: float = 30.0
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a worker found, or created, of its app on Kafka."""
+
+    names: Names
+    partitions: int
+    events_id: str
+    journal_id: str
+
+
+def deploy(admin: AdminClient, engine: Engine, settings: Settings) -> Deployment:
+    """Create the app's topics where they are missing, and return what is there.
+
+    Raises:
+        UserError: a topic is not what the engine needs, or Kafka cannot be reached.
+    """
+    names = Names.of(engine.name, engine.events_topic)
+    partitions = topics.partition_count(admin, names.commands) or settings.partitions
+    for found in topics.apply(admin, names, partitions):
+        if not found.ok:
+            raise topics.TopicError(f"the topic {found.name}: {found.finding}")
+    return Deployment(names, partitions, topics.topic_id(admin, names.events), topics.topic_id(admin, names.journal))
+
+
+class Worker:
+    """One process that serves an app; `serve` does all of it."""
+
+    def __init__(self, engine: Engine, settings: Settings, limits: Limits) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.limits = limits
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self.loop = asyncio.get_running_loop()
+        self.name = f"{socket.gethostname()}/{os.getpid()}"
+
+    def stop(self) -> None:
+        """Begin to drain; `serve` returns when that is done. For the event loop's thread."""
+        self._stopping.set()
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Serve until `stop`; call ``ready`` once every assigned partition is routed and led.
+
+        Raises:
+            UserError: the app cannot be served; the message says what to do.
+        """
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        settings = self.settings
+        deployment = await asyncio.to_thread(deploy, clients.admin(settings), self.engine, settings)
+        folder = Folder(settings.state_dir, self.engine.name)
+        try:
+            async with Executor(self.engine, threads=self.limits.threads) as executor:
+                control = await asyncio.to_thread(self._publish, deployment.names)
+                threads = _Threads(self, deployment, folder, executor, control)
+                await self._serve(threads, executor, ready)
+        finally:
+            folder.release()
+        if self._failure is not None:
+            raise UserError(f"the worker cannot go on: {self._failure}") from self._failure
+
+    async def _serve(self, threads: "_Threads", executor: Executor, ready: Callable[[], None]) -> None:
+        threads.start()
+        try:
+            announced = False
+            while not self._stopping.is_set():
+                if not announced and threads.ready():
+                    announced = True
+                    ready()
+                # Readiness is asked for a moment after the start; later only the end is awaited.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), None if announced else _READY_POLL_SECONDS)
+            await asyncio.to_thread(threads.stop_routing)
+            await executor.drain(self.limits.drain)
+        finally:
+            await asyncio.to_thread(threads.stop)
+
+    def failed(self, error: BaseException) -> None:
+        """Stop, because a thread cannot go on; may be called from any thread."""
+        self._failure = self._failure or error
+        self.loop.call_soon_threadsafe(self._stopping.set)
+
+    def _publish(self, names: Names) -> Control:
+        control = Control(clients.reader(self.settings), names.control)
+        control.read_to_end()
+        producer = clients.producer(self.settings)
+        missing = {key: value for key, value in schemas.to_publish().items() if control.value(key) != value}
+        write(producer, names.control, missing)
+        publish(producer, names.control, control, self.engine.catalogue(), now_ms())
+        control.read_to_end()
+        return control
+
+
+class _Threads:
+    """The threads of a worker, and how they are joined together."""
+
+    def __init__(
+        self, worker: Worker, deployment: Deployment, folder: Folder, executor: Executor, control: Control
+    ) -> None:
+        settings, names = worker.settings, deployment.names
+        self._loop = worker.loop
+        self._executor = executor
+        self._control = ControlFollower(control, worker.failed)
+        self._leaders = Leaders(folder.path, worker.limits.runs, self._perform, worker.failed)
+        commands = clients.member(settings, names.leader_group)
+        self._reader = CommandsReader(commands, names.commands, self._leaders, worker.failed)
+        journal = clients.reader(settings)
+        self._recovery = Recovery(journal, names.journal, self._leaders.call, worker.failed)
+        route = Route(
+            names.events,
+            deployment.events_id,
+            names.commands,
+            deployment.partitions,
+            names.dead_letters,
+            settings.start == "earliest",
+            self._control.match,
+            worker.engine.checks(),
+        )
+        self._routing = Routing(
+            clients.member(settings, names.router_group), clients.producer(settings), route, worker.failed
+        )
+        functions = worker.engine.rules_functions()
+
+        def rules(partition: int) -> Rules:
+            source = leader_source(deployment.journal_id, partition)
+            return Rules(names.app, functions, deployment.partitions, names.commands, source, partition)
+
+        self._process = Process(
+            worker.name,
+            clients.producer(settings),
+            clients.producer(settings, **{"linger.ms": 2}),
+            names.journal,
+            deployment.journal_id,
+            names.history,
+            rules,
+            self._recovery.read,
+            self._reader.take_from,
+            self._reader.hold,
+            self._leaders.note_report,
+            self._leaders.wake,
+            self._leaders.collect,
+            self._end_term,
+        )
+
+    def start(self) -> None:
+        """Start all threads."""
+        self._control.start()
+        self._recovery.start()
+        self._leaders.begin(self._process)
+        self._reader.start()
+        self._routing.start()
+
+    def ready(self) -> bool:
+        """Return whether events are routed and every assigned partition is led."""
+        assigned = self._leaders.assigned()
+        return self._routing.assigned.is_set() and bool(assigned) and self._leaders.leading() == assigned
+
+    def stop_routing(self) -> None:
+        """Route no more events."""
+        self._routing.stop()
+
+    def stop(self) -> None:
+        """End all threads, the ones that others feed on last."""
+        self._routing.stop()
+        self._leaders.stop(_STOP_SECONDS)
+        self._reader.stop()
+        self._recovery.stop()
+        self._control.stop()
+
+    def _perform(self, effects: list[tuple[Term, list[Effect]]]) -> None:
+        self._loop.call_soon_threadsafe(self._executor.perform_all, effects)
+
+    def _end_term(self, term: Term) -> None:
+        self._loop.call_soon_threadsafe(self._executor.end_term, term)

@@ -1,0 +1,241 @@
+"""One partition that a group has assigned to a simulated worker, led in the order of calls that the core's seam prescribes.
+
+Between any two calls of the seam the process may die or be stopped: every ``yield`` is such a point.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from stream_engine.core.candidate import Candidate, MismatchError
+from stream_engine.core.change import Change, Committed, DeposedError, Take
+from stream_engine.core.commands import Input
+from stream_engine.core.leader import Leader
+from stream_engine.core.records import decode_commands
+from stream_engine.core.turn import Rules
+from tests.simulation.execution import Executor, Machine
+from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored
+from tests.simulation.referee import Referee
+from tests.simulation.schedule import MILLISECOND, Body, Host, Thread
+from tests.simulation.sending import Channel, Sender, Teller
+from tests.simulation.store import SimStore
+from tests.simulation.term import Term
+
+Commit = Generator[str | None, None, Committed]
+
+_IDLE = 10 * MILLISECOND
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The names of the app's topics."""
+
+    events: str = "events"
+    commands: str = "commands"
+    journal: str = "journal"
+    history: str = "history"
+    dead_letters: str = "dead-letters"
+
+
+@dataclass
+class Site:
+    """What a partition's leader finds around it in its process."""
+
+    host: Host
+    kafka: SimKafka
+    topics: Topics
+    producer: Callable[[], Producer]
+    referee: Referee
+    machine: Machine
+    rules: Callable[[int], Rules]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a term acts with."""
+
+    sender: Sender
+    teller: Teller
+    executor: Executor
+
+
+class Leading:
+    """Leads one partition, term after term, until it is taken away."""
+
+    def __init__(self, site: Site, partition: int, store: SimStore) -> None:
+        self.site = site
+        self.partition = partition
+        self.store = store
+        self.term: Term | None = None
+        self._random = site.kafka.schedule.random
+        self._journal = site.kafka.log(site.topics.journal, partition)
+        self._commands = site.kafka.log(site.topics.commands, partition)
+        self._commands.watch(self._arrived)
+        self._journal_producer = site.producer()
+        self._alarm = 0
+        self._idle_since: int | None = None
+        self.thread = Thread(site.host, self._run())
+
+    def stop(self) -> None:
+        """Give up the partition."""
+        self._commands.unwatch(self._arrived)
+        self.thread.end()
+        self._end_term()
+
+    def _arrived(self, _: Stored) -> None:
+        self.site.host.do(self.thread.wake)
+
+    def _end_term(self) -> None:
+        if self.term is not None:
+            self.term.end()
+            self.term = None
+
+    def _run(self) -> Body:
+        site = self.site
+        while True:
+            try:
+                leader = yield from self._elect()
+                yield from self._lead(leader)
+            except DeposedError as error:
+                site.kafka.schedule.happened("deposed", site.host.name, self.partition, error)
+            except MismatchError as error:
+                site.referee.mismatch(error)
+                self.store.clear()
+            self._end_term()
+            again = site.kafka.schedule.now + self._random.randrange(1, 20 * MILLISECOND)
+            while site.kafka.schedule.now < again:
+                self._wake_at(again)
+                yield None
+
+    def _elect(self) -> Generator[str | None, None, Leader]:
+        site = self.site
+        site.referee.opened(site.host, self.partition, self.store)
+        candidate = Candidate(site.host.name, self.store, self._journal.topic_id)
+        offset = yield from self.append(candidate.campaign(site.machine.clock()), "claim")
+        for at in candidate.elected(offset):
+            raw = self._journal.records[at].value
+            assert raw is not None
+            change = candidate.replay(at, raw)
+            if change is not None:
+                self.write(change)
+                yield "replay"
+        leader = candidate.lead(site.rules(self.partition))
+        site.kafka.schedule.note("leads", site.host.name, self.partition, "epoch", leader.epoch)
+        return leader
+
+    def _lead(self, leader: Leader) -> Body:
+        schedule = self.site.kafka.schedule
+        term = self.term = Term(self.site.host, self.partition, leader.epoch, schedule.now)
+        term.wake = self.thread.wake
+        channel = Channel(term, self.site.producer(), self.site.referee, self.site.topics.history)
+        desk = Desk(Sender(channel, leader.sent), Teller(channel, leader.told), Executor(term, self.site.machine))
+        yield from self.take_up(leader, term, desk)
+        while True:
+            raw = self._decide(leader, term)
+            if raw is None:
+                yield None
+                continue
+            appended_at = schedule.now
+            committed = yield from self.commit(leader, raw, desk)
+            term.renew(appended_at)
+            yield "acknowledged"
+            self.write(committed.change)
+            yield "written"
+            yield from self.act(committed, desk)
+
+    def take_up(self, leader: Leader, term: Term, desk: Desk) -> Body:
+        """Begin a term with what an earlier one left to do."""
+        recovered = leader.recovered()
+        for key, message in recovered.sends:
+            desk.sender.send(key, message)
+            yield "resend"
+        for told in recovered.told:
+            desk.teller.tell(told)
+            yield "retell"
+
+    def commit(self, leader: Leader, raw: bytes, desk: Desk) -> Commit:
+        """Append a record; return what takes effect."""
+        offset = yield from self.append(raw, "record")
+        return leader.acknowledged(offset)
+
+    def write(self, change: Change) -> None:
+        """Write a change to the store, whole."""
+        self.store.write(change)
+        self.site.referee.wrote(self.site.host, self.partition, self.store)
+        if self._random.random() < 0.2:
+            self.store.flush(self._random)
+
+    def act(self, committed: Committed, desk: Desk) -> Body:
+        """Let a record take effect; the three kinds of effects in any order."""
+        site = self.site
+        kinds = ["send", "tell", "effect"]
+        self._random.shuffle(kinds)
+        for kind in kinds:
+            if kind == "send":
+                for key, message in committed.sends:
+                    desk.sender.send(key, message)
+                    yield kind
+            elif kind == "tell":
+                desk.teller.tell(committed.told)
+                yield kind
+            else:
+                for effect in committed.effects:
+                    site.referee.acts(site.host, self.partition, committed.told.mark.offset, effect)
+                    desk.executor.perform(effect)
+                    yield kind
+
+    def append(self, raw: bytes, label: str) -> Generator[str | None, None, int | None]:
+        """Append to the journal; return the offset that Kafka acknowledged, or None for anything else."""
+
+        reports: list[Report] = []
+
+        def reported(report: Report) -> None:
+            reports.append(report)
+            self.thread.wake()
+
+        yield f"{label} decided"
+        self._journal_producer.append(self.site.topics.journal, self.partition, Draft(raw), reported)
+        yield f"{label} appended"
+        while not reports:
+            yield None
+        yield f"{label} reported"
+        return reports[0].offset if reports[0].ok else None
+
+    def _decide(self, leader: Leader, term: Term) -> bytes | None:
+        now, schedule = self.site.machine.clock(), self.site.kafka.schedule
+        inputs = self._inputs(leader, term)
+        due = leader.due()
+        if inputs or (due is not None and due <= now):
+            self._idle_since = None
+            return leader.decide(inputs, now)
+        if term.wants_lease:
+            return leader.renew(now)
+        if leader.unmarked:
+            if self._idle_since is None:
+                self._idle_since = schedule.now
+            if schedule.now >= self._idle_since + _IDLE:
+                self._idle_since = None
+                return leader.decide([], now)
+            self._wake_at(self._idle_since + _IDLE)
+        if due is not None:
+            self._wake_at(schedule.now + (due - now) * MILLISECOND)
+        return None
+
+    def _inputs(self, leader: Leader, term: Term) -> list[Take | Input]:
+        most = self._random.choice((1, 2, 5, 50))
+        inputs: list[Take | Input] = [term.inbox.popleft() for _ in range(min(most, len(term.inbox)))]
+        start = leader.commands
+        if start < self._commands.end and self._random.random() < 0.1:
+            # A reader may hand over again what was taken before; the leader passes over it.
+            start = max(0, start - 2)
+        stop = leader.commands + self._random.randrange(1, most + 1)
+        for stored in self._commands.records[start:stop]:
+            assert stored.value is not None
+            inputs.append(Take(stored.offset, decode_commands(stored.value)))
+        return inputs
+
+    def _wake_at(self, at: int) -> None:
+        now = self.site.kafka.schedule.now
+        if now < self._alarm <= at:
+            return
+        self._alarm = at
+        self.site.host.at(at - now, self.thread.wake)

@@ -1,0 +1,294 @@
+"""Tests of the tests: bugs put back into the core, or into the shell's order of calls, which the simulation must catch.
+
+Each mutant says what is broken and where; none of them is a switch in the code that ships.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+from msgspec.structs import replace
+
+from stream_engine.core import candidate, fence, run
+from stream_engine.core.candidate import Candidate
+from stream_engine.core.change import Change, Committed, DeposedError, Told
+from stream_engine.core.commands import Input, Suspend
+from stream_engine.core.decide import HANDLERS, decide
+from stream_engine.core.intake import Receipt
+from stream_engine.core.leader import Leader, Recovered
+from stream_engine.core.records import Commands, Decided, JournalRecord, LeaderElected, Mark
+from stream_engine.core.route import Router
+from stream_engine.core.tables import FOLDED_KEY, OUTBOX, Intake
+from stream_engine.core.turn import Turn
+from tests.simulation.leading import Commit, Desk, Leading
+from tests.simulation.schedule import Body
+from tests.simulation.store import SimStore
+from tests.simulation.term import Term
+from tests.simulation.worker import Parts
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug: what to replace in the core, or which parts to build a worker of."""
+
+    name: str
+    patches: Sequence[AbstractContextManager[Any]] = ()
+    parts: Parts = field(default_factory=Parts)
+
+    @contextmanager
+    def alive(self) -> Iterator[Parts]:
+        """Have the bug in place; yields the parts to build workers of."""
+        with ExitStack() as stack:
+            for change in self.patches:
+                stack.enter_context(change)
+            yield self.parts
+
+
+class ActsBeforeAcknowledgement(Leading):
+    """Sends, tells and executes before the record is appended."""
+
+    def commit(self, leader: Leader, raw: bytes, desk: Desk) -> Commit:
+        """Let the record take effect, and append it then."""
+        assert leader._pending is not None
+        folded, turn, change = leader._pending
+        puts = dict(change.puts)
+        sends = [(key, OUTBOX.decode(puts[key])) for key in turn.sends if key in puts]
+        early = Committed(change, sends, Told(folded.mark, turn.history), turn.effects)
+        yield from self.act(early, desk)
+        leader.acknowledged((yield from self.append(raw, "record")))
+        return Committed(change, [], Told(folded.mark, []), [])
+
+
+class WritesWhatWasNotAcknowledged(Leading):
+    """Writes its change to the store although it was deposed: a stale write."""
+
+    def commit(self, leader: Leader, raw: bytes, desk: Desk) -> Commit:
+        """Write the change of a refused record."""
+        assert leader._pending is not None
+        change = leader._pending[2]
+        try:
+            return (yield from super().commit(leader, raw, desk))
+        except DeposedError:
+            self.write(change)
+            raise
+
+
+class WritesBehindItsSuccessor(Leading):
+    """Writes the newest change of a term once more when the next one has begun."""
+
+    _newest: Change | None = None
+
+    def take_up(self, leader: Leader, term: Term, desk: Desk) -> Body:
+        """Write what the last term wrote last."""
+        if self._newest is not None:
+            self.write(self._newest)
+        return super().take_up(leader, term, desk)
+
+    def act(self, committed: Committed, desk: Desk) -> Body:
+        """Remember what was written."""
+        self._newest = committed.change
+        return super().act(committed, desk)
+
+
+class ListensToOlderTerms(Leading):
+    """Takes what the executions of an earlier term report."""
+
+    _inbox: deque[Input]
+
+    def take_up(self, leader: Leader, term: Term, desk: Desk) -> Body:
+        """Put one inbox in front of all terms, and let none of them end."""
+        if not hasattr(self, "_inbox"):
+            self._inbox = term.inbox
+        term.inbox = self._inbox
+        term.end = lambda: None  # type: ignore[method-assign] # this is the bug
+        return super().take_up(leader, term, desk)
+
+
+class PlaceFirst(SimStore):
+    """Stores the place, and then what belongs to it."""
+
+    def write(self, change: Change) -> None:
+        """Write in two halves, between which a crash may fall."""
+        super().write(Change([(k, v) for k, v in change.puts if k == FOLDED_KEY], []))
+        super().write(Change([(k, v) for k, v in change.puts if k != FOLDED_KEY], change.deletes))
+
+
+class PlaceWithoutState(SimStore):
+    """Loses the state of some writes, and keeps their place."""
+
+    _writes = 0
+
+    def write(self, change: Change) -> None:
+        """Write only the place, every seventh time."""
+        self._writes += 1
+        lost = self._writes % 7 == 0
+        super().write(Change([(k, v) for k, v in change.puts if k == FOLDED_KEY], []) if lost else change)
+
+
+class HastyRouter(Router):
+    """Counts as arrived what is still on its way, and so commits it."""
+
+    def route(self, received: Any, end: int, match: Any) -> Any:
+        """Route, and raise the floor at once."""
+        routed = super().route(received, end, match)
+        self._floor = end
+        return routed
+
+
+class ForgetfulRouter(Router):
+    """Tells receivers that everything up to what it routes now has arrived."""
+
+    def _record(self, items: Any) -> bytes:
+        self._floor, floor = items[-1][0], self._floor
+        raw = super()._record(items)
+        self._floor = floor
+        return raw
+
+
+def _without_epoch(mark: Mark, record: Decided) -> bool:
+    return record.n == mark.n + 1
+
+
+def _without_n(mark: Mark, record: Decided) -> bool:
+    return record.epoch == mark.epoch
+
+
+def _without_gaps(self: Leader, offset: int | None) -> Committed:
+    assert self._pending is not None
+    folded, turn, change = self._pending
+    at = self._folded.mark.offset + 1 if offset is None else offset
+    self._folded = replace(self._folded, mark=replace(self._folded.mark, offset=at - 1))
+    self._pending = (replace(folded, mark=replace(folded.mark, offset=at)), turn, change)
+    return _acknowledged(self, at)
+
+
+_acknowledged = Leader.acknowledged
+_recovered = Leader.recovered
+_replay = Candidate.replay
+_take_commands = Leader._take
+_lead = Candidate.lead
+
+
+def _nothing_to_send(self: Leader) -> Recovered:
+    return Recovered([], _recovered(self).told)
+
+
+def _nothing_to_tell(self: Leader) -> Recovered:
+    return Recovered(_recovered(self).sends, [])
+
+
+def _takes_all(self: Receipt, number: int) -> bool:
+    self._seen.add(number)
+    if self._dense:
+        self._floor = max(self._floor, number + 1)
+    return True
+
+
+def _takes_above(self: Receipt, number: int) -> bool:
+    if number < self._floor or number in self._seen:
+        return False
+    if self._dense:
+        self._floor = number + 1
+    else:
+        self._seen.add(number)
+    return True
+
+
+def _forgets_seen(self: Receipt) -> Intake:
+    return Intake(self._floor)
+
+
+def _takes_none_below(self: Receipt, number: int) -> bool:
+    if self._dense:
+        return _take(self, number)
+    fresh = number >= self._floor
+    self._floor = max(self._floor, number + 1)
+    return fresh
+
+
+_take = Receipt.take
+
+
+def _replays_everything(mark: Mark, offset: int, record: JournalRecord) -> Mark | None:
+    if isinstance(record, LeaderElected):
+        return Mark(offset, offset, 0)
+    return Mark(offset, mark.epoch, mark.n + 1) if fence.counts(mark, record) else None
+
+
+def _skips_first(self: Candidate, rules: Any) -> Leader:
+    led = _lead(self, rules)
+    led._folded = replace(led._folded, commands=led._folded.commands + 1)
+    return led
+
+
+def _resumes_nothing(self: Candidate, rules: Any) -> Leader:
+    led = _lead(self, rules)
+    led._resumable.clear()
+    return led
+
+
+def _takes_unasked(self: Leader, turn: Any, commands: Commands) -> None:
+    for _, command in commands.items:
+        decide(turn, command)
+
+
+def _forgets_steps(turn: Any, run_id: str) -> dict[str, Any]:
+    return {}
+
+
+def _clock(self: Leader, now: int) -> Any:
+    return Turn(self._state, self._timers, self._live, self._rules, now)
+
+
+def _sent_at_once(self: Leader, offset: int | None) -> Committed:
+    committed = _acknowledged(self, offset)
+    for key, _ in committed.sends:
+        self.sent(key)
+    return committed
+
+
+def _told_at_once(self: Leader, offset: int | None) -> Committed:
+    committed = _acknowledged(self, offset)
+    if committed.told.records:
+        self.told(committed.told.mark)
+    return committed
+
+
+def _suspends_anyway(turn: Any, command: Any) -> None:
+    live = turn.live.get(command.run_id)
+    _suspend(turn, command if live is None else replace(command, signals=live.signals))
+
+
+_suspend: Callable[[Any, Any], None] = run.suspend
+
+MUTANTS = (
+    Mutant("effects before the acknowledgement", parts=Parts(leading=ActsBeforeAcknowledgement)),
+    Mutant("a gap goes unnoticed", [patch.object(Leader, "acknowledged", _without_gaps)]),
+    Mutant("no epoch", [patch.object(fence, "counts", _without_epoch)]),
+    Mutant("no n", [patch.object(fence, "counts", _without_n)]),
+    Mutant("records are folded again", [patch.object(candidate, "advance", _replays_everything)]),
+    Mutant("place stored before the state", parts=Parts(store=PlaceFirst)),
+    Mutant("place stored without the state", parts=Parts(store=PlaceWithoutState)),
+    Mutant("a stale write of what was refused", parts=Parts(leading=WritesWhatWasNotAcknowledged)),
+    Mutant("a stale write of an older term", parts=Parts(leading=WritesBehindItsSuccessor)),
+    Mutant("an older term's results are taken", parts=Parts(leading=ListensToOlderTerms)),
+    Mutant("a takeover skips a command", [patch.object(Candidate, "lead", _skips_first)]),
+    Mutant("a command above mark + 1 is taken", [patch.object(Receipt, "take", _takes_above)]),
+    Mutant("the router commits what is on its way", parts=Parts(router=HastyRouter)),
+    Mutant("the router's floor is too high", parts=Parts(router=ForgetfulRouter)),
+    Mutant("repeats are taken", [patch.object(Receipt, "take", _takes_all)]),
+    Mutant("what was seen is forgotten", [patch.object(Receipt, "known", _forgets_seen)]),
+    Mutant("what was not seen is taken for seen", [patch.object(Receipt, "take", _takes_none_below)]),
+    Mutant("no intake at all", [patch.object(Leader, "_take", _takes_unasked)]),
+    Mutant("the outbox is not sent again", [patch.object(Leader, "recovered", _nothing_to_send)]),
+    Mutant("history is not told again", [patch.object(Leader, "recovered", _nothing_to_tell)]),
+    Mutant("sent before it is acknowledged", [patch.object(Leader, "acknowledged", _sent_at_once)]),
+    Mutant("told before it is acknowledged", [patch.object(Leader, "acknowledged", _told_at_once)]),
+    Mutant("runs are not resumed", [patch.object(Candidate, "lead", _resumes_nothing)]),
+    Mutant("a resumed run has no steps", [patch.object(run, "recorded_steps", _forgets_steps)]),
+    Mutant("journal time follows the clock", [patch.object(Leader, "_turn", _clock)]),
+    Mutant("a run is suspended that has work", [patch.dict(HANDLERS, {Suspend: _suspends_anyway})]),
+)

@@ -1,0 +1,102 @@
+"""User code as data: small random programs of steps, and what an execution of a run does with one.
+
+A program is interpreted as the SDK executes a function: from the top, with the recorded steps returning at once and in the
+order in which they were recorded.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True)
+class Work:
+    """``ctx.step.run``: raises in its first ``failures`` attempts; it is tried ``retries`` times more than once."""
+
+    id: str
+    failures: int = 0
+    retries: int = 2
+    caught: bool = False
+
+
+@dataclass(frozen=True)
+class Nap:
+    """``ctx.step.sleep``, in milliseconds."""
+
+    id: str
+    delay: int
+
+
+@dataclass(frozen=True)
+class Emit:
+    """``ctx.step.send_event``."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Fork:
+    """``gather`` of branches, or a ``wait`` for the first of them, after which ``then`` names the step that depends on it."""
+
+    id: str
+    branches: tuple["Program", ...]
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class Stumble:
+    """The body raises here, outside its steps, in the run's first ``times`` attempts; ``retries`` are allowed."""
+
+    times: int
+    retries: int = 3
+
+
+Op = Work | Nap | Emit | Fork | Stumble
+Program = tuple[Op, ...]
+
+
+@dataclass(frozen=True)
+class SimFunction:
+    """A function of the simulated app: what it is triggered by, and what it does."""
+
+    id: str
+    versions: tuple[str, ...]
+    triggers: tuple[str, ...]
+    program: Program
+    on_failure: str | None = None
+
+
+_WEIGHTS = ((5, 5, 4, 4, 7, 1), (5, 6, 8, 2, 0, 1))
+"""How often the body has work, flaky work, a nap, an emit, a fork and a stumble; and how often a branch of it."""
+
+
+class Author:
+    """Writes random programs."""
+
+    def __init__(self, random: Random, emits: tuple[str, ...]) -> None:
+        self._random = random
+        self._emits = emits
+        self._steps = 0
+
+    def program(self, depth: int = 0) -> Program:
+        """Return a program of a few operations."""
+        ops = [self._op(depth) for _ in range(self._random.randrange(1, 4))]
+        return tuple(ops)
+
+    def _op(self, depth: int) -> Op:
+        random = self._random
+        self._steps += 1
+        name = f"s{self._steps}"
+        kind = random.choices(("work", "flaky", "nap", "emit", "fork", "stumble"), _WEIGHTS[depth])[0]
+        if kind == "flaky":
+            return Work(name, random.randrange(1, 4), random.randrange(0, 3), caught=random.random() < 0.5)
+        if kind == "nap":
+            return Nap(name, random.choice((0, 1, 5, 20, 80, 400, 60_000)))
+        if kind == "emit" and self._emits:
+            return Emit(name, random.choice(self._emits))
+        if kind == "fork":
+            branches = tuple(self.program(depth + 1) for _ in range(random.randrange(2, 4)))
+            return Fork(name, branches, first=random.random() < 0.4)
+        if kind == "stumble":
+            return Stumble(random.randrange(1, 4), random.randrange(0, 4))
+        return Work(name)

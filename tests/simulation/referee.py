@@ -1,0 +1,178 @@
+"""Watches the simulated world from outside, and objects to what an invariant forbids.
+
+The numbers are those of the invariants in ARCHITECTURE.md. The referee sees every record as it lands and every act as it is
+done, keeps a fold and a ledger of its own, and takes nothing from the simulated machines on trust.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from stream_engine.core.change import Told
+from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.records import Decided
+from stream_engine.core.tables import FOLDED_KEY, Outgoing, Step, encode
+from stream_engine.core.turn import Effect, Execute
+from tests.simulation.fold import NaiveFold
+from tests.simulation.kafka import SimKafka
+from tests.simulation.schedule import Host, Schedule
+from tests.simulation.store import SimStore
+from tests.simulation.term import Term
+
+
+class ViolationError(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution of a step's body, as the world outside saw it."""
+
+    partition: int
+    epoch: int
+    run_id: str
+    step_id: str
+    attempt: int
+
+
+class Referee:
+    """Knows what really happened."""
+
+    def __init__(self, schedule: Schedule, kafka: SimKafka, journal: str) -> None:
+        self.schedule = schedule
+        self.folds: dict[int, NaiveFold] = {}
+        self.ledger: list[Execution] = []
+        self.started: dict[str, RunStarted] = {}
+        self.ended: dict[str, tuple[int, RunEnded]] = {}
+        self.disposed: list[EventDisposed] = []
+        self.settled: dict[tuple[str, str], tuple[int, StepRecorded]] = {}
+        self._bodies: set[tuple[Execution, int]] = set()
+        self._retries: dict[str, int] = {}
+        self._races: dict[tuple[str, str], int] = {}
+        for partition in range(kafka.partitions(journal)):
+            log = kafka.log(journal, partition)
+            fold = NaiveFold(log.topic_id, self._counted)
+            self.folds[partition] = fold
+            log.watch(fold.land)
+
+    def object(self, invariant: int, text: str) -> None:
+        """Object to something."""
+        raise ViolationError(f"invariant {invariant}: {text}")
+
+    def opened(self, host: Host, partition: int, store: SimStore) -> None:
+        """A worker opens a store, which may be behind, but must be the fold of the journal at its place."""
+        self.wrote(host, partition, store)
+
+    def wrote(self, host: Host, partition: int, store: SimStore) -> None:
+        """A worker has written to its store."""
+        folded = store.folded()
+        data = {key: value for key, value in store.data.items() if key != FOLDED_KEY}
+        if folded is None:
+            if data:
+                self.object(3, f"{host.name}/{partition}: a store without a place has {len(data)} entries")
+            return
+        snapshot = self.folds[partition].snapshots.get(folded.mark.offset)
+        if snapshot is None or snapshot.folded != folded:
+            self.object(3, f"{host.name}/{partition}: the store is at {folded}, where the journal has {snapshot}")
+        elif snapshot.data != data:
+            differ = {k for k in snapshot.data.keys() | data.keys() if snapshot.data.get(k) != data.get(k)}
+            self.object(3, f"{host.name}/{partition} at {folded.mark}: differs from the fold in {sorted(differ)}")
+
+    def mismatch(self, error: Exception) -> None:
+        """A worker calls its store the fold of another log; here no log is ever made again or cut."""
+        self.object(3, f"a mismatch without a cause: {error}")
+
+    def sends(self, host: Host, partition: int, key: bytes, message: Outgoing) -> None:
+        """A worker is about to send a message."""
+        if self.folds[partition].posted.get(key) != encode(message):
+            self.object(4, f"{host.name}/{partition} sends {key!r}, which no counted record posted")
+
+    def tells(self, host: Host, partition: int, told: Told, name: str) -> None:
+        """A worker is about to tell history."""
+        record = self.folds[partition].counted.get(told.mark.offset)
+        if record is None or (record.epoch, record.n) != (told.mark.epoch, told.mark.n):
+            self.object(4, f"{host.name}/{partition} tells {name} of a record that does not count")
+        elif record.history != told.records:
+            self.object(3, f"{host.name}/{partition} tells {name} otherwise than the journal")
+
+    def acts(self, host: Host, partition: int, offset: int, effect: Effect) -> None:
+        """A worker is about to hand an effect to an execution."""
+        if offset not in self.folds[partition].counted:
+            self.object(4, f"{host.name}/{partition}: {effect} belongs to offset {offset}, which does not count")
+
+    def step_began(self, term: Term, effect: Execute, step_id: str, attempt: int) -> int:
+        """The body of a step begins; return the number of this execution."""
+        run_id = effect.run_id
+        settled, ended = self.settled.get((run_id, step_id)), self.ended.get(run_id)
+        if settled is not None and settled[0] <= term.epoch:
+            self.object(2, f"epoch {term.epoch} begins {run_id}/{step_id}, whose result is in its fold: {settled}")
+        if ended is not None and ended[0] <= term.epoch:
+            self.object(2, f"epoch {term.epoch} begins {run_id}/{step_id} of a run that it knows to have ended")
+        execution = Execution(term.partition, term.epoch, run_id, step_id, attempt)
+        if (execution, effect.run.attempt) in self._bodies:
+            self.object(2, f"{execution} begins twice in one term")
+        self._bodies.add((execution, effect.run.attempt))
+        if term.epoch != self.folds[term.partition].epoch:
+            self.schedule.counts["step begun by a deposed leader"] += 1
+        self.ledger.append(execution)
+        self.schedule.note("step", term.host.name, f"epoch {term.epoch}", run_id, step_id, attempt)
+        return len(self.ledger) - 1
+
+    def step_delivered(self, run_id: str, step_id: str, step: Step) -> None:
+        """A body is handed the outcome of a step: the same in every execution, on every machine."""
+        known = self.settled.get((run_id, step_id))
+        if known is None:
+            self.object(4, f"{run_id}/{step_id} is delivered, and not recorded")
+        else:
+            recorded = known[1]
+            result = None if step.result is None else step.result.decode()
+            if (step.status, result, step.error) != (recorded.status, recorded.result, recorded.error):
+                self.object(2, f"{run_id}/{step_id} is delivered as {step}, recorded as {recorded}")
+
+    def race_won(self, run_id: str, race: str, winner: int) -> None:
+        """A body saw which of its branches ended first."""
+        if self._races.setdefault((run_id, race), winner) != winner:
+            self.object(2, f"{run_id}: the race {race} is won by branch {winner}, which it was not before")
+
+    def _counted(self, fold: NaiveFold, offset: int, record: Decided) -> None:
+        if record.now < fold.folded.now:
+            self.object(5, f"journal time goes back from {fold.folded.now} to {record.now} at {offset}")
+        for told in record.history:
+            self._told(told, record.epoch)
+
+    def _told(self, told: HistoryRecord, epoch: int) -> None:
+        if isinstance(told, RunStarted):
+            if told.run_id in self.started:
+                self.object(1, f"{told.run_id} starts twice")
+            self.started[told.run_id] = told
+        elif isinstance(told, RunEnded):
+            if told.run_id in self.ended or told.run_id not in self.started:
+                self.object(1, f"{told.run_id} ends twice, or without a start")
+            self.ended[told.run_id] = (epoch, told)
+        elif isinstance(told, EventDisposed):
+            self.disposed.append(told)
+        elif isinstance(told, RunChanged):
+            self._changed(told)
+        elif told.status in {"completed", "failed"}:
+            self._settled(told, epoch)
+
+    def _changed(self, told: RunChanged) -> None:
+        self.schedule.counts[f"run {told.change}"] += 1
+        if told.change == "retrying":
+            assert told.wake_at is not None
+            self._retries[told.run_id] = told.wake_at
+        elif told.change == "running" and told.at < self._retries.get(told.run_id, 0):
+            self.object(5, f"{told.run_id} goes on at {told.at}, before its retry at {self._retries[told.run_id]}")
+
+    def _settled(self, told: StepRecorded, epoch: int) -> None:
+        step = (told.run_id, told.step_id)
+        if step in self.settled:
+            self.object(2, f"{step} has a second result: {told} after {self.settled[step]}")
+        if told.run_id in self.ended:
+            self.object(2, f"{step} has a result after the end of its run")
+        self.settled[step] = (epoch, told)
+        if told.kind == "run" and told.status == "completed":
+            result: dict[str, Any] = json.loads(told.result or "")
+            execution = self.ledger[result["execution"]]
+            if (execution.epoch, execution.run_id, execution.step_id) != (epoch, *step):
+                self.object(2, f"{step} has in epoch {epoch} the result of {execution}")

@@ -1,0 +1,65 @@
+"""Two thousand worlds hold every invariant, and things do go wrong in them."""
+
+import pytest
+
+from tests.simulation.campaign import campaign, live
+from tests.simulation.kafka import FATES
+from tests.simulation.leading import Leading
+from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.referee import ViolationError
+from tests.simulation.world import World
+
+SEEDS = 2_000
+ENOUGH_FOR_A_MUTANT = 1_000
+
+HAPPENS = [
+    *(f"append {fate}" for fate in FATES),
+    *("crash after claim appended", "crash after record decided", "crash after record appended"),
+    *("crash after record reported", "crash after acknowledged", "crash after written", "crash after replay"),
+    *("crash after send", "crash after tell", "crash after effect", "crash after resend", "crash after retell"),
+    *("crash after routed", "crash after route produced", "crash after router commit", "crash after step body"),
+    *("pause after record reported", "pause after acknowledged", "pause after written", "pause after effect"),
+    *("rebalance", "commit refused", "deposed", "lease expired", "step begun by a deposed leader"),
+    *("store kept", "store newest lost", "store writes lost", "store disk lost"),
+    *("record of an older epoch", "record behind a gap"),
+    *("event duplicate", "event delayed", "run moved", "run parked", "run retrying", "run sleeping", "run running"),
+    "runs of handlers",
+]
+
+
+def test_every_invariant_holds_in_every_world() -> None:
+    """And every kind of fault that the simulation has did strike."""
+    outcome = campaign(range(SEEDS), jobs=2)
+    assert not outcome.failures, "\n\n".join(outcome.failures.values())
+    assert outcome.seeds == SEEDS
+    assert [what for what in HAPPENS if not outcome.counts[what]] == []
+
+
+def test_a_seed_is_lived_again_exactly() -> None:
+    """Otherwise a failing seed would be of no use."""
+    first, second = World(5), World(5)
+    first.run()
+    second.run()
+    assert first.schedule.diary() == second.schedule.diary()
+    assert live(5) == (first.counts(), None)
+
+
+def test_a_failing_seed_says_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number, what does not hold, how the world was, and what happened last."""
+    monkeypatch.setattr(Leading, "write", lambda self, change: self.site.referee.object(3, "the disk is full of sand"))
+    _, failure = live(7)
+    assert failure is not None
+    assert failure.startswith("seed 7: ViolationError: invariant 3: the disk is full of sand\nConfig(")
+    assert "append" in failure
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+def test_a_bug_put_back_is_caught(mutant: Mutant) -> None:
+    """The simulation is only worth what it finds."""
+    with mutant.alive() as parts:
+        for seed in range(ENOUGH_FOR_A_MUTANT):
+            try:
+                World(seed, parts).run()
+            except ViolationError:
+                return
+    pytest.fail(f"{ENOUGH_FOR_A_MUTANT} seeds do not notice: {mutant.name}")

@@ -1,0 +1,134 @@
+"""A simulated worker: one life of a process, on a machine whose stores outlive it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stream_engine.core.intake import leader_source
+from stream_engine.core.route import Router
+from stream_engine.core.turn import Function, Rules
+from tests.simulation.execution import Machine
+from tests.simulation.groups import Group, Member
+from tests.simulation.kafka import Producer, SimKafka
+from tests.simulation.leading import Leading, Site, Topics
+from tests.simulation.programs import SimFunction
+from tests.simulation.referee import Referee
+from tests.simulation.routing import Depot, Routing
+from tests.simulation.schedule import Faults, Host
+from tests.simulation.store import SimStore
+
+APP = "sim"
+
+
+@dataclass
+class Disk:
+    """A machine's stores, by partition, and how wrong its clock is, in milliseconds."""
+
+    name: str
+    skew: int
+    stores: dict[int, SimStore] = field(default_factory=dict)
+    taken: bool = False
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a worker is made of; a test of the tests puts a broken part in."""
+
+    leading: type[Leading] = Leading
+    router: Callable[[str, int, int, int], Router] = Router
+    store: type[SimStore] = SimStore
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What all workers share."""
+
+    kafka: SimKafka
+    topics: Topics
+    referee: Referee
+    faults: Faults
+    routers: Group
+    leaders: Group
+    parts: Parts
+
+
+class Worker:
+    """One life of a worker process."""
+
+    def __init__(self, name: str, cluster: Cluster, disk: Disk, functions: dict[str, SimFunction]) -> None:
+        self.disk = disk
+        self.host = Host(cluster.kafka.schedule, name, cluster.faults)
+        self.functions = functions
+        self.on_gone: Callable[[], None] = lambda: None
+        self._cluster = cluster
+        self._leading: dict[int, Leading] = {}
+        self._routing: dict[int, Routing] = {}
+        disk.taken = True
+        self.host.on_silence = self._fall_silent
+        self.host.on_crash = self._crashed
+        cluster.leaders.join(Member(self.host, self._lead))
+        cluster.routers.join(Member(self.host, self._route))
+
+    def clock(self) -> int:
+        """The machine's clock, which differs from the broker's."""
+        return self._cluster.kafka.clock_ms + self.disk.skew
+
+    def _fall_silent(self) -> None:
+        self._cluster.leaders.look_at(self.host)
+        self._cluster.routers.look_at(self.host)
+
+    def _crashed(self) -> None:
+        self.disk.taken = False
+        for routing in self._routing.values():
+            routing.stop()
+        for leading in self._leading.values():
+            leading.stop()
+        random = self._cluster.kafka.schedule.random
+        kind = random.choice(("kept", "newest lost", "disk lost"))
+        self._cluster.kafka.schedule.happened(f"store {kind}", self.host.name)
+        for store in self.disk.stores.values():
+            if kind == "newest lost":
+                lost = store.lose_newest(random)
+                self._cluster.kafka.schedule.counts["store writes lost"] += lost
+            elif kind == "disk lost":
+                store.clear()
+        self.on_gone()
+
+    def _lead(self, partitions: frozenset[int]) -> None:
+        for partition in self._leading.keys() - partitions:
+            self._leading.pop(partition).stop()
+        for partition in sorted(partitions - self._leading.keys()):
+            store = self.disk.stores.setdefault(partition, self._cluster.parts.store())
+            self._leading[partition] = self._cluster.parts.leading(self._site(), partition, store)
+
+    def _route(self, partitions: frozenset[int]) -> None:
+        for partition in self._routing.keys() - partitions:
+            self._routing.pop(partition).stop()
+        for partition in sorted(partitions - self._routing.keys()):
+            self._routing[partition] = Routing(self._depot(), partition)
+
+    def _site(self) -> Site:
+        cluster = self._cluster
+        events = cluster.topics.events
+        machine = Machine(self.functions, cluster.referee, self.clock, events, cluster.kafka.partitions(events))
+        return Site(self.host, cluster.kafka, cluster.topics, self._producer, cluster.referee, machine, self._rules)
+
+    def _depot(self) -> Depot:
+        cluster = self._cluster
+        return Depot(
+            self.host, cluster.kafka, cluster.topics, self._producer, cluster.routers, self._match, cluster.parts.router
+        )
+
+    def _producer(self) -> Producer:
+        return Producer(self._cluster.kafka, self.host, self._cluster.faults.appends)
+
+    def _match(self, name: str) -> list[str]:
+        return [function.id for function in self.functions.values() if name in function.triggers]
+
+    def _rules(self, partition: int) -> Rules:
+        kafka, topics = self._cluster.kafka, self._cluster.topics
+        functions = {
+            function.id: Function(function.id, function.versions, function.on_failure)
+            for function in self.functions.values()
+        }
+        source = leader_source(kafka.log(topics.journal, partition).topic_id, partition)
+        return Rules(APP, functions, kafka.partitions(topics.commands), topics.commands, source, partition)

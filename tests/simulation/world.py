@@ -1,0 +1,210 @@
+"""A simulated world, drawn from a seed: its app, its workers, its faults, and its end."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from tests.simulation.audit import audit
+from tests.simulation.groups import Group
+from tests.simulation.kafka import FATES, Draft, SimKafka
+from tests.simulation.leading import Topics
+from tests.simulation.programs import Author, SimFunction, Work
+from tests.simulation.referee import Referee, ViolationError
+from tests.simulation.schedule import MILLISECOND, Faults, Schedule
+from tests.simulation.worker import Cluster, Disk, Parts, Worker
+
+EPOCH_MS = 1_700_000_000_000
+_MOST_CALLS = 150_000
+_NAMES = ("a", "b", "c")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a seed decides about its world before anything happens."""
+
+    workers: int
+    partitions: int
+    events_partitions: int
+    events: int
+    lasts_ms: int
+    faults: Faults
+    rolling: bool
+
+
+def draw(random: Random) -> Config:
+    """Draw a world: some are quiet, some are stormy, most have a few kinds of faults."""
+    kinds = [fate for fate in FATES if random.random() < 0.5]
+    appends = {fate: random.choice((0.01, 0.05, 0.2)) for fate in kinds}
+    return Config(
+        workers=random.choice((1, 2, 2, 3)),
+        partitions=random.choice((1, 2, 2, 3)),
+        events_partitions=random.choice((1, 2)),
+        events=random.randrange(2, 10),
+        lasts_ms=random.choice((150, 300, 600)),
+        faults=Faults(
+            appends,
+            crash=random.choice((0.0, 0.0, 0.002, 0.01)),
+            pause=random.choice((0.0, 0.002, 0.01)),
+            kills=random.choice((0.0, 2.0, 10.0)),
+            rebalances=random.choice((0.0, 5.0, 20.0)),
+        ),
+        rolling=random.random() < 0.3,
+    )
+
+
+class World:
+    """Everything of one seed."""
+
+    def __init__(self, seed: int, parts: Parts | None = None) -> None:
+        self.schedule = Schedule(seed)
+        self.config = draw(self.schedule.random)
+        self.topics = Topics()
+        self.kafka = self._kafka()
+        self.referee = Referee(self.schedule, self.kafka, self.topics.journal)
+        self.routers = Group(self.schedule, "routers", self.config.events_partitions)
+        leaders = Group(self.schedule, "leaders", self.config.partitions)
+        faults = self.config.faults
+        self._cluster = Cluster(self.kafka, self.topics, self.referee, faults, self.routers, leaders, parts or Parts())
+        self.catalogues = self._catalogues()
+        skews = [self.schedule.random.randrange(-200, 200) for _ in range(self.config.workers + 1)]
+        self._disks = [Disk(f"disk{index}", skew) for index, skew in enumerate(skews)]
+        self._lives = 0
+        self._workers: list[Worker] = []
+
+    def run(self) -> None:
+        """Live through the faults, then on until nothing is left to do, and judge the end.
+
+        Raises:
+            ViolationError: an invariant does not hold.
+        """
+        for _ in range(self.config.workers):
+            self._start()
+        self._produce()
+        lasts = self.config.lasts_ms * MILLISECOND
+        self._plan(self.config.faults.kills, self._strike)
+        self._plan(self.config.faults.rebalances, self._rebalance)
+        if not self.schedule.run(lasts, _MOST_CALLS):
+            raise ViolationError("invariant 6: the world does not come to its end")
+        self._calm_down()
+        if not self.schedule.run(None, _MOST_CALLS):
+            raise ViolationError("invariant 6: the world does not come to rest")
+        audit(self.referee, self.kafka, self.topics, self.catalogues)
+        for partition in range(self.config.events_partitions):
+            if self.routers.committed.get(partition, (0, ""))[0] != self.kafka.log(self.topics.events, partition).end:
+                raise ViolationError(f"invariant 6: events partition {partition} is not committed to its end")
+
+    def counts(self) -> Counter[str]:
+        """Return what went wrong in this world, and what was done in it."""
+        counts = self.schedule.counts
+        for fold in self.referee.folds.values():
+            for why, number in fold.passed_over.items():
+                counts[f"record {why}"] += number
+            counts["records counted"] += len(fold.counted)
+        for disposed in self.referee.disposed:
+            counts[f"event {disposed.disposition}"] += 1
+        counts["runs of handlers"] += sum(started.of_run is not None for started in self.referee.started.values())
+        counts["runs"] += len(self.referee.started)
+        counts["step bodies"] += len(self.referee.ledger)
+        return counts
+
+    def _kafka(self) -> SimKafka:
+        kafka = SimKafka(self.schedule, EPOCH_MS)
+        kafka.create(self.topics.events, self.config.events_partitions)
+        for topic in (self.topics.commands, self.topics.journal, self.topics.history):
+            kafka.create(topic, self.config.partitions)
+        kafka.create(self.topics.dead_letters, 1)
+        return kafka
+
+    def _catalogues(self) -> list[dict[str, SimFunction]]:
+        """Return the app's functions, oldest deployment first; the last one has a function more, and a newer version."""
+        random = self.schedule.random
+        author = Author(random, emits=("c",))
+        quiet = Author(random, emits=())
+        functions = {
+            "f": SimFunction("f", ("1",), ("a",), author.program(), on_failure="handler"),
+            "g": SimFunction("g", ("1",), ("a", "b"), author.program(), on_failure="handler"),
+            "h": SimFunction("h", ("1",), ("c",), quiet.program(), on_failure="handler"),
+            "handler": SimFunction("handler", ("1",), (), quiet.program()),
+            "mourner": SimFunction("mourner", ("1",), (), (Work("m"),)),
+        }
+        for number in range(random.choice((0, 0, 1, 5))):
+            # Runs that fail together have commands to one other partition under way together.
+            doomed = f"doomed{number}"
+            functions[doomed] = SimFunction(doomed, ("1",), ("a", "b"), (Work("d", 1, 0),), on_failure="mourner")
+        if not self.config.rolling:
+            return [functions]
+        newer = SimFunction(
+            "f", ("2", "1") if random.random() < 0.5 else ("2",), ("a",), functions["f"].program, "handler"
+        )
+        return [functions, functions | {"f": newer, "late": SimFunction("late", ("1",), ("b",), quiet.program())}]
+
+    def _start(self) -> None:
+        """Start a worker on a free machine: the one that was there before, or another."""
+        free = [disk for disk in self._disks if not disk.taken]
+        functions = self.catalogues[-1] if self.schedule.calm else self.schedule.random.choice(self.catalogues)
+        self._lives += 1
+        worker = Worker(f"w{self._lives}", self._cluster, self.schedule.random.choice(free), functions)
+        worker.on_gone = self._crashed
+        self.schedule.note("started", worker.host.name, worker.disk.name)
+        self._workers.append(worker)
+
+    def _produce(self) -> None:
+        random = self.schedule.random
+        bursts = [random.randrange(self.config.lasts_ms * MILLISECOND) for _ in range(3)]
+        for number in range(self.config.events):
+            event: dict[str, object] = {"name": random.choice(_NAMES), "data": {"number": number}}
+            if random.random() < 0.4:
+                event["id"] = f"e{random.randrange(4)}"
+            if random.random() < 0.2:
+                event["ts"] = EPOCH_MS + random.randrange(0, 2_000)
+            value = json.dumps(event).encode() if random.random() < 0.9 else b"{"
+            partition = random.randrange(self.config.events_partitions)
+            # In bursts, so that several records for one destination are under way at once.
+            at = random.choice(bursts) + random.randrange(5 * MILLISECOND)
+            self.schedule.at(at, partial(self._land, partition, value))
+
+    def _land(self, partition: int, value: bytes) -> None:
+        self.kafka.land(self.topics.events, partition, Draft(value))
+
+    def _plan(self, per_second: float, strike: Callable[[], None]) -> None:
+        """Have something strike at random moments, until the faults are over."""
+        if per_second == 0:
+            return
+
+        def again() -> None:
+            if not self.schedule.calm:
+                strike()
+                self._plan(per_second, strike)
+
+        self.schedule.at(int(self.schedule.random.expovariate(per_second) * 1_000 * MILLISECOND), again)
+
+    def _strike(self) -> None:
+        random = self.schedule.random
+        alive = [worker.host for worker in self._workers if worker.host.alive and not worker.host.paused]
+        if not alive:
+            return
+        host = random.choice(alive)
+        if random.random() < 0.5:
+            host.crash("anywhere")
+        else:
+            host.pause("anywhere", random.randrange(1, 300) * MILLISECOND)
+
+    def _rebalance(self) -> None:
+        group = self.schedule.random.choice((self._cluster.leaders, self.routers))
+        self.schedule.happened("rebalance", group.name)
+        group.rebalance()
+
+    def _crashed(self) -> None:
+        self.schedule.at(self.schedule.random.randrange(1, 100 * MILLISECOND), self._start)
+
+    def _calm_down(self) -> None:
+        """End the faults: everybody goes on, with the newest code."""
+        self.schedule.note("calm")
+        self.schedule.calm = True
+        for worker in self._workers:
+            worker.host.resume()
+            if worker.host.alive and worker.functions is not self.catalogues[-1]:
+                worker.host.crash("for the new deployment")

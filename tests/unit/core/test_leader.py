@@ -1,0 +1,189 @@
+"""The seam of a leader, where a transcript would not show what is refused or left alone."""
+
+import pytest
+
+from stream_engine.core.candidate import Candidate
+from stream_engine.core.change import Change, Committed, DeposedError
+from stream_engine.core.commands import FinishRun, Input, RecordStep, RetryRun, Sleep, Suspend
+from stream_engine.core.failure import Failure
+from stream_engine.core.history import RunChanged
+from stream_engine.core.leader import AT_ONCE, Leader
+from stream_engine.core.records import Mark, decode_journal
+from stream_engine.core.turn import Execute, Function, Release, Rules
+from tests.golden.leader_bench import routed
+from tests.simulation.store import SimStore
+
+RULES = Rules("shop", {"pay": Function("pay", ("1",))}, 1, "commands", "journal/J/0", 0)
+_ERROR = Failure("E", "e")
+
+
+class Partition:
+    """A leader whose every append is acknowledged at once."""
+
+    def __init__(self) -> None:
+        self.store = SimStore()
+        self.end = 0
+        self.leader = self.take_over()
+
+    def take_over(self) -> Leader:
+        """Begin a new term over the same store."""
+        candidate = Candidate("w", self.store, "J")
+        raw = candidate.campaign(0)
+        candidate.elected(self.end)
+        self._write(candidate.replay(self.end, raw))
+        self.end += 1
+        self.leader = candidate.lead(RULES)
+        self.leader.recovered()
+        return self.leader
+
+    def step(self, now: int, *inputs: Input) -> Committed:
+        """Decide, append, acknowledge, write."""
+        assert self.leader.decide(inputs, now) is not None
+        committed = self.leader.acknowledged(self.end)
+        self.end += 1
+        self._write(committed.change)
+        return committed
+
+    def begin(self, *offsets: int) -> list[str]:
+        """Begin a run for each event; return their ids."""
+        assert self.leader.decide([routed(self.leader.commands, *offsets, ts=0)], 10) is not None
+        committed = self.leader.acknowledged(self.end)
+        self.end += 1
+        self._write(committed.change)
+        return [effect.run_id for effect in committed.effects]
+
+    def _write(self, change: Change | None) -> None:
+        assert change is not None
+        self.store.write(change)
+
+
+@pytest.mark.parametrize("offset", [None, 0, 2, 99])
+def test_an_append_at_another_offset_deposes(offset: int | None) -> None:
+    partition = Partition()
+    assert partition.leader.decide([routed(0, 5, ts=0)], 10) is not None
+    with pytest.raises(DeposedError):
+        partition.leader.acknowledged(offset)
+
+
+def test_a_report_without_an_append_deposes() -> None:
+    with pytest.raises(DeposedError):
+        Partition().leader.acknowledged(1)
+
+
+def test_it_is_busy_from_the_decision_to_the_acknowledgement() -> None:
+    partition = Partition()
+    leader = partition.leader
+    busy = [leader.busy]
+    leader.decide([routed(0, 5, ts=0)], 10)
+    busy.append(leader.busy)
+    leader.acknowledged(1)
+    busy.append(leader.busy)
+    assert busy == [False, True, False]
+    assert (leader.commands, leader.running) == (1, 1)
+
+
+def test_with_nothing_to_say_it_appends_nothing() -> None:
+    assert Partition().leader.decide([], 10) is None
+
+
+def test_renewing_the_lease_is_a_record_that_changes_nothing() -> None:
+    partition = Partition()
+    record = decode_journal(partition.leader.renew(10))
+    committed = partition.leader.acknowledged(1)
+    assert (getattr(record, "puts", None), getattr(record, "deletes", None)) == ([], [])
+    assert (committed.sends, committed.told.records, committed.effects) == ([], [], [])
+
+
+def test_an_idle_partition_falls_silent_even_if_empty_tellings_are_reported() -> None:
+    """Each record's mark may be reported as told; only one that told something is worth a record."""
+    partition = Partition()
+    partition.begin(5)
+    leader = partition.leader
+    unmarked = [leader.unmarked]
+    leader.told(Mark(1, 0, 1))
+    unmarked.append(leader.unmarked)
+    leader.told(partition.step(20).told.mark)
+    unmarked.append(leader.unmarked)
+    assert unmarked == [False, True, False]
+    assert leader.decide([], 30) is None
+
+
+def test_what_an_earlier_term_told_is_worth_a_mark_as_well() -> None:
+    partition = Partition()
+    partition.begin(5)
+    leader = partition.take_over()
+    partition.step(20)
+    leader.told(Mark(1, 0, 1))
+    assert not leader.unmarked, "nothing is known to be untold: this store's tail was not read again"
+
+
+def test_steps_of_a_failed_attempt_do_not_cut_its_delay_short() -> None:
+    partition = Partition()
+    (run,) = partition.begin(5)
+    partition.step(20, Sleep(run, "nap", 50), RetryRun(run, 1_000, _ERROR))
+    assert partition.step(70).effects == []
+    assert partition.leader.due() == 1_020
+    effects = partition.step(1_020).effects
+    assert [type(effect).__name__ for effect in effects] == ["Execute", "Deliver"]
+
+
+def test_a_takeover_resumes_running_runs_a_number_at_a_time() -> None:
+    partition = Partition()
+    runs = partition.begin(*range(AT_ONCE + 3))
+    leader = partition.take_over()
+    assert leader.due() == 0
+    first, second = partition.step(20), partition.step(20)
+    executed = [effect.run_id for effect in (*first.effects, *second.effects) if isinstance(effect, Execute)]
+    assert (len(first.effects), len(second.effects)) == (AT_ONCE, 3)
+    assert sorted(executed) == sorted(runs)
+    assert leader.due() is None
+
+
+def test_a_wish_to_be_unloaded_is_granted_only_while_it_is_true() -> None:
+    partition = Partition()
+    (run,) = partition.begin(5)
+    assert partition.step(20, Suspend(run, 0)).effects == [], "it waits for no timer"
+    partition.step(30, Sleep(run, "nap", 50))
+    assert partition.step(40, Suspend(run, 1)).effects == [], "it speaks of another outcome"
+    assert partition.step(50, Suspend(run, 0)).effects == [Release(run)]
+
+
+def test_a_result_is_recorded_once() -> None:
+    partition = Partition()
+    (run,) = partition.begin(5)
+    partition.step(20, RecordStep(run, "a", 0, 15, b"1"))
+    again = partition.step(30, RecordStep(run, "a", 0, 15, b"2"))
+    assert (again.effects, again.told.records) == ([], [])
+
+
+def test_nothing_is_taken_from_a_run_that_ended() -> None:
+    partition = Partition()
+    (run,) = partition.begin(5)
+    partition.step(20, FinishRun(run, b"1"))
+    late: list[Input] = [
+        RecordStep(run, "a", 0, 15, b"1"),
+        Sleep(run, "b", 5),
+        Suspend(run, 0),
+        RetryRun(run, 5, _ERROR),
+    ]
+    committed = partition.step(30, *late, FinishRun(run, b"2"))
+    assert (committed.effects, committed.told.records) == ([], [])
+    assert partition.leader.running == 0
+
+
+def test_journal_time_does_not_go_back() -> None:
+    partition = Partition()
+    (run,) = partition.begin(5)
+    committed = partition.step(3, Sleep(run, "nap", 50))
+    assert [told.at for told in committed.told.records] == [10]
+    assert partition.leader.due() == 60
+
+
+def test_a_sleep_of_a_run_whose_timer_came_due_while_it_waited_for_its_turn_is_over() -> None:
+    partition = Partition()
+    (run,) = partition.begin(5)
+    partition.step(20, Sleep(run, "nap", 50))
+    partition.take_over()
+    committed = partition.step(70)
+    assert [type(effect).__name__ for effect in committed.effects] == ["Execute", "Deliver"]
+    assert not any(isinstance(told, RunChanged) for told in committed.told.records)

@@ -1,0 +1,87 @@
+"""Routing: where an event goes, and what may be committed when."""
+
+import json
+
+from stream_engine.core.receive import Message, Rejection, receive
+from stream_engine.core.records import Event, decode_commands
+from stream_engine.core.route import RECORD_BYTES, Routed, Router
+
+Received = list[tuple[Message, Event | Rejection]]
+
+
+def _received(*events: dict[str, object] | None, first: int = 0) -> Received:
+    messages = [
+        Message("events", "E", 0, first + number, 1_000, None, b"{" if event is None else json.dumps(event).encode())
+        for number, event in enumerate(events)
+    ]
+    return [(message, receive(message, {})) for message in messages]
+
+
+def _route(router: Router, received: Received) -> Routed:
+    return router.route(received, received[-1][0].offset + 1, lambda name: ["f", "g"] if name == "a" else [])
+
+
+def test_what_matches_nothing_is_passed_over_at_once() -> None:
+    router = Router("E", 0, 0, 4)
+    routed = _route(router, _received({"name": "b"}, {"name": "b"}))
+    assert (routed.commands, routed.dead_letters, router.floor, router.in_flight) == ([], [], 2, 0)
+
+
+def test_equal_ids_go_to_one_partition_with_all_functions() -> None:
+    router = Router("E", 0, 0, 64)
+    routed = _route(router, _received({"name": "a", "id": "x"}, {"name": "a", "id": "x"}))
+    ((_, raw),) = routed.commands
+    commands = decode_commands(raw)
+    assert commands.source == "events/E/0/"
+    assert [(number, command.__class__.__name__) for number, command in commands.items] == [(0, "Admit"), (1, "Admit")]
+    assert [getattr(command, "functions", None) for _, command in commands.items] == [["f", "g"], ["f", "g"]]
+
+
+def test_the_destination_does_not_depend_on_the_router() -> None:
+    one, other = Router("E", 0, 0, 64), Router("E", 0, 7, 64)
+    received = _received({"name": "a"}, first=7)
+    assert [partition for partition, _ in _route(one, received).commands] == [
+        partition for partition, _ in _route(other, received).commands
+    ]
+
+
+def test_bad_messages_are_dead_letters_and_hold_the_floor_as_well() -> None:
+    router = Router("E", 0, 0, 4)
+    routed = _route(router, _received(None, {"name": "b"}))
+    (letter,) = routed.dead_letters
+    assert (letter.message.offset, letter.rejection.reason) == (0, "invalid-json")
+    assert router.floor == 0
+    router.acknowledged(routed.ticket)
+    assert router.floor == 2
+
+
+def test_the_floor_waits_for_the_earliest_batch() -> None:
+    router = Router("E", 0, 0, 4)
+    first = _route(router, _received({"name": "a"}))
+    second = _route(router, _received({"name": "a"}, first=1))
+    passed = _route(router, _received({"name": "b"}, first=2))
+    assert passed.commands == []
+    router.acknowledged(second.ticket)
+    assert (router.floor, router.in_flight) == (0, 3)
+    router.acknowledged(first.ticket)
+    assert (router.floor, router.in_flight) == (3, 0)
+
+
+def test_a_record_carries_the_floor_of_its_moment() -> None:
+    router = Router("E", 0, 5, 4)
+    first = _route(router, _received({"name": "a"}, first=5))
+    second = _route(router, _received({"name": "a"}, first=6))
+    router.acknowledged(first.ticket)
+    third = _route(router, _received({"name": "a"}, first=7))
+    floors = [decode_commands(raw).floor for routed in (first, second, third) for _, raw in routed.commands]
+    assert floors == [5, 5, 6]
+
+
+def test_large_events_are_cut_into_several_records() -> None:
+    router = Router("E", 0, 0, 1)
+    data = {"text": "x" * (RECORD_BYTES // 3)}
+    routed = _route(router, _received(*[{"name": "a", "data": data} for _ in range(7)]))
+    numbers = [[number for number, _ in decode_commands(raw).items] for _, raw in routed.commands]
+    assert [number for some in numbers for number in some] == list(range(7))
+    assert len(numbers) == 3
+    assert all(len(raw) < 2 * RECORD_BYTES for _, raw in routed.commands)

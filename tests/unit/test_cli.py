@@ -1,0 +1,50 @@
+"""The command itself: lazy, complete, and without tracebacks for what the user can mend."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from stream_engine.cli.main import COMMANDS, main
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    script = "import sys, stream_engine.cli.main as m; m.main(['--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    listing, _, modules = done.stdout.rstrip().rpartition("\n")
+    loaded = set(modules.split())
+    for name, entry in COMMANDS.items():
+        assert name in listing
+        assert entry.summary.split()[0] in listing
+        assert entry.target.partition(":")[0] not in loaded
+    assert "confluent_kafka" not in loaded
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_loads_and_explains_itself(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage:" in result.stdout
+    assert isinstance(main.get_command(click.Context(main), name), click.Command)
+
+
+def test_an_unknown_command_is_a_usage_error_that_names_it() -> None:
+    result = CliRunner().invoke(main, ["brocker"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "brocker" in result.stderr
+
+
+def test_a_users_error_is_a_message_and_exit_code_1() -> None:
+    result = CliRunner().invoke(main, ["broker", "status"], env={"STREAM_ENGINE_PARTITIONS": "many"})
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: STREAM_ENGINE_PARTITIONS='many': give a whole number from 1 to 1024\n"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_engine.shell.localbroker.status", lambda _: 1 / 0)
+    result = CliRunner().invoke(main, ["broker", "status"])
+    assert isinstance(result.exception, ZeroDivisionError)
