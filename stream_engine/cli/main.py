@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "topics": Entry("stream_engine.cli.topics:topics", "Create or check an app's topics."),
     "send": Entry("stream_engine.cli.send:send", "Send one event, and wait for what it causes."),
     "runs": Entry("stream_engine.cli.runs:runs", "List runs, and draw what happened in one."),
+    "bench": Entry("stream_engine.cli.bench.command:bench", "Measure what a worker does on this machine."),
     "doctor": Entry("stream_engine.cli.doctor:doctor", "Check what durability needs, and say what to do."),
 }
 

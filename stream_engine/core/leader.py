@@ -100,6 +100,9 @@ class Leader:
     def decide(self, inputs: Sequence[Take | Input], now: int) -> bytes | None:
         """Decide upon inputs in their order; return the journal record to append, or None if nothing is to be said.
 
+        Records of the commands topic count in their order without gaps: one that was taken is passed over, and one that is
+        ahead too, because it belongs to a reading that began elsewhere; the one that `commands` asks for will bring it again.
+
         ``now`` is the clock's, in milliseconds since the epoch; journal time never goes back behind an earlier record.
         """
         turn = self._turn(now)
@@ -114,8 +117,8 @@ class Leader:
         for command in inputs:
             if not isinstance(command, Take):
                 decide(turn, command)
-            elif command.offset >= commands:
-                commands = command.offset + 1
+            elif command.offset == commands:
+                commands += 1
                 if command.commands is not None:
                     self._take(turn, command.commands)
         return self._seal(turn, commands)

@@ -29,15 +29,17 @@ class CommandsReader(threading.Thread):
         self._leaders = leaders
         self._failed = failed
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._beginnings: dict[int, int] = {}
+        self._assigned_now: set[int] = set()
         self._stopping = threading.Event()
 
     def take_from(self, partition: int, offset: int) -> None:
         """Begin to read a partition at an offset; may be called from any thread."""
-        self._requests.put(lambda: self._take_from(partition, offset))
+        self._requests.put(lambda: self._beginnings.update({partition: offset}))
 
     def hold(self, partition: int, held: bool) -> None:  # noqa: FBT001 - the one thing that it says
         """Stop reading a partition for a while, or go on; may be called from any thread."""
-        self._requests.put(lambda: self._hold(partition, held))
+        self._requests.put(lambda: self._hold(partition, held=held))
 
     def stop(self) -> None:
         """Leave the group and end the thread."""
@@ -52,6 +54,7 @@ class CommandsReader(threading.Thread):
             )
             while not self._stopping.is_set():
                 self._serve()
+                self._begin()
                 first = self._consumer.poll(_POLL_SECONDS)
                 if first is not None:
                     self._hand_over([first, *self._consumer.consume(_BATCH, 0)])
@@ -67,11 +70,7 @@ class CommandsReader(threading.Thread):
                 request = self._requests.get_nowait()
             except Empty:
                 return
-            try:
-                request()
-            except KafkaException as error:
-                # The partition was taken away in between; whoever asked is told so by the revocation.
-                _log.info("a request about %s came too late: %s", self._topic, error)
+            request()
 
     def _hand_over(self, messages: list[Message]) -> None:
         batches: dict[int, list[tuple[Take, int]]] = {}
@@ -92,21 +91,32 @@ class CommandsReader(threading.Thread):
         consumer.incremental_assign(waiting)
         consumer.pause(waiting)
         for part in partitions:
+            self._assigned_now.add(part.partition)
             self._leaders.assign(part.partition)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_unassign(partitions)
         for part in partitions:
+            self._assigned_now.discard(part.partition)
+            self._beginnings.pop(part.partition, None)
             self._leaders.revoke(part.partition)
 
-    def _take_from(self, partition: int, offset: int) -> None:
-        part = TopicPartition(self._topic, partition, offset)
-        self._consumer.seek(part)
-        self._consumer.resume([part])
+    def _begin(self) -> None:
+        """Begin to read where that is wanted; what the client cannot do yet is tried again in the next cycle."""
+        for partition, offset in list(self._beginnings.items()):
+            part = TopicPartition(self._topic, partition, offset)
+            try:
+                self._consumer.seek(part)
+                self._consumer.resume([part])
+            except KafkaException as error:
+                _log.debug("partition %d cannot be read from %d yet: %s", partition, offset, error)
+            else:
+                del self._beginnings[partition]
 
-    def _hold(self, partition: int, held: bool) -> None:  # noqa: FBT001 - see hold
+    def _hold(self, partition: int, *, held: bool) -> None:
         part = TopicPartition(self._topic, partition)
-        (self._consumer.pause if held else self._consumer.resume)([part])
+        if partition in self._assigned_now and partition not in self._beginnings:
+            (self._consumer.pause if held else self._consumer.resume)([part])
 
 
 def _take(topic: str, partition: int, offset: int, value: bytes | None) -> Take:

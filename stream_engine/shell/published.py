@@ -5,6 +5,7 @@ import logging
 
 from confluent_kafka import KafkaException
 
+from stream_engine.core.catalogue import Catalogue
 from stream_engine.shell import clients
 from stream_engine.shell.control import Control, ControlError
 from stream_engine.shell.history.schemas import PUBLISHED
@@ -27,8 +28,12 @@ class Published:
 
     def functions(self) -> list[str] | None:
         """Return the ids of the functions in force, in order, or None if no worker has published any."""
-        catalogue = self._control.active()
+        catalogue = self.catalogue()
         return None if catalogue is None else sorted(catalogue.functions)
+
+    def catalogue(self) -> Catalogue | None:
+        """Return the catalogue of functions in force, or None if no worker has published any."""
+        return self._control.active()
 
     @functools.cached_property
     def _control(self) -> Control:

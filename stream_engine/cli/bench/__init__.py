@@ -1,0 +1,1 @@
+"""``stream-engine bench``: the project's own benchmark, one line a figure."""

@@ -1,0 +1,104 @@
+"""What the benchmark does on Kafka beside the engine: sending load, counting what ends, and the same without an engine."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from stream_engine.core.history import RunEnded
+from stream_engine.shell import clients
+from stream_engine.shell.errors import UserError
+from stream_engine.shell.history.codec import Decoder, prefix
+from stream_engine.shell.settings import Settings
+
+_STALLED_SECONDS = 60.0
+_BATCH = 1_000
+
+
+class Ends:
+    """Reads which runs end, from where history ends when this is made."""
+
+    def __init__(self, settings: Settings, topic: str, partitions: int) -> None:
+        self._consumer = clients.reader(settings)
+        parts = [TopicPartition(topic, number) for number in range(partitions)]
+        for part in parts:
+            part.offset = clients.end_offset(self._consumer, topic, part.partition)
+        self._consumer.assign(parts)
+        self._decode = Decoder().decode
+        self._begin = prefix(RunEnded)
+
+    def values(self) -> Iterator[list[bytes]]:
+        """Yield the records of runs that ended, in batches as they arrive.
+
+        Raises:
+            UserError: nothing has ended for a minute.
+        """
+        arrived = time.monotonic()
+        while True:
+            first = self._consumer.poll(0.5)
+            if first is None:
+                if time.monotonic() > arrived + _STALLED_SECONDS:
+                    raise UserError(f"nothing has ended for {_STALLED_SECONDS:g} s; see the worker's log")
+                continue
+            arrived = time.monotonic()
+            values = [message.value() for message in (first, *self._consumer.consume(_BATCH, 0))]
+            yield [value for value in values if value is not None and value.startswith(self._begin)]
+
+    def times(self, value: bytes) -> list[int]:
+        """Return what the run returned, where that is a list of times."""
+        entry = self._decode(value)
+        assert entry is not None
+        assert isinstance(entry.record, RunEnded)
+        return msgspec.json.decode(entry.record.result or "[]", type=list[int])
+
+    def close(self) -> None:
+        """Leave Kafka."""
+        self._consumer.close()
+
+
+def flood(producer: Producer, topic: str, name: str, count: int) -> None:
+    """Send events as fast as the client can, and wait until Kafka has them."""
+    value = msgspec.json.encode({"name": name, "data": {"order_id": "o-12345", "email": "someone@example.com"}})
+    for start in range(0, count, _BATCH):
+        producer.produce_batch(topic, [{"value": value} for _ in range(min(_BATCH, count - start))])
+        producer.poll(0)
+    producer.flush()
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What Kafka itself does with the messages of so many runs: seconds to produce them, and to consume them."""
+
+    produce: float
+    consume: float
+
+
+def raw_loop(settings: Settings, admin: AdminClient, topic: str, sizes: list[int], runs: int) -> Raw:
+    """Produce messages of some sizes (bytes, for each run) to a topic of their own, and consume them: no engine, no work.
+
+    The topic is deleted again.
+    """
+    admin.create_topics([NewTopic(topic, num_partitions=16, replication_factor=1)])[topic].result()
+    try:
+        producer = clients.producer(settings)
+        began = time.monotonic()
+        messages = [{"value": b"x" * size} for size in sizes] * _BATCH
+        for _ in range(0, runs, _BATCH):
+            producer.produce_batch(topic, messages)
+            producer.poll(0)
+        producer.flush()
+        produced = time.monotonic()
+        _consume(clients.reader(settings), topic, len(sizes) * (-(-runs // _BATCH) * _BATCH))
+        return Raw(produced - began, time.monotonic() - produced)
+    finally:
+        admin.delete_topics([topic])[topic].result()
+
+
+def _consume(consumer: Consumer, topic: str, count: int) -> None:
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(16)])
+    while count > 0:
+        count -= len([message for message in consumer.consume(_BATCH, 0.1) if message.error() is None])
+    consumer.close()
