@@ -103,7 +103,7 @@ right txn-faults          checkpoint "-DFENCE_TXN -DCOMMANDS=1 -DCRASHES=0"
 if [ -z "$quick" ]; then
 	right leader-full             leader     "-DSTEPS=1"
 	right leader-moves-full       leader     "-DSTEPS=1 -DCRASHES=0 -DFAULTS=0 -DMOVES=3"
-	right leader-depth-2-full     leader     "-DDEPTH=2 -DSTEPS=1 -DCRASHES=0 -DLATE=1"
+	right leader-depth-2-full     leader     "-DDEPTH=2 -DSTEPS=0 -DCRASHES=0"
 	right leader-depth-2-steps    leader     "-DDEPTH=2 -DSTEPS=1 -DCRASHES=0 -DFAULTS=0"
 	right outbox-full             outbox     "-DREORDER -DCOMMANDS=4 -DTAKEOVERS=3"
 	right outbox-ends             outbox     "-DREORDER" acyclic

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
 import msgspec
+from rich.console import Console
+from rich.text import Text
 
 
 def print_json(value: Any) -> None:
@@ -17,3 +20,13 @@ def print_json(value: Any) -> None:
 def say(text: str) -> None:
     """Tell the user something that is no data, on stderr."""
     click.echo(text, err=True)
+
+
+def print_lines(lines: Iterable[Text], *, crop: bool = False) -> None:
+    """Print lines on stdout, coloured on a terminal; cropped to its width, if they may be, but whole for other programs."""
+    console = Console(highlight=False)
+    for line in lines:
+        line.rstrip()
+        if crop and console.is_terminal:
+            line.truncate(console.width, overflow="ellipsis")
+        console.print(line, soft_wrap=True)

@@ -1,16 +1,15 @@
 """``stream-engine runs``: what became of events, from the history that the engine tells."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypedDict, Unpack
 
 import click
 from rich.console import Console
 from rich.progress import Progress
-from rich.text import Text
 
 from stream_engine.cli.apps import resolve_app_name
-from stream_engine.cli.output import print_json, say
+from stream_engine.cli.output import print_json, print_lines, say
 from stream_engine.cli.run_table import table
 from stream_engine.cli.timeline import draw
 from stream_engine.cli.times import FORMS, TIME
@@ -70,7 +69,7 @@ def list_(app: str | None, limit: int | None, *, as_json: bool, **filters: Unpac
     if as_json:
         print_json([document(run) for run in found])
     elif found:
-        _print(table(found), crop=True)
+        print_lines(table(found), crop=True)
     else:
         say(f"no such runs of {name} in this time; see --since")
     if listing.left_out:
@@ -94,7 +93,7 @@ def show(run: str, app: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(document(found))
     else:
-        _print(draw(found, now_ms(), Console().width))
+        print_lines(draw(found, now_ms(), Console().width))
 
 
 def _selection(filters: _Filters, now: int) -> Selection:
@@ -142,13 +141,3 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading history", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print(lines: Iterable[Text], *, crop: bool = False) -> None:
-    """Print lines on stdout, coloured on a terminal; cropped to its width, if they may be, but whole for other programs."""
-    console = Console(highlight=False)
-    for line in lines:
-        line.rstrip()
-        if crop and console.is_terminal:
-            line.truncate(console.width, overflow="ellipsis")
-        console.print(line, soft_wrap=True)

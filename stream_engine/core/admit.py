@@ -1,37 +1,54 @@
 """Stage *admit*: an event that arrived at its home partition becomes a run of each function that it matches."""
 
-from stream_engine.core.identity import run_id, run_name
+from msgspec.structs import replace
+
+from stream_engine.core.identity import digest, run_id, run_name
+from stream_engine.core.payload import keep, share
 from stream_engine.core.records import Admit, Event
 from stream_engine.core.run import begin, disposed
-from stream_engine.core.tables import ENDED, EVENTS, RUNS, Run, Timer
+from stream_engine.core.tables import ENDED, RUNS, Run, Timer
 from stream_engine.core.turn import Turn
 
 
 def admit(turn: Turn, command: Admit) -> None:
     """Give the event its disposition for each function."""
+    event = command.event
+    new: list[tuple[str, Run]] = []
     for function in command.functions:
-        _admit_to(turn, function, command.event, command.replay_id)
+        run, header = _identify(turn, function, event, command.replay_id)
+        if event.identity.startswith("id:") and _is_known(turn, run):
+            turn.history.append(disposed(turn, run, header, event, "duplicate"))
+        else:
+            new.append((run, header))
+    if len(new) == 1:
+        [(run, header)] = new
+        keep(turn, run, event)
+        _start(turn, run, header, event)
+    elif new:
+        shared = digest(event.identity, command.replay_id or "")
+        share(turn, shared, event, len(new))
+        for run, header in new:
+            _start(turn, run, replace(header, shared=shared), event)
 
 
-def _admit_to(turn: Turn, function: str, event: Event, replay_id: str | None) -> None:
-    rules = turn.rules
-    name = run_name(rules.app, function, event.identity, replay_id)
-    run = run_id(name, rules.partition)
-    key = RUNS.key(run)
-    root = name if replay_id is None else run_name(rules.app, function, event.identity, None)
-    header = Run(function, "", "delayed", root, turn.now, replay_id=replay_id)
-    if event.identity.startswith("id:") and _is_known(turn, run, key):
-        turn.history.append(disposed(turn, run, header, event, "duplicate"))
-        return
-    turn.state.put(EVENTS.key(run), event)
+def _identify(turn: Turn, function: str, event: Event, replay_id: str | None) -> tuple[str, Run]:
+    app = turn.rules.app
+    name = run_name(app, function, event.identity, replay_id)
+    root = name if replay_id is None else run_name(app, function, event.identity, None)
+    return run_id(name, turn.rules.partition), Run(function, "", "delayed", root, turn.now, replay_id=replay_id)
+
+
+def _is_known(turn: Turn, run: str) -> bool:
+    state = turn.state
+    return (
+        run in turn.live or state.get(RUNS, RUNS.key(run)) is not None or state.get(ENDED, ENDED.key(run)) is not None
+    )
+
+
+def _start(turn: Turn, run: str, header: Run, event: Event) -> None:
     if event.ts > turn.now:
-        turn.state.put(key, header)
+        turn.state.put(RUNS.key(run), header)
         turn.set_timer(event.ts, Timer("start", run))
         turn.history.append(disposed(turn, run, header, event, "delayed", detail=str(event.ts)))
     else:
         begin(turn, run, header, event)
-
-
-def _is_known(turn: Turn, run: str, key: bytes) -> bool:
-    state = turn.state
-    return run in turn.live or state.get(RUNS, key) is not None or state.get(ENDED, ENDED.key(run)) is not None

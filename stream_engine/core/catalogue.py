@@ -37,6 +37,7 @@ class FunctionSpec(msgspec.Struct, frozen=True):
 
 class _Document(msgspec.Struct, frozen=True):
     functions: dict[str, FunctionSpec]
+    events: str = ""
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -44,12 +45,16 @@ _decoder = msgspec.json.Decoder(_Document)
 
 
 class Catalogue:
-    """The functions of an app by their ids, and which of them an event's name matches."""
+    """The functions of an app by their ids, and which of them an event's name matches.
 
-    __slots__ = ("_exact", "_matched", "_prefixes", "digest", "functions")
+    ``events`` is the topic that the app's events are in; empty where the catalogue does not say.
+    """
 
-    def __init__(self, functions: dict[str, FunctionSpec]) -> None:
+    __slots__ = ("_exact", "_matched", "_prefixes", "digest", "events", "functions")
+
+    def __init__(self, functions: dict[str, FunctionSpec], events: str = "") -> None:
         self.functions = functions
+        self.events = events
         self.digest = hashlib.blake2b(self.encode(), digest_size=16).hexdigest()
         self._exact: dict[str, list[str]] = {}
         self._prefixes: list[tuple[str, str]] = []
@@ -68,11 +73,12 @@ class Catalogue:
         Raises:
             msgspec.DecodeError: the bytes are not a catalogue.
         """
-        return cls(_decoder.decode(raw).functions)
+        document = _decoder.decode(raw)
+        return cls(document.functions, document.events)
 
     def encode(self) -> bytes:
         """Return the catalogue as JSON: the same text for the same content."""
-        return _encoder.encode(_Document(self.functions))
+        return _encoder.encode(_Document(self.functions, self.events))
 
     def match(self, event_name: str) -> list[str]:
         """Return the ids of the functions that an event starts, each once; the list is shared, so leave it as it is."""

@@ -4,9 +4,10 @@ from stream_engine.core.commands import FailRun, FinishRun
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunEnded
 from stream_engine.core.identity import digest, home_partition, run_id
+from stream_engine.core.payload import drop, keep
 from stream_engine.core.records import Handle
 from stream_engine.core.run import begin
-from stream_engine.core.tables import ENDED, EVENTS, RUNS, STEPS, Ended, Run
+from stream_engine.core.tables import ENDED, RUNS, STEPS, Ended, Run
 from stream_engine.core.turn import Live, Release, Turn
 
 
@@ -41,7 +42,7 @@ def handle(turn: Turn, command: Handle) -> None:
         of_run=command.of_run,
         error=command.error,
     )
-    turn.state.put(EVENTS.key(run), command.event)
+    keep(turn, run, command.event)
     begin(turn, run, header, command.event)
 
 
@@ -58,7 +59,7 @@ def _hand_over(turn: Turn, of_run: str, live: Live, handler: str, error: Failure
 def _end(turn: Turn, live: Live, ended: RunEnded) -> None:
     run_id = ended.run_id
     turn.state.delete(RUNS.key(run_id))
-    turn.state.delete(EVENTS.key(run_id))
+    drop(turn, run_id, live.run)
     for step in live.kept:
         turn.state.delete(STEPS.key(run_id, step))
     if live.event.identity.startswith("id:"):

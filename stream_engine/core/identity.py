@@ -5,11 +5,10 @@ event (its home partition, the ids of its runs, the idempotency keys of their st
 why a redelivery, a second router or a recovery cannot start a run twice.
 """
 
-import base64
 import hashlib
 import zlib
 
-_HASH_BYTES = 15  # 120 bits: 24 characters of base32 without padding
+_HASH_BYTES = 12
 
 
 def event_identity(event_id: str | None, topic_id: str, partition: int, offset: int) -> str:
@@ -29,10 +28,8 @@ def home_partition(identity: str, partitions: int) -> int:
 
 
 def digest(*parts: str) -> str:
-    """Return 24 characters of ``a-z2-7`` that stand for ``parts``; a different split of the same text differs."""
-    text = "\0".join(parts).encode()
-    raw = hashlib.blake2b(text, digest_size=_HASH_BYTES).digest()
-    return base64.b32encode(raw).decode().lower()
+    """Return 24 hexadecimal digits that stand for ``parts``; a different split of the same text differs."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=_HASH_BYTES).hexdigest()
 
 
 def run_id(name: str, partition: int) -> str:

@@ -59,6 +59,8 @@ def receive(message: Message, checks: dict[str, Check], max_bytes: int = MAX_BYT
     if len(value) > max_bytes:
         return Rejection("too-large", f"the value has {len(value)} bytes; at most {max_bytes} are allowed")
     try:
+        if not value.isascii():
+            value.decode()  # the decoder below passes over the texts in `data`
         envelope = _decode(value)
     except msgspec.ValidationError as error:
         return Rejection("invalid-event", f"not an event: {error}")

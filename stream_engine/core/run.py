@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from stream_engine.core.commands import Resume, RetryRun, Suspend
 from stream_engine.core.history import EventDisposed, RunChanged, RunStarted
+from stream_engine.core.payload import event_of
 from stream_engine.core.records import Event
 from stream_engine.core.step import wake_due_steps
-from stream_engine.core.tables import EVENTS, RUNS, STEPS, Run, Step, Timer
+from stream_engine.core.tables import RUNS, STEPS, Run, Step, Timer
 from stream_engine.core.turn import Execute, Live, Release, Turn
 
 
@@ -38,7 +39,7 @@ def resume(turn: Turn, command: Resume) -> None:
     """Execute a run from the top, with what is recorded of it: after a takeover, or when its timer came due."""
     run_id = command.run_id
     run = turn.state.get(RUNS, RUNS.key(run_id))
-    event = turn.state.get(EVENTS, EVENTS.key(run_id))
+    event = None if run is None else event_of(turn, run_id, run)
     if run is None or event is None or run_id in turn.live:
         return
     if run.wake_at > turn.now:
@@ -49,7 +50,8 @@ def resume(turn: Turn, command: Resume) -> None:
         return
     function = turn.rules.functions.get(run.function)
     if function is None:
-        _change(turn, run_id, run, "parked")
+        if run.status != "parked":
+            _change(turn, run_id, run, "parked")
         return
     if run.version not in function.versions:
         run = replace(run, version=function.versions[0])

@@ -71,7 +71,7 @@ class Run(Record, frozen=True):
 
     ``status``: ``delayed`` (until its event's time), ``running`` (its code is loaded, or will be when a leader takes over),
     ``sleeping`` (unloaded until a timer), ``retrying`` (its body failed; until a timer), ``parked`` (its function's code is
-    not in the app). ``root`` is what idempotency keys derive from.
+    not in the app). ``root`` is what idempotency keys derive from. ``shared`` names the run's event where other runs have it too.
     """
 
     function: str
@@ -85,6 +85,7 @@ class Run(Record, frozen=True):
     replay_id: str | None = None
     of_run: str | None = None
     error: Failure | None = None
+    shared: str = ""
 
 
 class Step(Record, frozen=True):
@@ -146,9 +147,16 @@ class Sequence(Record, frozen=True):
     next: int
 
 
+class Uses(Record, frozen=True):
+    """How many runs still have a shared event."""
+
+    left: int
+
+
 FOLDED = Table(b"m", Folded)
 RUNS = Table(b"r", Run)
 EVENTS = Table(b"v", Event)
+USES = Table(b"u", Uses)
 STEPS = Table(b"s", Step)
 ENDED = Table(b"z", Ended)
 TIMERS = Table(b"t", Timer)

@@ -149,7 +149,7 @@ class Engine:
         return rules
 
     def catalogue(self) -> Catalogue:
-        """Return what the functions are triggered by, as data.
+        """Return what the functions are triggered by, and where the events are, as data.
 
         Raises:
             DeclarationError: no version of a function accepts new runs.
@@ -158,7 +158,7 @@ class Engine:
         for id, versions in self._functions.items():
             triggers = _current(id, versions).options.triggers
             specs[id] = FunctionSpec(id, list(triggers), list(_versions(id, versions)))
-        return Catalogue(specs)
+        return Catalogue(specs, self.events_topic)
 
     def _add(self, item: Function[..., Any]) -> None:
         versions = self._functions.setdefault(item.id, {})

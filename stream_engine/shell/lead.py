@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 
 from stream_engine.core.candidate import Candidate, MismatchError
 from stream_engine.core.change import DeposedError, Take
-from stream_engine.core.commands import Input
+from stream_engine.core.commands import Input, weight
 from stream_engine.core.leader import Leader
 from stream_engine.core.turn import Effect, Rules
 from stream_engine.shell.clock import monotonic, now_ms
@@ -128,7 +128,7 @@ class Lead:
     def step_down(self, reason: str) -> None:
         """End the term, if there is one, dropping what was not acknowledged."""
         if self._term is not None:
-            _log.warning("partition %d: stepping down: %s", self.partition, reason)
+            _log.info("partition %d: stepping down: %s", self.partition, reason)
             self._term.end()
             self._process.end_term(self._term)
         self.appending = False
@@ -207,9 +207,11 @@ class Lead:
         term = self._term
         assert term is not None
         inputs: list[Take | Input] = []
-        while term.reports and len(inputs) < _GROUP:
-            inputs.append(term.reports.popleft())
         size = 0
+        while term.reports and len(inputs) < _GROUP and size < _GROUP_BYTES:
+            report = term.reports.popleft()
+            inputs.append(report)
+            size += weight(report)
         while self._commands and len(inputs) < _GROUP and size < _GROUP_BYTES and self._room.has_room():
             take, length = self._commands.popleft()
             inputs.append(take)

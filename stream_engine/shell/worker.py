@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -32,6 +33,8 @@ from stream_engine.shell.topics import Names
 
 _log = logging.getLogger(__name__)
 _SWITCH_SECONDS = 0.0005
+# Runs come and go by the thousand, and hardly ever in cycles: collecting after every 700 objects costs a fifth of the time.
+_COLLECT_AFTER = (50_000, 20, 50)
 _READY_POLL_SECONDS = 0.01
 _STOP_SECONDS = 10.0
 
@@ -92,6 +95,7 @@ class Worker:
             UserError: the app cannot be served; the message says what to do.
         """
         sys.setswitchinterval(_SWITCH_SECONDS)
+        gc.set_threshold(*_COLLECT_AFTER)
         settings = self.settings
         deployment = await asyncio.to_thread(deploy, clients.admin(settings), self.engine, settings)
         folder = Folder(settings.state_dir, self.engine.name)

@@ -134,6 +134,19 @@ def test_partitions_are_shared_and_each_has_one_owner(cluster: Cluster, topic: s
             member.close()
 
 
+def test_a_member_may_commit_for_a_partition_of_another(cluster: Cluster, topic: str) -> None:
+    """So a committed offset may go back, and whoever routes from there repeats what was routed."""
+    members = [cluster.member(f"{topic}-group", topic) for _ in range(2)]
+    try:
+        (mine,), _ = _gathered(*members)
+        assert members[0].commit(mine, 9, "its owner")
+        assert members[1].commit(mine, 4, "another member")
+        assert members[0].committed(mine) == (4, "another member")
+    finally:
+        for member in members:
+            member.close()
+
+
 def test_a_member_that_falls_silent_is_replaced_and_its_commit_refused(cluster: Cluster, topic: str) -> None:
     """It does not know, and goes on believing; what it commits has no effect."""
     silent = cluster.member(f"{topic}-group", topic)

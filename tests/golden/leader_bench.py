@@ -31,7 +31,7 @@ from stream_engine.core.tables import (
 from stream_engine.core.turn import Function, Rules
 from tests.simulation.store import SimStore
 
-_DIGEST = re.compile(r"\b[a-z2-7]{24}\b")
+_DIGEST = re.compile(r"\b[0-9a-f]{24}\b")
 
 TOPIC_ID = "J"
 SOURCE = "events/E/0/"

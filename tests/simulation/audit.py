@@ -14,6 +14,7 @@ from tests.simulation.programs import SimFunction
 from tests.simulation.referee import Referee
 
 Catalogue = dict[str, SimFunction]
+_INTERIM = {"delayed", "queued"}
 _LASTING = (INTAKE.prefix, SEQUENCES.prefix)
 
 
@@ -77,7 +78,7 @@ def _dispositions(referee: Referee) -> dict[tuple[int, int], list[tuple[str, str
         if started.of_run is None:
             found[started.partition, started.offset].append((started.function, "started"))
     for disposed in referee.disposed:
-        if disposed.disposition != "delayed":
+        if disposed.disposition not in _INTERIM:
             found[disposed.partition, disposed.offset].append((disposed.function, disposed.disposition))
     return found
 

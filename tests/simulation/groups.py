@@ -21,12 +21,13 @@ class Group:
     """The consumer group of one topic.
 
     An assignment is in force at once, but a member learns of it later, or, while it is paused, much later: meanwhile two
-    members hold the same partition. Only the one that the group has assigned it to can commit.
+    members hold the same partition. ``overridden`` has those whose newest commit is not by the one they are assigned to.
     """
 
     def __init__(self, schedule: Schedule, name: str, partitions: int) -> None:
         self.name = name
         self.committed: dict[int, tuple[int, str]] = {}
+        self.overridden: set[int] = set()
         self._schedule = schedule
         self._partitions = partitions
         self._members: list[Member] = []
@@ -73,10 +74,18 @@ class Group:
             member.assigned(frozenset(p for p, owner in self._owners.items() if owner is member))
 
     def commit(self, host: Host, partition: int, offset: int, metadata: str = "") -> bool:
-        """Commit an offset; refused, unless the process is the one that the partition is assigned to."""
-        owner = self._owners.get(partition)
-        if owner is None or owner.host is not host:
+        """Commit an offset; refused only to a process that is no member, as Kafka does.
+
+        A member that has lost the partition may still commit for it, and so take the committed offset back.
+        """
+        if not any(member.host is host for member in self._members):
             self._schedule.happened("commit refused", host.name, partition, offset)
             return False
+        owner = self._owners.get(partition)
+        if owner is not None and owner.host is host:
+            self.overridden.discard(partition)
+        else:
+            self._schedule.happened("commit by another member", host.name, partition, offset)
+            self.overridden.add(partition)
         self.committed[partition] = (offset, metadata)
         return True

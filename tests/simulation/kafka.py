@@ -149,8 +149,12 @@ class Producer:
             schedule.at(at - schedule.now, lambda: self._land(place, draft, report, fate))
 
     def _fate(self) -> str | None:
-        for fate in FATES:
-            if self._kafka.schedule.chance(self._fates.get(fate, 0.0)):
+        if self._kafka.schedule.calm or not self._fates:
+            return None
+        dice = self._kafka.schedule.random.random()
+        for fate, chance in self._fates.items():
+            dice -= chance
+            if dice < 0:
                 return fate
         return None
 

@@ -1,5 +1,7 @@
 """Two thousand worlds hold every invariant, and things do go wrong in them."""
 
+import os
+
 import pytest
 
 from tests.simulation.campaign import campaign, live
@@ -19,17 +21,33 @@ HAPPENS = [
     *("crash after send", "crash after tell", "crash after effect", "crash after resend", "crash after retell"),
     *("crash after routed", "crash after route produced", "crash after router commit", "crash after step body"),
     *("pause after record reported", "pause after acknowledged", "pause after written", "pause after effect"),
-    *("rebalance", "commit refused", "deposed", "lease expired", "step begun by a deposed leader"),
+    *(
+        "rebalance",
+        "commit refused",
+        "commit by another member",
+        "deposed",
+        "lease expired",
+        "step begun by a deposed leader",
+    ),
     *("store kept", "store newest lost", "store writes lost", "store disk lost"),
     *("record of an older epoch", "record behind a gap"),
-    *("event duplicate", "event delayed", "run moved", "run parked", "run retrying", "run sleeping", "run running"),
+    *(
+        "event duplicate",
+        "event delayed",
+        "event queued",
+        "run moved",
+        "run parked",
+        "run retrying",
+        "run sleeping",
+        "run running",
+    ),
     "runs of handlers",
 ]
 
 
 def test_every_invariant_holds_in_every_world() -> None:
     """And every kind of fault that the simulation has did strike."""
-    outcome = campaign(range(SEEDS), jobs=2)
+    outcome = campaign(range(SEEDS), jobs=os.cpu_count() or 1)
     assert not outcome.failures, "\n\n".join(outcome.failures.values())
     assert outcome.seeds == SEEDS
     assert [what for what in HAPPENS if not outcome.counts[what]] == []

@@ -79,8 +79,8 @@ def test_a_record_carries_the_floor_of_its_moment() -> None:
 
 def test_large_events_are_cut_into_several_records() -> None:
     router = Router("E", 0, 0, 1)
-    data = {"text": "x" * (RECORD_BYTES // 3)}
-    routed = _route(router, _received(*[{"name": "a", "data": data} for _ in range(7)]))
+    event: dict[str, object] = {"name": "a", "data": {"text": "x" * (RECORD_BYTES // 3)}}
+    routed = _route(router, _received(*[event] * 7))
     numbers = [[number for number, _ in decode_commands(raw).items] for _, raw in routed.commands]
     assert [number for some in numbers for number in some] == list(range(7))
     assert len(numbers) == 3

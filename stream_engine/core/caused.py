@@ -1,0 +1,109 @@
+"""What one event causes, function by function: the fold that whoever sent it waits with.
+
+A function has *answered* once its run has ended, or once history tells that the event gets no run of it. An event that
+repeats an earlier one's id is a duplicate: its answer is the run that the earlier one started.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from stream_engine.core.history import EventDisposed, HistoryRecord
+from stream_engine.core.runs import ENDED, FoldedRun, RunIndex
+
+INTERIM: Final = frozenset({"delayed", "queued"})
+DUPLICATE: Final = "duplicate"
+
+
+class Place(NamedTuple):
+    """Where an event is on the log."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class Caused:
+    """What became of one event for each function that it matches.
+
+    Feed it history, in any order and as often as it comes; what is about something else is passed over.
+    """
+
+    def __init__(self, place: Place, expected: Mapping[str, str]) -> None:
+        """Begin to wait.
+
+        Args:
+            place: the event's.
+            expected: the functions that the event matches, with the ids of the runs that they would get.
+        """
+        self._place = place
+        self._runs = dict(expected)
+        self._index = RunIndex()
+        self._dispositions: dict[str, str] = {}
+        self._unknown: set[str] = set()
+
+    def add(self, record_id: str, record: HistoryRecord) -> None:
+        """Take a record of the history topic and the id that names it."""
+        if isinstance(record, EventDisposed) and self._is_final(record):
+            self._dispositions[record.function] = record.disposition
+            if record.run_id:
+                self._runs[record.function] = record.run_id
+        self._index.add(record_id, record)
+
+    def missing(self) -> list[str]:
+        """Return the ids of runs that earlier events have started, and of which history has not been read yet."""
+        return [
+            self._runs[function]
+            for function, disposition in self._dispositions.items()
+            if disposition == DUPLICATE and function not in self._unknown and self._run(function) is None
+        ]
+
+    def give_up(self, run_id: str) -> None:
+        """Note that history no longer knows a run that is `missing`."""
+        self._unknown.update(function for function, run in self._runs.items() if run == run_id)
+
+    def pending(self) -> list[str]:
+        """Return the functions that have not answered."""
+        return [function for function in self._runs if not self._has_answered(function)]
+
+    def says(self) -> Iterator[tuple[str, str]]:
+        """Give each function of which something is known, with that in words."""
+        for function in self._runs:
+            run, disposition = self._run(function), self._dispositions.get(function)
+            said = [] if run is None else [run.status]
+            if run is not None and run.waiting_on is not None:
+                said.append(run.waiting_on)
+            if disposition == DUPLICATE:
+                said.append("a duplicate: an earlier event with its id started this run")
+            elif disposition is not None and run is None:
+                said.append(f"{disposition}, so it gets no run")
+            if said:
+                yield function, ", ".join(said)
+
+    def runs(self) -> list[FoldedRun]:
+        """Return the runs that are known, in the order in which their functions were given."""
+        return [run for function in self._runs if (run := self._run(function)) is not None]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every function has answered, and no run ended otherwise than completed."""
+        return not self.pending() and all(run.status == "completed" for run in self.runs())
+
+    def _is_final(self, record: EventDisposed) -> bool:
+        return (
+            record.function in self._runs
+            and record.disposition not in INTERIM
+            and (record.topic, record.partition, record.offset) == self._place
+        )
+
+    def _run(self, function: str) -> FoldedRun | None:
+        return self._index.get(self._runs[function])
+
+    def _has_answered(self, function: str) -> bool:
+        run = self._run(function)
+        if run is not None:
+            return run.status in ENDED
+        disposition = self._dispositions.get(function)
+        return disposition is not None and (disposition != DUPLICATE or function in self._unknown)

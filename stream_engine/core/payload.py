@@ -1,0 +1,35 @@
+"""The events that runs were started by, kept once however many functions wanted one."""
+
+from stream_engine.core.records import Event
+from stream_engine.core.tables import EVENTS, USES, Run, Uses
+from stream_engine.core.turn import Turn
+
+
+def keep(turn: Turn, run_id: str, event: Event) -> None:
+    """Keep the event of a run that has it for itself."""
+    turn.state.put(EVENTS.key(run_id), event)
+
+
+def share(turn: Turn, name: str, event: Event, runs: int) -> None:
+    """Keep an event under a name of its own for so many runs; each of them has the name in ``shared``."""
+    turn.state.put(EVENTS.key(name), event)
+    turn.state.put(USES.key(name), Uses(runs))
+
+
+def event_of(turn: Turn, run_id: str, run: Run) -> Event | None:
+    """Return the event of a run, or None if there is no such run."""
+    return turn.state.get(EVENTS, EVENTS.key(run.shared or run_id))
+
+
+def drop(turn: Turn, run_id: str, run: Run) -> None:
+    """Let go of the event of a run that ends."""
+    if not run.shared:
+        turn.state.delete(EVENTS.key(run_id))
+        return
+    key = USES.key(run.shared)
+    uses = turn.state.get(USES, key)
+    if uses is not None and uses.left > 1:
+        turn.state.put(key, Uses(uses.left - 1))
+    else:
+        turn.state.delete(key)
+        turn.state.delete(EVENTS.key(run.shared))

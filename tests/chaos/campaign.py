@@ -1,0 +1,170 @@
+"""Rounds of killing workers under load, and what the checker says in the end."""
+
+import argparse
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Self
+from uuid import uuid4
+
+import click
+
+from stream_engine.shell import localbroker
+from stream_engine.shell.settings import Settings
+from tests.chaos.load import Load
+from tests.chaos.observed import Observed, Observer, read_notes
+from tests.chaos.verdict import figures, missing, problems
+from tests.workers import WorkerProcess, Workers
+
+APP = f"{Path(__file__).with_name('app.py')}:engine"
+_PARTITIONS = 4
+_QUIET_SECONDS = 180.0
+_LOOK_SECONDS = 1.0
+_STARTS = 0.25
+"""How many of the kills hit a worker that is just starting, ..."""
+_START_SECONDS = 13.0
+"""... which takes as long: the session of its predecessor has to end first."""
+
+
+@dataclass
+class Outcome:
+    """What became of a campaign."""
+
+    figures: dict[str, int]
+    problems: list[str]
+
+
+@dataclass
+class Campaign:
+    """An app under load, and the workers that serve it and get killed. Use it in a ``with``."""
+
+    settings: Settings
+    folder: Path
+    seed: int
+    per_second: float = 80.0
+    name: str = field(default_factory=lambda: f"chaos-{uuid4().hex[:8]}")
+
+    def __post_init__(self) -> None:
+        notes = self.folder / "notes"
+        notes.mkdir(parents=True)
+        self.settings = replace(self.settings, state_dir=self.folder / "state", partitions=_PARTITIONS)
+        self.servers = str(self.settings.bootstrap_servers)
+        self.notes = notes
+        self.random = Random(self.seed)
+        self.workers = Workers(APP, self.settings, {"CHAOS_APP": self.name, "CHAOS_NOTES": str(notes)})
+        self.zombies: set[int] = set()
+        self.load = Load(self.servers, f"{self.name}.events", self.per_second, self.seed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.load.is_alive():
+            self.load.stop()
+        self.workers.__exit__(*error)
+
+    def begin(self, workers: int) -> list[WorkerProcess]:
+        """Start workers, and once they serve, the load."""
+        started = [self.workers.start() for _ in range(workers)]
+        for worker in started:
+            worker.ready()
+        self.load.start()
+        return started
+
+    def worked(self, bodies: int) -> None:
+        """Wait until step bodies have begun that had not when this was called."""
+        begun = len(read_notes(self.notes)) + bodies
+        deadline = time.monotonic() + _QUIET_SECONDS
+        while len(read_notes(self.notes)) < begun:
+            assert time.monotonic() < deadline, "nothing is executed:\n" + self.talk()
+            time.sleep(0.05)
+
+    def some_moment(self, seconds: float) -> None:
+        """Let a random time pass: what is about to be killed is not to be waited for."""
+        threading.Event().wait(self.random.uniform(0, seconds))
+
+    def finish(self) -> Outcome:
+        """Send no more, wait until everything is answered, and judge."""
+        self.load.stop()
+        seen = self._quiet()
+        return Outcome(figures(seen), problems(seen))
+
+    def talk(self) -> str:
+        """What all workers have said."""
+        return "\n".join(f"worker {worker.pid}:\n{worker.talk}" for worker in self.workers.all)
+
+    def _quiet(self) -> Observed:
+        with Observer(self.servers, self.name, self.notes) as observer:
+            deadline = time.monotonic() + _QUIET_SECONDS
+            while True:
+                seen = observer.look(self.load.sent, frozenset(self.zombies))
+                if next(missing(seen), None) is None or time.monotonic() > deadline:
+                    return seen
+                time.sleep(_LOOK_SECONDS)
+
+
+def kill_rounds(campaign: Campaign, rounds: int, workers: int) -> Outcome:
+    """Kill a worker at a random moment and start another, again and again; then judge."""
+    living = campaign.begin(workers)
+    for number in range(1, rounds + 1):
+        if campaign.random.random() < _STARTS:
+            campaign.some_moment(_START_SECONDS)
+        else:
+            for worker in living:
+                worker.ready()
+            campaign.worked(20)
+            campaign.some_moment(3.0)
+        victim = living.pop(campaign.random.randrange(len(living)))
+        assert victim.alive, f"worker {victim.pid} has ended by itself:\n{victim.talk}"
+        victim.kill()
+        living.append(campaign.workers.start())
+        said = f"round {number}: killed worker {victim.pid}, {campaign.load.produced} messages so far"
+        click.echo(said, err=True)
+    outcome = campaign.finish()
+    if any(not worker.alive for worker in living):
+        outcome.problems.append("a worker has ended by itself:\n" + campaign.talk())
+    return outcome
+
+
+@contextmanager
+def a_broker(folder: Path) -> Iterator[Settings]:
+    """The broker that the environment names, or one of our own."""
+    settings = replace(Settings.from_env(), state_dir=folder)
+    if settings.bootstrap_servers is not None:
+        yield settings
+        return
+    localbroker.start(settings, port=0)
+    try:
+        yield localbroker.connected(settings)
+    finally:
+        localbroker.stop(settings)
+
+
+def main() -> int:
+    """The command; see ``python -m tests.chaos --help``."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Kill workers under load, and check.")
+    parser.add_argument("--rounds", type=int, default=20, help="how many kills")
+    parser.add_argument("--workers", type=int, default=1, help="how many workers serve at a time")
+    parser.add_argument("--seed", type=int, default=1, help="for when to kill whom, and what to send")
+    parser.add_argument("--per-second", type=float, default=80.0, help="how many messages to send")
+    parser.add_argument("--log", type=Path, help="a file for what the workers said")
+    given = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="stream-engine-chaos-") as scratch,
+        a_broker(Path(scratch)) as settings,
+        Campaign(settings, Path(scratch) / "rounds", given.seed, given.per_second) as campaign,
+    ):
+        outcome = kill_rounds(campaign, given.rounds, given.workers)
+        if given.log:
+            given.log.write_text(campaign.talk(), encoding="utf-8")
+    for what, count in {"rounds": given.rounds, "workers": given.workers, **outcome.figures}.items():
+        click.echo(f"{what:24}{count:>9,}")
+    for problem in outcome.problems[:100]:
+        click.echo(problem)
+    click.echo(f"{len(outcome.problems)} problems")
+    return 1 if outcome.problems else 0

@@ -1,0 +1,86 @@
+"""Workers are killed, paused, joined and stopped under load on a real broker; an independent checker judges each time."""
+
+import re
+
+import pytest
+
+from tests.chaos.campaign import Campaign, Outcome, kill_rounds
+from tests.chaos.observed import Observer, read_notes
+from tests.raw import produce
+from tests.workers import WorkerProcess, until
+
+pytestmark = pytest.mark.broker
+
+_LEADING = re.compile(r"partition (\d+): leading in epoch")
+_TAKEOVER_SECONDS = 60.0
+
+
+def _led(worker: WorkerProcess) -> list[str]:
+    """The partitions that a worker has led, in the order of its elections."""
+    return _LEADING.findall(worker.talk)
+
+
+def _fine(outcome: Outcome, campaign: Campaign) -> None:
+    assert not outcome.problems, "\n".join([*outcome.problems[:20], campaign.talk()])
+    assert outcome.figures["runs"] > 0
+
+
+def test_killed_workers_lose_and_double_nothing(campaign: Campaign) -> None:
+    """A short version of ``python -m tests.chaos``."""
+    outcome = kill_rounds(campaign, rounds=4, workers=1)
+    _fine(outcome, campaign)
+    assert outcome.figures["bodies executed again"] > 0, "no kill hit a step in flight"
+
+
+def test_nothing_takes_effect_that_a_paused_worker_decides(campaign: Campaign) -> None:
+    """SIGSTOP past the session's end, and SIGCONT: it notices that it was replaced, comes back, and leads again."""
+    paused, other = campaign.begin(2)
+    campaign.worked(20)
+    campaign.zombies.add(paused.pid)
+    taken_over = set(_led(paused))
+    assert taken_over
+    paused.pause()
+    until(lambda: taken_over <= set(_led(other)), "the other worker takes over", _TAKEOVER_SECONDS)
+    campaign.worked(20)
+    before = len(_led(paused))
+    paused.resume()
+    until(lambda: len(_led(paused)) > before, "the paused worker leads again", _TAKEOVER_SECONDS)
+    campaign.worked(20)
+    outcome = campaign.finish()
+    assert paused.alive
+    assert other.alive
+    assert "stepping down" in paused.talk
+    _fine(outcome, campaign)
+
+
+def test_a_worker_joins_and_leaves_under_load(campaign: Campaign) -> None:
+    """Partitions move between workers that live; nothing is lost or doubled, and who leaves does so in good order."""
+    first, second = campaign.begin(2)
+    assert _led(first)
+    assert _led(second)
+    campaign.worked(20)
+    third = campaign.workers.start()
+    third.ready()
+    campaign.worked(40)
+    assert _led(third)
+    assert third.stop() == 0, third.talk
+    campaign.worked(40)
+    _fine(campaign.finish(), campaign)
+    assert first.stop() == 0
+    assert second.stop() == 0
+
+
+def test_a_stopped_worker_lets_its_steps_end(campaign: Campaign) -> None:
+    """SIGTERM: what runs is recorded, what comes next is left to another worker, and the process ends well."""
+    worker = campaign.workers.start()
+    worker.ready()
+    produce(campaign.servers, f"{campaign.name}.events", b'{"name": "load/slow", "data": {"n": 1}}')
+    until(lambda: read_notes(campaign.notes), "the step begins")
+    assert worker.stop() == 0, worker.talk
+    with Observer(campaign.servers, campaign.name, campaign.notes) as observer:
+        seen = observer.look([])
+        [recorded] = [record for record in seen.history if record["schema"] == "StepRecorded"]
+        assert (recorded["step_id"], recorded["status"], recorded["attempt"]) == ("long", "completed", 0)
+        campaign.workers.start().ready()
+        until(lambda: observer.look([]).history[-1]["schema"] == "RunEnded", "the run ends")
+    assert [note.step for note in read_notes(campaign.notes)] == ["long", "after"]
