@@ -28,7 +28,7 @@ def resolve_app_name(option: str | None, settings: Settings) -> str:
     """
     app = option or settings.app
     if app is not None:
-        return load_engine(app).name if ":" in app or app.endswith(".py") else app
+        return engine_name(app)
     found = apps(settings)
     if len(found) == 1:
         return found[0]
@@ -40,6 +40,15 @@ def resolve_app_name(option: str | None, settings: Settings) -> str:
         f"{len(found)} apps have topics on {settings.bootstrap_servers}: {', '.join(found)}; "
         f"say which one with --app or {APP}"
     )
+
+
+def engine_name(app: str) -> str:
+    """Return the name of an app that is given by its name, or by where its Engine is.
+
+    Raises:
+        UserError: the code cannot be loaded.
+    """
+    return load_engine(app).name if ":" in app or app.endswith(".py") else app
 
 
 def load_engine(target: str) -> Engine:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 
 import click
 
@@ -38,11 +39,11 @@ def worker(app: str, max_runs: int, threads: int, drain_timeout: int) -> None:
     log_to_stderr()
     engine = load_engine(app)
     limits = Limits(max_runs, threads, drain_timeout / 1_000)
-    asyncio.run(serve(engine, connected(Settings.from_env()), limits))
+    asyncio.run(serve(engine, connected(Settings.from_env()), limits, lambda: say("ready")))
 
 
-async def serve(engine: Engine, settings: Settings, limits: Limits) -> None:
-    """Serve an app until SIGTERM or SIGINT.
+async def serve(engine: Engine, settings: Settings, limits: Limits, ready: Callable[[], None]) -> None:
+    """Serve an app until SIGTERM or SIGINT; call ``ready`` once it serves.
 
     Raises:
         UserError: the app cannot be served; the message says what to do.
@@ -51,7 +52,7 @@ async def serve(engine: Engine, settings: Settings, limits: Limits) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
-    await worker.serve(lambda: say("ready"))
+    await worker.serve(ready)
 
 
 def log_to_stderr() -> None:

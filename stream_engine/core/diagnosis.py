@@ -67,7 +67,10 @@ class GroupFacts(msgspec.Struct, frozen=True):
 
 
 class AppFacts(msgspec.Struct, frozen=True):
-    """An app. ``skew`` is how far, in milliseconds, the broker's clock is ahead of this machine's, None where unknown."""
+    """An app. ``skew`` is how far, in milliseconds, the broker's clock is ahead of this machine's at least, None where unknown.
+
+    ``took`` is how long the question took: what that hides of a difference.
+    """
 
     name: str
     events: str
@@ -75,6 +78,7 @@ class AppFacts(msgspec.Struct, frozen=True):
     groups: list[GroupFacts]
     functions: list[str] | None = None
     skew: int | None = None
+    took: int = 0
     problem: str | None = None
 
 
@@ -95,7 +99,9 @@ def diagnose(facts: Facts) -> list[Finding]:
 def _state(state: StateFacts) -> Iterator[Finding]:
     about = "state directory"
     if state.problem is not None:
-        yield Finding("error", about, f"{state.path}: {state.problem}", "set STREAM_ENGINE_STATE_DIR to a folder of yours")
+        yield Finding(
+            "error", about, f"{state.path}: {state.problem}", "set STREAM_ENGINE_STATE_DIR to a folder of yours"
+        )
         return
     free = f"{state.path} can be written, {state.free / 1024**3:.1f} GiB are free"
     if state.free < _LITTLE_DISK:
@@ -114,14 +120,16 @@ def _broker(facts: Facts) -> Iterator[Finding]:
     yield Finding("ok", "broker", f"{broker.address} answers: cluster {broker.cluster_id}, {several}")
     if broker.brokers < _SAFE_REPLICAS:
         what = f"with {several}, a disk that is lost takes events and runs with it"
-        yield Finding("warning", "broker", what, f"fine for development; in production have {_SAFE_REPLICAS} or more")
+        yield Finding("warning", "broker", what, f"fine for development; for production, have {_SAFE_REPLICAS} or more")
     if not facts.apps:
         yield Finding("warning", "app", "no app has topics here", "`stream-engine worker APP` creates them for its app")
 
 
 def _app(facts: Facts, app: AppFacts) -> Iterator[Finding]:
     if app.problem is not None:
-        yield Finding("error", app.name, app.problem, "the account that asks needs Describe on the app's topics and groups")
+        yield Finding(
+            "error", app.name, app.problem, "the account that asks needs Describe on the app's topics and groups"
+        )
         return
     found = [finding for topic in app.topics for finding in _topic(topic, facts.broker.brokers)]
     found.extend(_kept(app))
@@ -188,12 +196,16 @@ def _groups(app: AppFacts) -> Iterator[Finding]:
     for group in app.groups:
         if group.lost:
             what = f"{group.lost} events were deleted before they were routed"
-            yield Finding("error", f"group {group.name}", what, "reset the group, and keep events for longer than outages last")
+            yield Finding(
+                "error", f"group {group.name}", what, "reset the group, and keep events for longer than outages last"
+            )
     if all(group.members for group in app.groups):
         workers = max(group.members for group in app.groups)
         served = "1 worker serves it" if workers == 1 else f"{workers} workers serve it"
         lag = sum(group.lag for group in app.groups)
-        yield Finding("ok", app.name, f"{served}, {lag} records lie before it; functions: {', '.join(app.functions or [])}")
+        yield Finding(
+            "ok", app.name, f"{served}, {lag} records lie before it; functions: {', '.join(app.functions or [])}"
+        )
     else:
         ever = "no worker serves it now" if app.functions is not None else "no worker has ever served it"
         yield Finding("warning", app.name, ever, "start one: `stream-engine worker APP`")
@@ -205,7 +217,9 @@ def _clock(app: AppFacts) -> Iterator[Finding]:
     off = abs(app.skew)
     side = "ahead of" if app.skew > 0 else "behind"
     if off < _SKEW_MS:
-        yield Finding("ok", "clock", f"the broker's clock and this machine's agree, to {max(off, 1)} ms")
+        yield Finding(
+            "ok", "clock", f"the broker's clock and this machine's agree, as far as an answer after {app.took} ms tells"
+        )
     else:
         level: Level = "error" if off > _GREAT_SKEW_MS else "warning"
         what = f"the broker's clock is {off / 1_000:.1f} s {side} this machine's"

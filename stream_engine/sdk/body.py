@@ -1,5 +1,6 @@
 """The course of a run's code outside of its steps: how it is called, and what follows from how it ends."""
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -25,9 +26,9 @@ async def run_body(execution: Execution) -> None:
         else:
             value = await _call(execution, args)
         conclusion: Input = FinishRun(execution.run_id, encode_result(execution, None, value))
-    except GeneratorExit:
-        raise
-    except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises ends the run, not the worker
+    except BaseException as raised:
+        if execution.task is not asyncio.current_task(execution.host.loop):
+            raise  # this coroutine is being closed, by a loop that ended
         if execution.closed:
             return
         conclusion = _judge(execution, raised)

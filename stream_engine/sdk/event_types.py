@@ -30,7 +30,8 @@ class EventType(NamedTuple):
         try:
             self.model.model_validate_json(data)
         except ValidationError as error:
-            return str(error)
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'data'}: {each['msg']}" for each in found)
         return None
 
 
@@ -57,6 +58,11 @@ class EventTypes:
     def checks(self) -> dict[str, Check]:
         """Return what judges the data of events, by their names."""
         return {name: kind.problem for name, kind in self._types.items()}
+
+    def model(self, name: str) -> type[BaseModel] | None:
+        """Return the model of an event's data, or None if none was declared."""
+        kind = self._types.get(name)
+        return None if kind is None else kind.model
 
     def message(self, event: Event[Any], id: str | None = None) -> Message:
         """Return an event as a message for the events topic; ``id`` is its id if it has none of its own.

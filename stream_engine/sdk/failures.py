@@ -1,8 +1,7 @@
 """Exceptions as data, and what they mean for the run that raised them."""
 
-import traceback
 from pathlib import Path
-from types import TracebackType
+from traceback import StackSummary, TracebackException
 
 from stream_engine.core.failure import Failure
 from stream_engine.sdk.errors import NonRetriableError, StepError
@@ -13,14 +12,15 @@ _LONGEST_TRACEBACK = 16_000
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return an exception as data. Of the traceback, the engine's own frames at its top are left out.
+    """Return an exception as data. The engine's own frames are left out of the traceback.
 
     A `StepError` stands for the exception that the step's body raised.
     """
     if isinstance(error, StepError):
         return Failure(error.type, error.message, error.traceback)
-    lines = traceback.format_exception(type(error), error, _users_part(error.__traceback__))
-    text = _clean("".join(lines))
+    told = TracebackException.from_exception(error)
+    _leave_out_ours(told)
+    text = _clean("".join(told.format()))
     if len(text) > _LONGEST_TRACEBACK:
         half = _LONGEST_TRACEBACK // 2
         text = f"{text[:half]}\n  [...]\n{text[-half:]}"
@@ -59,8 +59,8 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _users_part(tb: TracebackType | None) -> TracebackType | None:
-    start = tb
-    while start is not None and start.tb_frame.f_code.co_filename.startswith(_HERE):
-        start = start.tb_next
-    return start or tb
+def _leave_out_ours(told: TracebackException) -> None:
+    told.stack = StackSummary.from_list([frame for frame in told.stack if not frame.filename.startswith(_HERE)])
+    for other in (told.__cause__, told.__context__, *(told.exceptions or ())):
+        if other is not None:
+            _leave_out_ours(other)

@@ -72,9 +72,10 @@ _FETCHING = {
 }
 
 
-def admin(settings: Settings) -> AdminClient:
+def admin(settings: Settings, **properties: Any) -> AdminClient:
     """Return an administration client."""
-    return AdminClient(settings.client_config(**_LATENCY))
+    # Its notices are about its own queues; what fails is told by the call that failed.
+    return AdminClient(settings.client_config(**_LATENCY | {"log_level": 4} | properties))
 
 
 def end_offset(consumer: Consumer, topic: str, partition: int) -> int:

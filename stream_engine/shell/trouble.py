@@ -1,18 +1,22 @@
-"""What a short-lived client's connection suffers from: told once, in the error that it ends with.
+"""What a client's connection suffers from, told once instead of many times a second, as librdkafka does when left alone.
 
-Left alone, librdkafka prints a line on stderr for each of its attempts to connect, many a second.
+A short-lived client tells it in the error that it ends with (`Trouble`), a worker now and then while it waits (`Patience`).
 """
 
+import logging
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
+from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.settings import Settings
 
 ANSWER_SECONDS: Final = 10.0
 """How long a client waits for an answer before it gives up."""
 
+_log = logging.getLogger(__name__)
+_SAY_EVERY_SECONDS: Final = 30.0
 _CRITICAL: Final = 2  # as syslog counts
 
 
@@ -43,3 +47,22 @@ class Trouble:
 
     def _note(self, error: KafkaError) -> None:
         self._first = self._first or error.str()
+
+
+class Patience:
+    """Says, for all clients of a worker together, that Kafka does not answer; the clients themselves try again for ever."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._address = settings.bootstrap_servers
+        self._quiet_until = 0.0
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The properties that make a client tell this object about errors, and print none."""
+        return {"log_level": _CRITICAL, "error_cb": self._note}
+
+    def _note(self, error: KafkaError) -> None:
+        now = monotonic()
+        if now > self._quiet_until:
+            self._quiet_until = now + _SAY_EVERY_SECONDS
+            _log.warning("Kafka at %s has trouble: %s; the worker waits for it", self._address, error.str())

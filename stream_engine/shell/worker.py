@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from stream_engine.core.intake import leader_source
@@ -30,6 +31,7 @@ from stream_engine.shell.routing import Route, Routing
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.term import Term
 from stream_engine.shell.topics import Names
+from stream_engine.shell.trouble import Patience
 
 _log = logging.getLogger(__name__)
 _SWITCH_SECONDS = 0.0005
@@ -82,6 +84,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self.loop = asyncio.get_running_loop()
+        self.quiet = Patience(settings).properties
         self.name = f"{socket.gethostname()}/{os.getpid()}"
 
     def stop(self) -> None:
@@ -97,7 +100,12 @@ class Worker:
         sys.setswitchinterval(_SWITCH_SECONDS)
         gc.set_threshold(*_COLLECT_AFTER)
         settings = self.settings
-        deployment = await asyncio.to_thread(deploy, clients.admin(settings), self.engine, settings)
+        try:
+            deployment = await asyncio.to_thread(deploy, clients.admin(settings, **self.quiet), self.engine, settings)
+        except KafkaException as error:
+            raise UserError(
+                f"Kafka at {settings.bootstrap_servers} does not answer: {error.args[0].str()}; is it up, and the address right?"
+            ) from error
         folder = Folder(settings.state_dir, self.engine.name)
         try:
             async with Executor(self.engine, threads=self.limits.threads) as executor:
@@ -131,9 +139,9 @@ class Worker:
         self.loop.call_soon_threadsafe(self._stopping.set)
 
     def _publish(self, names: Names) -> Control:
-        control = Control(clients.reader(self.settings), names.control)
+        control = Control(clients.reader(self.settings, **self.quiet), names.control)
         control.read_to_end()
-        producer = clients.producer(self.settings)
+        producer = clients.producer(self.settings, **self.quiet)
         missing = {key: value for key, value in schemas.to_publish().items() if control.value(key) != value}
         write(producer, names.control, missing)
         publish(producer, names.control, control, self.engine.catalogue(), now_ms())
@@ -147,14 +155,14 @@ class _Threads:
     def __init__(
         self, worker: Worker, deployment: Deployment, folder: Folder, executor: Executor, control: Control
     ) -> None:
-        settings, names = worker.settings, deployment.names
+        settings, names, quiet = worker.settings, deployment.names, worker.quiet
         self._loop = worker.loop
         self._executor = executor
         self._control = ControlFollower(control, worker.failed)
         self._leaders = Leaders(folder.path, worker.limits.runs, self._perform, worker.failed)
-        commands = clients.member(settings, names.leader_group)
+        commands = clients.member(settings, names.leader_group, **quiet)
         self._reader = CommandsReader(commands, names.commands, self._leaders, worker.failed)
-        journal = clients.reader(settings)
+        journal = clients.reader(settings, **quiet)
         self._recovery = Recovery(journal, names.journal, self._leaders.call, worker.failed)
         route = Route(
             names.events,
@@ -167,7 +175,10 @@ class _Threads:
             worker.engine.checks(),
         )
         self._routing = Routing(
-            clients.member(settings, names.router_group), clients.producer(settings), route, worker.failed
+            clients.member(settings, names.router_group, **quiet),
+            clients.producer(settings, **quiet),
+            route,
+            worker.failed,
         )
         functions = worker.engine.rules_functions()
 
@@ -177,8 +188,8 @@ class _Threads:
 
         self._process = Process(
             worker.name,
-            clients.producer(settings),
-            clients.producer(settings, **{"linger.ms": 2}),
+            clients.producer(settings, **quiet),
+            clients.producer(settings, **quiet, **{"linger.ms": 2}),
             names.journal,
             deployment.journal_id,
             names.history,

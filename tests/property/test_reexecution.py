@@ -10,11 +10,11 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.scripted import RUN, ScriptedTerm, settle
 
 from stream_engine import Context, Engine, current_step
 from stream_engine.core.turn import Release
 from stream_engine.sdk.execution import Executor
+from tests.scripted import RUN, ScriptedTerm, settle
 
 Node = tuple[str, Any]
 Do = Callable[[Context, Any, list[Any]], Awaitable[Any]]

@@ -48,7 +48,10 @@ class Blocking:
 
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
-    "app's name": (lambda: Engine("my shop"), r"Engine: name='my shop': Kafka's topics are called after it: give 1 to 200"),
+    "app's name": (
+        lambda: Engine("my shop"),
+        r"Engine: name='my shop': Kafka's topics are called after it: give 1 to 200",
+    ),
     "app's name is dots": (lambda: Engine(".."), r"Engine: name='\.\.'"),
     "events topic": (lambda: Engine("shop", events="a/b"), r"Engine: events='a/b'"),
     "lifespan": (lambda: Engine("shop", lifespan=3), r"Engine: lifespan=3: give a function"),  # type: ignore[arg-type] # what the test is about
@@ -67,7 +70,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: declare(retrys=3),
         r"function 'f': retrys: there is no such option; did you mean 'retries'\?",
     ),
-    "option of another age": (lambda: declare(quux=1), r"quux: there is no such option; there are accepts_new, on, on_"),
+    "option of another age": (
+        lambda: declare(quux=1),
+        r"quux: there is no such option; there are accepts_new, on, on_",
+    ),
     "trigger": (lambda: declare(on=""), r"function 'f': on='': give text of 1 to 256 characters"),
     "trigger is no text": (lambda: declare(on=[3]), r"function 'f': on=3: give text"),
     "no triggers": (lambda: declare(on=[]), r"function 'f': on=\[\]: give at least one event, or leave it out"),
@@ -88,20 +94,35 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "no function": (lambda: declare(fn=3), r"function 'f': 3 is no function; give `def` or `async def`"),
     "a class": (lambda: declare(fn=Empty), r"is no function; give `def` or `async def`"),
     "generator": (lambda: declare(fn=generator), r"function 'f': generator is a generator; it must return its result"),
-    "parameters": (lambda: declare(fn=two_parameters), r"function 'f': it is called with \(ctx\), but has \(ctx: .*other"),
-    "SyncContext": (lambda: declare(fn=takes_sync), r"an `async def` function gets a Context, but 'ctx' is a SyncContext"),
+    "parameters": (
+        lambda: declare(fn=two_parameters),
+        r"function 'f': it is called with \(ctx\), but has \(ctx: .*other",
+    ),
+    "SyncContext": (
+        lambda: declare(fn=takes_sync),
+        r"an `async def` function gets a Context, but 'ctx' is a SyncContext",
+    ),
     "Context": (lambda: declare(fn=takes_async), r"a `def` function gets a SyncContext, but 'ctx' is a Context"),
     "annotation": (lambda: declare(fn=unresolvable), r"annotation 'Context\[Nowhere\]' of 'ctx' cannot be evaluated"),
     "handler": (lambda: declare(on_failure=takes_sync), r"function 'f': on_failure: it is called with \(ctx, error\)"),
-    "handler is a function": (lambda: declare(on_failure=declare("g")), r"give a plain function of \(ctx, error\), not"),
-    "event's name": (lambda: Engine("shop").event("a*", Order), r"Engine\.event: name='a\*': an event's name has no \*"),
+    "handler is a function": (
+        lambda: declare(on_failure=declare("g")),
+        r"give a plain function of \(ctx, error\), not",
+    ),
+    "event's name": (
+        lambda: Engine("shop").event("a*", Order),
+        r"Engine\.event: name='a\*': an event's name has no \*",
+    ),
     "model": (lambda: Engine("shop").event("a", dict), r"event 'a': model=<class 'dict'>: give a subclass of pydantic"),  # type: ignore[arg-type] # what the test is about
     "key": (lambda: Engine("shop").event("a", Order, key="order_id"), r"event 'a': key='order_id': give a dotted path"),
     "key's field": (
         lambda: Engine("shop").event("a", Order, key="data.orderid"),
         r"event 'a': key='data\.orderid': Order has no field 'orderid'; did you mean 'order_id'\?",
     ),
-    "include": (lambda: Engine("shop").include([print]), r"Engine\.include: <built-in .* is not a function declared by"),  # type: ignore[list-item] # what the test is about
+    "include": (
+        lambda: Engine("shop").include([print]),
+        r"Engine\.include: <built-in .* is not a function declared by",
+    ),  # type: ignore[list-item] # what the test is about
 }
 
 
