@@ -54,7 +54,9 @@ def bench(runs: int, samples: int, *, as_json: bool) -> None:
     app = f"bench-{uuid.uuid4().hex[:8]}"
     names = topics.Names.of(app)
     with _worker(settings, app) as pid:
-        figures = list(_measure(settings, names, runs, samples))
+        load = _Bench(settings, names)
+        figures = list(load.measure(runs, samples))
+        load.close()
         figures.append(Figure("memory of the worker (RSS)", _rss_bytes(pid) / 2**20, "MiB"))
     admin = clients.admin(settings)
     for future in admin.delete_topics([topic.name for topic in topics.wanted(names, 1)]).values():
@@ -70,43 +72,69 @@ def bench(runs: int, samples: int, *, as_json: bool) -> None:
         click.echo(f"{figure.name:55} {figure.value:12,.2f} {figure.unit}")
 
 
-def _measure(settings: Settings, names: topics.Names, runs: int, samples: int) -> Iterator[Figure]:
-    producer = clients.producer(settings)
-    ends = Ends(settings, names.history, settings.partitions)
-    values = ends.values()
+class _Bench:
+    """Load on one app, and how long it takes."""
 
-    def throughput(event: str, count: int) -> float:
+    def __init__(self, settings: Settings, names: topics.Names) -> None:
+        self._events = names.events
+        self._partitions = settings.partitions
+        self._producer = clients.producer(settings)
+        self._ends = Ends(settings, names.history, settings.partitions)
+        self._ended = self._ends.values()
+
+    def measure(self, runs: int, samples: int) -> Iterator[Figure]:
+        """Yield all figures that one worker gives."""
+        say("warming up")
+        self._throughput("bench/five", 2_000)
+        say(f"{runs} runs of one step")
+        yield Figure("one-step runs", self._throughput("bench/one", runs), "runs/s")
+        say(f"{runs // 5} runs of five steps")
+        yield Figure("steps, in runs of five", self._throughput("bench/five", runs // 5) * 5, "steps/s")
+        say(f"{runs * 5} events that no function wants")
+        yield Figure("events that match nothing, passed over", self._passed_over(runs * 5), "events/s")
+        say(f"{samples} runs, one at a time")
+        one = [self._one("bench/one") for _ in range(samples)]
+        five = [self._one("bench/five") for _ in range(samples)]
+        yield from _latency("start: event sent to function begun", one, lambda run: run[1] - run[0])
+        yield from _latency("result: event sent to result seen", one, lambda run: run[-1] - run[0])
+        yield from _latency("a step: begun to the next begun", five, lambda run: (run[-2] - run[2]) // 5)
+
+    def close(self) -> None:
+        """Leave Kafka."""
+        self._ends.close()
+
+    def _throughput(self, event: str, count: int) -> float:
         # From the first event sent to the last end seen: nothing that the engine still owes is left out.
-        began, ended = time.monotonic(), 0
-        flood(producer, names.events, event, count)
-        while ended < count:
-            ended += len(next(values))
+        began = time.monotonic()
+        flood(self._producer, self._events, event, count)
+        self._await_ends(count)
         return count / (time.monotonic() - began)
 
-    def one_at_a_time(event: str) -> list[list[int]]:
-        sampled = []
-        for _ in range(samples):
-            sent = tick()
-            producer.produce(names.events, msgspec.json.encode({"name": event}))
-            producer.flush()
-            batch: list[bytes] = []
-            while not batch:
-                batch = next(values)
-            sampled.append([sent, *ends.times(batch[0]), tick()])
-        return sampled
+    def _passed_over(self, count: int) -> float:
+        began = time.monotonic()
+        flood(self._producer, self._events, "bench/none", count)
+        # What stands behind all of them in its partition, and does start a run, tells when they have been passed over.
+        for partition in range(self._partitions):
+            self._producer.produce(self._events, msgspec.json.encode({"name": "bench/one"}), partition=partition)
+        self._producer.flush()
+        self._await_ends(self._partitions)
+        return count / (time.monotonic() - began)
 
-    say("warming up")
-    throughput("bench/five", 2_000)
-    say(f"{runs} runs of one step")
-    yield Figure("one-step runs", throughput("bench/one", runs), "runs/s")
-    say(f"{runs // 5} runs of five steps")
-    yield Figure("steps, in runs of five", throughput("bench/five", runs // 5) * 5, "steps/s")
-    say(f"{samples} runs, one at a time")
-    one, five = one_at_a_time("bench/one"), one_at_a_time("bench/five")
-    yield from _latency("start: event sent to function begun", one, lambda run: run[1] - run[0])
-    yield from _latency("result: event sent to result seen", one, lambda run: run[-1] - run[0])
-    yield from _latency("a step: begun to the next begun", five, lambda run: (run[-2] - run[2]) // 5)
-    ends.close()
+    def _await_ends(self, count: int) -> None:
+        while count > 0:
+            count -= len(next(self._ended))
+
+    def _one(self, event: str) -> list[int]:
+        """Return when one run's event was sent, the times that it returned, and when that was seen."""
+        sent = tick()
+        self._producer.produce(self._events, msgspec.json.encode({"name": event}))
+        self._producer.poll(0)
+        batch: list[bytes] = []
+        while not batch:
+            batch = next(self._ended)
+        seen = tick()
+        self._producer.flush()
+        return [sent, *self._ends.times(batch[0]), seen]
 
 
 def _latency(name: str, runs: list[list[int]], measure: Callable[[list[int]], int]) -> Iterator[Figure]:
