@@ -1,5 +1,8 @@
 """A Kafka-native durable workflow engine: functions on events, steps that survive crashes, replay by rewinding the log."""
 
+import importlib
+from typing import Any
+
 from stream_engine.sdk.context import Context, SyncContext
 from stream_engine.sdk.declaration import On, function
 from stream_engine.sdk.engine import Engine
@@ -41,3 +44,10 @@ __all__ = [
     "current_step",
     "function",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Only tests need it, and they should not have to import it by itself.
+    if name == "testing":
+        return importlib.import_module("stream_engine.testing")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

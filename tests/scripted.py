@@ -1,6 +1,7 @@
 """A term that tests script: it keeps what executions post, and is told what to answer."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from stream_engine.core.commands import FinishRun, Input, RecordStep, Sleep
@@ -60,3 +61,10 @@ async def settle() -> None:
     """Let the event loop turn until nothing that is ready is left."""
     for _ in range(200):
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until a condition holds that threads bring about."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - anything may be the condition
+            await asyncio.sleep(0.002)

@@ -76,18 +76,19 @@ class Client:
         if not self._partitions:
             # Before the event is sent: results are followed from here on.
             self._partitions = await asyncio.wrap_future(self._connected().partitions())
-        [event_id] = await self.send(event)
-        return RunHandle(self._run(function, event_id), self._connected(), decode)
+        await self.send(event)
+        return RunHandle(self._run(function, event), self._connected(), decode)
 
     def start_sync(self, function: str, event: Event[Any], decode: Decode) -> SyncRunHandle[Any]:
         """Send the event that starts a function; return the run."""
         if not self._partitions:
             self._partitions = self._connected().partitions().result()
-        [event_id] = self.send_sync(event)
-        return SyncRunHandle(self._run(function, event_id), self._connected(), decode)
+        self.send_sync(event)
+        return SyncRunHandle(self._run(function, event), self._connected(), decode)
 
-    def _run(self, function: str, event_id: str) -> str:
-        identity = event_identity(event_id, "", 0, 0)
+    def _run(self, function: str, event: Event[Any]) -> str:
+        assert event.id is not None
+        identity = event_identity(event.id, "", 0, 0)
         return run_id(run_name(self._app, function, identity, None), home_partition(identity, self._partitions))
 
     def _connected(self) -> Transport:

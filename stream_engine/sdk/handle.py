@@ -5,8 +5,8 @@ from typing import Generic, TypeVar
 
 from stream_engine.core.duration import Duration, milliseconds
 from stream_engine.core.failure import Failure
-from stream_engine.sdk.codec import Decode
-from stream_engine.sdk.errors import RunCancelled, RunFailed
+from stream_engine.sdk.codec import DECODE_ERRORS, Decode, decode_plain
+from stream_engine.sdk.errors import ResultError, RunCancelled, RunFailed
 from stream_engine.sdk.transport import ENDED, Outcome, Transport
 
 R = TypeVar("R")
@@ -25,13 +25,22 @@ class _Handle(Generic[R]):
 
     def _read(self, outcome: Outcome, timeout: Duration | None) -> R:
         if outcome.status == "completed":
-            result: R = self._decode(outcome.result or b"null")
-            return result
+            return self._decoded(outcome.result or b"null")
         if outcome.status == "cancelled":
             raise RunCancelled(self.run_id)
         if outcome.status in ENDED:
             raise RunFailed(self.run_id, outcome.error or Failure("TimeoutError", "the run took too long"))
         raise TimeoutError(f"run {self.run_id} has not ended{_within(timeout)}: it is {outcome.status}, and goes on")
+
+    def _decoded(self, raw: bytes) -> R:
+        # None is None, whatever the annotation says, as for steps.
+        decode = decode_plain if raw == b"null" else self._decode
+        try:
+            result: R = decode(raw)
+        except DECODE_ERRORS as error:
+            message = f"the result of run {self.run_id} is not what its function's annotation says: {error}"
+            raise ResultError(message) from error
+        return result
 
 
 class RunHandle(_Handle[R]):

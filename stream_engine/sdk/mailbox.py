@@ -13,6 +13,8 @@ longer chains than ``gather`` in ``wait_for`` in ``TaskGroup`` makes.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 from stream_engine.core.tables import Step
 
@@ -43,6 +45,12 @@ class Mailbox:
         self._settled: list[Callable[[], None]] = []
         self._quiet = 0
         self._turning = False
+
+    def adopt(self, task: asyncio.Task[Any]) -> None:
+        """Count a task that the code has made."""
+        self.tasks += 1
+        self.stir()
+        task.add_done_callback(self._lost)
 
     @property
     def crowded(self) -> bool:
@@ -92,6 +100,16 @@ class Mailbox:
         self._settled.append(call)
         self.stir()
 
+    async def settled(self) -> None:
+        """Wait until the code has settled."""
+        settled: asyncio.Future[None] = self._loop.create_future()
+        self.after_settling(partial(_release, settled))
+        await settled
+
+    def _lost(self, _task: asyncio.Task[Any]) -> None:
+        self.tasks -= 1
+        self.stir()
+
     def _turn(self) -> None:
         self._quiet += 1
         if self._quiet >= _QUIET_TURNS:
@@ -118,3 +136,8 @@ class Mailbox:
             return False
         future.set_result(signal)
         return True
+
+
+def _release(future: asyncio.Future[None]) -> None:
+    if not future.done():  # whoever waited may have been cancelled
+        future.set_result(None)

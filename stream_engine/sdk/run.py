@@ -3,7 +3,6 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NoReturn, Protocol
 
 from stream_engine.core.commands import Input, Suspend
@@ -155,12 +154,6 @@ class Execution(Outside):
         if self._askers:
             self._cancel_askers()
 
-    def adopt(self, task: asyncio.Task[Any]) -> None:
-        """Count a task that the code has made."""
-        self.mailbox.tasks += 1
-        self.mailbox.stir()
-        task.add_done_callback(self._lost)
-
     def name(self, id: str) -> str:
         """Return the id that a step is recorded by: the user's, or for its repeats ``id:1``, ``id:2``, ...
 
@@ -217,9 +210,7 @@ class Execution(Outside):
         self.held += 1
         try:
             if self.mailbox.crowded:
-                settled = self._future()
-                self.mailbox.after_settling(partial(_release, settled))
-                await settled
+                await self.mailbox.settled()
             while self._suspending:
                 await self._resumption()
             while self.host.draining or not self.term.may_begin():  # noqa: ASYNC110 - a lease is a matter of time, and is renewed on another thread
@@ -242,18 +233,24 @@ class Execution(Outside):
     async def report(self, step: str, command: Input) -> Signal:
         """Post what a step did; return what the leader answers."""
         answer = self.mailbox.wait(step)
-        self.term.post(command)
+        self._post(command)
         return await answer
 
     async def report_timed(self, step: str, command: Input) -> Signal:
         """Post that a step waits for a time; return what the leader says when it came due."""
         if not self.function.code.is_async:
             self._recorded.add(step)
-            self.term.post(command)
+            self._post(command)
             self._unwind()
         due = self.mailbox.wait(step)
-        self.term.post(command)
+        self._post(command)
         return await self._until(due)
+
+    def _post(self, command: Input) -> None:
+        if self.closed:
+            # The body took its cancellation for something else. Another execution of the run may have begun by now.
+            raise asyncio.CancelledError
+        self.term.post(command)
 
     def _unwind(self) -> NoReturn:
         self.unwound_at = self.mailbox.received
@@ -293,7 +290,7 @@ class Execution(Outside):
         self.term.post(Suspend(self.run_id, self.mailbox.received))
 
     async def _resumption(self) -> None:
-        resumed = self._future()
+        resumed: asyncio.Future[None] = self.host.loop.create_future()
         self._resumed.append(resumed)
         await resumed
 
@@ -302,13 +299,6 @@ class Execution(Outside):
         for task in self._askers:
             if task is not None and task is not self.task:
                 task.cancel()
-
-    def _future(self) -> asyncio.Future[None]:
-        return self.host.loop.create_future()
-
-    def _lost(self, _task: asyncio.Task[Any]) -> None:
-        self.mailbox.tasks -= 1
-        self.mailbox.stir()
 
 
 def unique(id: str, used: dict[str, int]) -> str:
@@ -331,8 +321,3 @@ def _outcomes(steps: dict[str, Step]) -> list[tuple[str, Step]]:
     final = [item for item in steps.items() if not item[1].wake_at]
     final.sort(key=lambda item: item[1].order)
     return final
-
-
-def _release(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

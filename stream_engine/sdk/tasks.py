@@ -34,7 +34,7 @@ class TaskFactory:
             return self._make(loop, coro, context, options)
         task = self._make(loop, _contained(coro), context, options)
         assert isinstance(task, asyncio.Task)
-        inside.adopt(task)
+        inside.mailbox.adopt(task)
         return task
 
     def _make(

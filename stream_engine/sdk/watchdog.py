@@ -71,7 +71,7 @@ def _culprit(frame: FrameType | None) -> str:
     """Return the run and step whose code a stack is in: the frames of our own that called it know them."""
     step = ""
     while frame is not None:
-        for value in (frame.f_locals.get("call"), frame.f_locals.get("self")):
+        for value in (frame.f_locals.get("call"), frame.f_locals.get("execution")):
             if isinstance(value, StepCall) and not step:
                 step = f"step {value.id!r} of run {value.run_id}, "
             if isinstance(value, Execution):

@@ -1,0 +1,267 @@
+"""The executor's side of the seam: terms, leases, unloading, draining, leaving."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+import pytest
+
+from stream_engine import Context, Engine, SyncContext
+from stream_engine.core.commands import FinishRun, RecordStep
+from stream_engine.core.tables import Step
+from stream_engine.core.turn import Release
+from stream_engine.sdk.execution import Executor
+from tests.scripted import RUN, ScriptedTerm, settle, until
+
+T = TypeVar("T")
+DONE = Step("sleep", "completed", 0, 0, 0, 0, result=b"null")
+
+
+async def nothing() -> None: ...
+
+
+def run(script: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(script)
+
+
+def app(body: Any, **options: Any) -> Engine:
+    engine = Engine("app", **options)
+    engine.function("f")(body)
+    return engine
+
+
+def test_what_is_posted_for_a_run_of_one_step() -> None:
+    async def f(ctx: Context) -> dict[str, int]:
+        await ctx.step.run("a", nothing)
+        return {"n": 1}
+
+    async def script() -> None:
+        async with Executor(app(f), clock=lambda: 7) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await settle()
+            assert term.posted == [RecordStep(RUN, "a", 0, 7, b"null")]
+            term.answer("a")
+            await settle()
+            assert term.posted[1:] == [FinishRun(RUN, b'{"n":1}')]
+            assert executor.running == 1
+            executor.perform_all([(term, [Release(RUN)])])
+            assert executor.running == 0
+
+    run(script())
+
+
+def test_no_body_begins_without_the_lease() -> None:
+    begun: list[int] = []
+
+    async def f(ctx: Context) -> None:
+        await ctx.step.run("a", begun.append, 1)
+
+    async def script() -> None:
+        async with Executor(app(f)) as executor:
+            term = ScriptedTerm(executor)
+            term.lease = False
+            term.execute("f")
+            await asyncio.sleep(0.05)
+            assert not begun
+            term.lease = True
+            await until(lambda: term.posted)
+            assert begun == [1]
+
+    run(script())
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_the_end_of_a_term_ends_its_runs_silently(kind: str) -> None:
+    seen: list[str] = []
+
+    async def hang() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append("body")
+
+    async def f(ctx: Context) -> None:
+        try:
+            await ctx.step.run("a", hang)
+        finally:
+            seen.append("function")
+
+    def g(ctx: SyncContext) -> None:
+        try:
+            ctx.step.run("a", hang)
+        finally:
+            seen.append("function")
+
+    async def script() -> None:
+        async with Executor(app(f if kind == "async" else g)) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await until(lambda: executor.running)
+            await asyncio.sleep(0.02)
+            executor.end_term(term)
+            await until(lambda: len(seen) == 2)
+            assert executor.running == 0
+            assert not term.posted
+
+    run(script())
+    assert seen == ["body", "function"]
+
+
+def test_tasks_left_behind_wait_for_nothing_once_the_run_has_ended() -> None:
+    cancelled = asyncio.Event()
+
+    async def f(ctx: Context) -> int:
+        async def watch() -> None:
+            try:
+                await ctx.step.sleep("a", "1h")
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+
+        ctx.app = asyncio.create_task(watch())
+        await asyncio.sleep(0)
+        return 1
+
+    async def script() -> None:
+        async with Executor(app(f)) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await asyncio.wait_for(cancelled.wait(), 10)
+            assert term.result == b"1"
+
+    run(script())
+
+
+def test_draining_lets_bodies_end_and_begins_none() -> None:
+    calls: list[str] = []
+    go_on = threading.Event()
+
+    def slow() -> None:
+        go_on.wait(10)
+        calls.append("slow")
+
+    async def f(ctx: Context) -> None:
+        await ctx.step.run("a", slow)
+        await ctx.step.run("b", calls.append, "b")
+
+    async def script() -> None:
+        async with Executor(app(f)) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await settle()
+            draining = asyncio.create_task(executor.drain(10))
+            await asyncio.sleep(0.05)
+            assert not draining.done()
+            go_on.set()
+            await until(term.waiting)
+            assert not draining.done()
+            term.answer("a")
+            await draining
+            assert not term.waiting()
+
+    run(script())
+    assert calls == ["slow"]
+
+
+def test_draining_ends_in_time() -> None:
+    async def f(ctx: Context) -> None:
+        await asyncio.sleep(60)
+
+    async def script() -> float:
+        async with Executor(app(f)) as executor:
+            ScriptedTerm(executor).execute("f")
+            await settle()
+            began = time.monotonic()
+            await executor.drain(0.05)
+            return time.monotonic() - began
+
+    assert 0.04 < run(script()) < 5
+
+
+def test_the_lifespan_is_entered_once_and_left_in_its_task() -> None:
+    tasks: list[Any] = []
+
+    async def lifespan(engine: Engine) -> AsyncIterator[str]:
+        tasks.append(asyncio.current_task())
+        yield f"app of {engine.name}"
+        tasks.append(asyncio.current_task())
+
+    async def f(ctx: Context) -> Any:
+        return ctx.app
+
+    async def script() -> None:
+        engine = app(f, lifespan=lifespan)
+        async with Executor(engine) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await until(lambda: term.result)
+            assert term.result == b'"app of app"'
+        assert tasks[0] is tasks[1]
+
+    run(script())
+
+
+def test_a_lifespan_that_fails_stops_the_worker() -> None:
+    async def lifespan(engine: Engine) -> AsyncIterator[None]:
+        if engine.name:
+            raise OSError("no database")
+        yield
+
+    async def script() -> None:
+        async with Executor(app(nothing_of, lifespan=lifespan)):
+            pass
+
+    with pytest.raises(OSError, match="no database"):
+        run(script())
+
+
+async def nothing_of(ctx: Context) -> None: ...
+
+
+def test_code_that_blocks_the_loop_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    async def block() -> None:
+        time.sleep(0.3)  # noqa: ASYNC251 - it is what the test is about
+
+    async def f(ctx: Context) -> None:
+        await ctx.step.run("load", block)
+
+    async def script() -> None:
+        async with Executor(app(f), stall_after=0.08) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await until(lambda: term.posted)
+            await asyncio.sleep(0.2)
+
+    with caplog.at_level(logging.WARNING):
+        run(script())
+    [record] = caplog.records
+    assert "s by step 'load' of run run-0, function 'f'" in record.message
+    assert "time.sleep(0.3)" in record.message
+
+
+def test_the_loops_own_task_factory_is_kept_and_given_back() -> None:
+    made = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        made.append(coro)
+        return asyncio.Task(coro, loop=loop, **options)
+
+    async def f(ctx: Context) -> None:
+        await asyncio.gather(ctx.step.run("a", nothing), ctx.step.run("b", nothing))
+
+    async def script() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(factory)
+        async with Executor(app(f)) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await settle()
+            assert len(term.waiting()) == 2
+            assert len(made) == 2
+        assert loop.get_task_factory() is factory
+
+    run(script())
