@@ -21,6 +21,7 @@ from confluent_kafka import Producer
 from rich.console import Console
 
 from stream_engine.cli.timeline import draw
+from stream_engine.core.caused import Place
 from stream_engine.core.history import EventDisposed, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.runs import RunIndex
 from stream_engine.shell import localbroker
@@ -116,7 +117,7 @@ class Told:
         self.started: dict[str, str] = {}
         self.ended: dict[str, RunEnded] = {}
         self.duplicates = 0
-        self.letters: list[DeadLetter] = []
+        self.letters: dict[Place, DeadLetter] = {}
         self.attempts: set[tuple[str, str, int]] = set()
         self.results: Counter[tuple[str, str]] = Counter()
         self._known: set[str] = set()
@@ -189,7 +190,8 @@ class Demo:
             for batch in history.follow(start, everything, PATIENCE_SECONDS):
                 for entry in batch:
                     self._told.take(entry)
-                self._told.letters += letters.take()
+                # A router that dies before it has committed buries a message again; its origin says that it is the same.
+                self._told.letters.update((letter.origin, letter) for letter in letters.take())
                 elapsed = monotonic() - began
                 self._send(producer, int(elapsed * ORDERS_PER_SECOND))
                 if not self._interrupted and self._sent >= KILL_AFTER and self._settled() >= SETTLED_BEFORE_KILL:
@@ -258,7 +260,7 @@ class Demo:
         say(f"  {'steps cut off':24} {repeated:3}: begun, not recorded, so begun again with the same idempotency key")
         say(f"  {'duplicates recognised':24} {told.duplicates:3}, by the event's id")
         say(f"  {'dead letters':24} {len(told.letters):3}, none of which stopped anything")
-        for letter in sorted(told.letters, key=lambda letter: letter.reason):
+        for letter in sorted(told.letters.values(), key=lambda letter: letter.reason):
             say(f"    {letter.reason:14} {letter.detail}", markup=False)
         self._draw_one()
         return not again and not twice

@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable
 
 import click
@@ -11,6 +14,7 @@ from stream_engine.cli.apps import load_engine
 from stream_engine.cli.output import say
 from stream_engine.cli.values import DURATION
 from stream_engine.sdk.engine import Engine
+from stream_engine.sdk.execution import THREADS
 from stream_engine.shell.localbroker import connected
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.worker import Limits, Worker
@@ -40,6 +44,7 @@ def worker(app: str, max_runs: int, threads: int, drain_timeout: int) -> None:
     engine = load_engine(app)
     limits = Limits(max_runs, threads, drain_timeout / 1_000)
     asyncio.run(serve(engine, connected(Settings.from_env()), limits, lambda: say("ready")))
+    leave()
 
 
 async def serve(engine: Engine, settings: Settings, limits: Limits, ready: Callable[[], None]) -> None:
@@ -53,6 +58,17 @@ async def serve(engine: Engine, settings: Settings, limits: Limits, ready: Calla
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     await worker.serve(ready)
+
+
+def leave() -> None:
+    """End the process now if a `def` function of the app is still at work; otherwise return.
+
+    The drain time is up, and nobody takes its result any more; Python itself would wait for its thread, for ever if need be.
+    """
+    if any(thread.name.startswith(THREADS) for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def log_to_stderr() -> None:

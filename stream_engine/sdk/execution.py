@@ -26,6 +26,9 @@ from stream_engine.sdk.run import Execution, Host, Term
 from stream_engine.sdk.tasks import TaskFactory
 from stream_engine.sdk.watchdog import Watchdog
 
+THREADS = "stream-engine-code-"
+"""What the names of the threads begin with on which users' ``def`` functions and steps run."""
+
 _DRAIN_POLL_SECONDS = 0.01
 _CLOSE_SECONDS = 5.0
 
@@ -58,8 +61,8 @@ class Executor:
             engine.middleware,
             asyncio.get_running_loop(),
             clock,
-            ThreadPoolExecutor(threads, "stream-engine-run"),
-            ThreadPoolExecutor(threads, "stream-engine-step"),
+            ThreadPoolExecutor(threads, f"{THREADS}run"),
+            ThreadPoolExecutor(threads, f"{THREADS}step"),
             result_limit,
             unload_after,
         )

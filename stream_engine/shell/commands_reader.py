@@ -30,7 +30,8 @@ class CommandsReader(threading.Thread):
         self._failed = failed
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._beginnings: dict[int, int] = {}
-        self._assigned_now: set[int] = set()
+        self._partitions: set[int] = set()
+        self._joined = False
         self._stopping = threading.Event()
 
     def take_from(self, partition: int, offset: int) -> None:
@@ -41,6 +42,10 @@ class CommandsReader(threading.Thread):
         """Stop reading a partition for a while, or go on; may be called from any thread."""
         self._requests.put(lambda: self._hold(partition, held=held))
 
+    def assigned(self) -> set[int] | None:
+        """Return the partitions that the group wants this worker to lead; None while it has not joined."""
+        return set(self._partitions) if self._joined else None
+
     def stop(self) -> None:
         """Leave the group and end the thread."""
         self._stopping.set()
@@ -50,7 +55,7 @@ class CommandsReader(threading.Thread):
         """Read, until told to stop."""
         try:
             self._consumer.subscribe(
-                [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+                [self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
             )
             while not self._stopping.is_set():
                 self._serve()
@@ -86,18 +91,19 @@ class CommandsReader(threading.Thread):
         for partition, takes in batches.items():
             self._leaders.arrived(partition, takes)
 
-    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         waiting = [TopicPartition(part.topic, part.partition, OFFSET_END) for part in partitions]
         consumer.incremental_assign(waiting)
         consumer.pause(waiting)
         for part in partitions:
-            self._assigned_now.add(part.partition)
+            self._partitions.add(part.partition)
             self._leaders.assign(part.partition)
+        self._joined = True
 
-    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_unassign(partitions)
         for part in partitions:
-            self._assigned_now.discard(part.partition)
+            self._partitions.discard(part.partition)
             self._beginnings.pop(part.partition, None)
             self._leaders.revoke(part.partition)
 
@@ -115,7 +121,7 @@ class CommandsReader(threading.Thread):
 
     def _hold(self, partition: int, *, held: bool) -> None:
         part = TopicPartition(self._topic, partition)
-        if partition in self._assigned_now and partition not in self._beginnings:
+        if partition in self._partitions and partition not in self._beginnings:
             (self._consumer.pause if held else self._consumer.resume)([part])
 
 

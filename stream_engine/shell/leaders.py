@@ -87,10 +87,6 @@ class Leaders(threading.Thread):
         """Return the partitions that are led."""
         return {partition for partition, lead in list(self._leads.items()) if lead.leading}
 
-    def assigned(self) -> set[int]:
-        """Return the partitions that are to be led."""
-        return set(self._leads)
-
     def has_room(self) -> bool:
         """Return whether another run may begin."""
         return sum(lead.running for lead in self._leads.values()) < self._max_runs

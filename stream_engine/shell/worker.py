@@ -213,8 +213,8 @@ class _Threads:
 
     def ready(self) -> bool:
         """Return whether events are routed and every assigned partition is led."""
-        assigned = self._leaders.assigned()
-        return self._routing.assigned.is_set() and bool(assigned) and self._leaders.leading() == assigned
+        assigned = self._reader.assigned()
+        return self._routing.assigned.is_set() and assigned is not None and assigned <= self._leaders.leading()
 
     def stop_routing(self) -> None:
         """Route no more events."""

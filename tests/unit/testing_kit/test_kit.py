@@ -3,12 +3,11 @@
 import asyncio
 import time
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from stream_engine import Context, Engine, Event, RunFailed, SyncContext, testing
+from stream_engine import Context, Engine, Event, RunFailed, SyncContext, function, testing
 from stream_engine.testing import Harness, Kit
 
 # The fixture comes with the package; where that is only on the path, and not installed, pytest does not find it by itself.
@@ -56,9 +55,7 @@ def test_a_function_of_no_app_runs_too() -> None:
     async def f(ctx: Context[Cart]) -> Cart:
         return ctx.event.data
 
-    loose: Any = testing.run
-    from_module = __import__("stream_engine").function("loose")(f)
-    assert asyncio.run(loose(from_module, {"id": 3})) == Cart(id=3)
+    assert asyncio.run(testing.run(function("loose")(f), {"id": 3})) == Cart(id=3)
 
 
 def test_time_passes_as_the_test_says(stream_engine: Kit) -> None:
@@ -100,21 +97,25 @@ def test_programs_start_functions_in_memory(stream_engine: Kit) -> None:
     assert engine.send_sync(Event("cart/checked", {"id": 1}))
 
 
-def test_messages_that_are_no_events_are_dead_letters() -> None:
+def test_messages_that_are_no_events_are_dead_letters(stream_engine: Kit) -> None:
     engine = shop()
 
-    async def script() -> None:
-        async with Harness(engine) as harness:
+    @engine.function("foreign", on="foreign")
+    async def foreign(ctx: Context) -> None:
+        # As a producer would that knows nothing of the model.
+        await ctx.step.produce("p", "shop.events", value={"name": "cart/checked", "data": {"id": "x"}})
 
-            async def f(ctx: Context) -> None:
-                await ctx.step.produce("p", "shop.events", value={"name": "cart/checked", "data": {"id": "x"}})
+    stream_engine.use(engine)
+    stream_engine.send(Event("foreign"))
+    [letter] = stream_engine.dead_letters
+    assert letter.rejection.reason == "invalid-data"
+    assert "the data of cart/checked is not valid: id: Input should be a valid integer" in letter.rejection.detail
 
-            await harness.settle()
-            with pytest.raises(ValueError, match="its data does not fit Cart"):
-                await harness.send(Event("cart/checked", {"id": "x"}))
-            assert harness.dead_letters == []
 
-    asyncio.run(script())
+def test_data_that_does_not_fit_is_not_even_sent(stream_engine: Kit) -> None:
+    stream_engine.use(shop())
+    with pytest.raises(ValueError, match="event 'cart/checked': its data does not fit Cart"):
+        stream_engine.send(Event("cart/checked", {"id": "x"}))
 
 
 def test_a_run_without_end_is_no_result() -> None:
