@@ -19,10 +19,7 @@ from stream_engine.sdk.function import Function
 from stream_engine.sdk.handle import RunHandle, SyncRunHandle
 from stream_engine.sdk.retry import Retry
 from stream_engine.sdk.scope import CurrentStep, current_step
-from stream_engine.sdk.transport import set_transport_factory
-from stream_engine.shell.client import KafkaTransport
-
-set_transport_factory(KafkaTransport)
+from stream_engine.sdk.transport import Transport, set_transport_factory
 
 __all__ = [
     "Context",
@@ -44,6 +41,15 @@ __all__ = [
     "current_step",
     "function",
 ]
+
+
+def _kafka(app: str, events_topic: str) -> Transport:
+    # Loaded when something is first sent: declaring and testing functions needs no Kafka client.
+    transport: Transport = importlib.import_module("stream_engine.shell.client").KafkaTransport(app, events_topic)
+    return transport
+
+
+set_transport_factory(_kafka)
 
 
 def __getattr__(name: str) -> Any:

@@ -116,7 +116,7 @@ class Told:
         self.index = RunIndex()
         self.started: dict[str, str] = {}
         self.ended: dict[str, RunEnded] = {}
-        self.duplicates = 0
+        self.duplicates: Counter[str] = Counter()
         self.letters: dict[Place, DeadLetter] = {}
         self.attempts: set[tuple[str, str, int]] = set()
         self.results: Counter[tuple[str, str]] = Counter()
@@ -137,8 +137,8 @@ class Told:
             case StepRecorded():
                 self.attempts.add((record.run_id, record.step_id, record.attempt))
                 self.results[record.run_id, record.step_id] += record.status == "completed"
-            case EventDisposed(disposition="duplicate"):
-                self.duplicates += 1
+            case EventDisposed(disposition="duplicate", function=function):
+                self.duplicates[function] += 1
             case _:
                 pass
 
@@ -155,7 +155,7 @@ class Told:
     def is_complete(self, lines: int, unwanted: int) -> bool:
         """Whether every line has come to something, and so has every event that the runs have sent."""
         settled, failed = self.count("process-order", "completed"), self.count("process-order", "failed")
-        orders = self.count("process-order") + self.duplicates + len(self.letters) + unwanted
+        orders = self.count("process-order") + self.duplicates["process-order"] + len(self.letters) + unwanted
         follow = (self.count("remind"), self.count("send-receipt"), self.count("process-order:on_failure"))
         return orders == lines and follow == (settled, settled, failed) and not self.under_way()
 
@@ -202,7 +202,6 @@ class Demo:
                     self._report(elapsed)
                 if done:
                     return self._sum_up()
-        print(self._told.duplicates, self._told.letters, self._unwanted, Counter(self._told.started.values()))
         raise UserError(f"not done after {PATIENCE_SECONDS:g} s. The worker's log:\n{self._worker.log.read_text()}")
 
     def _settled(self) -> int:
@@ -258,7 +257,8 @@ class Demo:
         say(f"  {'runs lost':24} {len(told.under_way()):3} of the {len(self._interrupted)} that the kill interrupted")
         say(f"  {'steps recorded':24} {sum(told.results.values()):3}, run twice: {again + twice}")
         say(f"  {'steps cut off':24} {repeated:3}: begun, not recorded, so begun again with the same idempotency key")
-        say(f"  {'duplicates recognised':24} {told.duplicates:3}, by the event's id")
+        orders = told.duplicates["process-order"]
+        say(f"  {'duplicate orders':24} {orders:3}, recognised by the event's id")
         say(f"  {'dead letters':24} {len(told.letters):3}, none of which stopped anything")
         for letter in sorted(told.letters.values(), key=lambda letter: letter.reason):
             say(f"    {letter.reason:14} {letter.detail}", markup=False)

@@ -15,7 +15,7 @@ store was folded from another log than this one: EMPTY it, loudly, and begin aga
 from stream_engine.core.change import Change, DeposedError, Told
 from stream_engine.core.fence import advance
 from stream_engine.core.leader import Leader
-from stream_engine.core.records import Decided, JournalRecord, LeaderElected, Mark, decode_journal, encode
+from stream_engine.core.records import Decided, ForeignError, JournalRecord, LeaderElected, Mark, decode_journal, encode
 from stream_engine.core.state import Store
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, Folded
 from stream_engine.core.turn import Rules
@@ -65,9 +65,12 @@ class Candidate:
 
         Raises:
             MismatchError: the record is not the one that the store has folded at this offset.
-            msgspec.DecodeError: the bytes are not a journal record that this code can read.
+            UnreadableError: a newer engine wrote the record.
         """
-        record = decode_journal(raw)
+        try:
+            record = decode_journal(raw)
+        except ForeignError:
+            return None
         if offset == self._opened.offset:
             self._compare(record)
         self._judge(offset, record)

@@ -78,12 +78,3 @@ class Resume(Record, frozen=True):
 
 
 Input = Admit | Handle | RecordStep | FailStep | Sleep | Suspend | RetryRun | FinishRun | FailRun | Resume
-
-
-def weight(command: Input) -> int:
-    """Return about how many bytes recording a report takes: what bounds how many go into one record."""
-    if isinstance(command, RecordStep):
-        # In the state, and in history.
-        sends = sum(len(message.value or b"") for _, message in command.sends)
-        return 2 * len(command.result) + sends
-    return len(command.result) if isinstance(command, FinishRun) else 0

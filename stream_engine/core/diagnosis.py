@@ -177,7 +177,9 @@ def _replication(topic: TopicFacts, brokers: int, about: str) -> Iterator[Findin
 
 def _kept(app: AppFacts) -> Iterator[Finding]:
     configs = {topic.name: topic.config for topic in app.topics if topic.partitions}
-    events, history = configs.get(app.events, {}), configs.get(f"{app.name}.history", {})
+    events, history = configs.get(app.events), configs.get(f"{app.name}.history")
+    if events is None or history is None:
+        return
     stamps = events.get("message.timestamp.type", "LogAppendTime")
     if stamps != "LogAppendTime":
         what = f"message.timestamp.type is {stamps}: what a replay covers depends on the clocks of producers"

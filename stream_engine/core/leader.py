@@ -3,7 +3,8 @@
 The seam, in the order in which a shell calls it; what is in capitals the shell must do before the next call:
 
 1. ``recovered()``, once, returns a `Recovered`: SEND its messages before any other, and TELL its history.
-2. ``decide(inputs, now)`` returns the record to APPEND, or None if there is nothing to decide. One append at a time.
+2. ``decide(inputs, now)`` takes inputs off the front of a list, and returns the record to APPEND, or None if there is nothing
+   to decide. One append at a time.
 3. ``acknowledged(offset)``, with the offset that Kafka reported or None for anything else, returns a `Committed`: WRITE its
    change to the store, whole. Then, in any order, SEND its messages, TELL its history, hand its effects to the execution.
 4. ``sent(key)`` when a message's destination has acknowledged it, and every earlier one of its queue; ``told(mark)`` when
@@ -14,7 +15,6 @@ term. ``docs/model`` shows what happens when an effect comes before its acknowle
 """
 
 from collections import deque
-from collections.abc import Sequence
 
 from stream_engine.core.change import Change, Committed, DeposedError, Take, Told
 from stream_engine.core.commands import Input, Resume
@@ -28,6 +28,10 @@ from stream_engine.core.turn import Live, Rules, Turn
 
 AT_ONCE = 500
 """How many timers, and how many runs of a takeover, one record deals with at most."""
+
+
+FULL_BYTES = 1024 * 1024
+"""When a record holds this much, the rest of the inputs waits for the next. One input may add up to twice as much."""
 
 
 class Recovered(Record, frozen=True):
@@ -97,8 +101,10 @@ class Leader:
         """Note that the history topic has acknowledged everything up to a mark."""
         self._told = mark
 
-    def decide(self, inputs: Sequence[Take | Input], now: int) -> bytes | None:
+    def decide(self, inputs: list[Take | Input], now: int) -> bytes | None:
         """Decide upon inputs in their order; return the journal record to append, or None if nothing is to be said.
+
+        What is decided upon is removed from ``inputs``; what stays, because the record is full, is for the next call.
 
         Records of the commands topic count in their order without gaps: one that was taken is passed over, and one that is
         ahead too, because it belongs to a reading that began elsewhere; the one that `commands` asks for will bring it again.
@@ -106,7 +112,6 @@ class Leader:
         ``now`` is the clock's, in milliseconds since the epoch; journal time never goes back behind an earlier record.
         """
         turn = self._turn(now)
-        commands = self._folded.commands
         due = self._timers.take_due(turn.now, AT_ONCE)
         if not (inputs or due or self._resumable or self.unmarked):
             return None
@@ -114,13 +119,19 @@ class Leader:
             fire(turn, key)
         for _ in range(min(AT_ONCE, len(self._resumable))):
             decide(turn, Resume(self._resumable.popleft()))
+        commands = self._folded.commands
+        taken = 0
         for command in inputs:
+            if self._state.size > FULL_BYTES:
+                break
+            taken += 1
             if not isinstance(command, Take):
                 decide(turn, command)
             elif command.offset == commands:
                 commands += 1
                 if command.commands is not None:
                     self._take(turn, command.commands)
+        del inputs[:taken]
         return self._seal(turn, commands)
 
     def renew(self, now: int) -> bytes:

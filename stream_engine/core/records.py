@@ -5,7 +5,7 @@ default; none is removed, renamed or given another type. A reader of today there
 one of yesterday passes over what today added. ``FORMAT`` counts the changes that a reader of yesterday could not survive.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from stream_engine.core.failure import Failure
 from stream_engine.core.history import HistoryRecord
 
 FORMAT = 1
+
+T = TypeVar("T")
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -123,19 +125,50 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
+class ForeignError(Exception):
+    """Bytes that no engine wrote: somebody else wrote to the topic. They say nothing, and are passed over."""
+
+
+class UnreadableError(Exception):
+    """A record that a newer engine wrote: passing over it would be wrong, so an older worker has to stop here."""
+
+
 def decode_journal(raw: bytes) -> JournalRecord:
     """Return a record of the journal.
 
     Raises:
-        msgspec.DecodeError: the bytes are not a journal record of a format that this code reads.
+        ForeignError: the bytes are of no engine.
+        UnreadableError: they are of a newer one.
     """
-    return _journal_decoder.decode(raw)
+    return _decode(_journal_decoder, raw)
 
 
 def decode_commands(raw: bytes) -> Commands:
     """Return a record of the commands topic.
 
     Raises:
-        msgspec.DecodeError: the bytes are not a commands record of a format that this code reads.
+        ForeignError: the bytes are of no engine.
+        UnreadableError: they are of a newer one.
     """
-    return _commands_decoder.decode(raw)
+    return _decode(_commands_decoder, raw)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], raw: bytes) -> T:
+    try:
+        return decoder.decode(raw)
+    except _UNDECODABLE as error:
+        if _is_ours(raw):
+            raise UnreadableError(f"a newer engine wrote this record: {error}") from error
+        raise ForeignError(f"no engine wrote these {len(raw)} bytes: {error}") from error
+
+
+def _is_ours(raw: bytes) -> bool:
+    """Return whether bytes begin as all records do in every version: an array that begins with a text."""
+    try:
+        value = msgspec.msgpack.decode(raw)
+    except _UNDECODABLE:
+        return False
+    return isinstance(value, list) and bool(value) and isinstance(value[0], str)
+
+
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

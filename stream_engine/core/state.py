@@ -8,6 +8,8 @@ from stream_engine.core.tables import Table, encode
 
 T = TypeVar("T", bound=Record)
 
+_DELETED = (None, b"")
+
 
 class Store(Protocol):
     """Where acknowledged state lies; RocksDB in a worker. Keys are ordered as bytes are."""
@@ -24,12 +26,18 @@ class State:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._fresh: dict[bytes, Any] = {}
+        self._fresh: dict[bytes, tuple[Any, bytes]] = {}
+        self._bytes = 0
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the changes since the last `settle` take."""
+        return self._bytes
 
     def get(self, table: Table[T], key: bytes) -> T | None:
         """Return an entry, or None."""
         try:
-            value: T | None = self._fresh[key]
+            value: T | None = self._fresh[key][0]
         except KeyError:
             raw = self._store.get(key)
             return None if raw is None else table.decode(raw)
@@ -37,11 +45,14 @@ class State:
 
     def put(self, key: bytes, value: Record) -> None:
         """Create or replace an entry."""
-        self._fresh[key] = value
+        raw = encode(value)
+        self._fresh[key] = (value, raw)
+        self._bytes += len(key) + len(raw)
 
     def delete(self, key: bytes) -> None:
         """Remove an entry, if there is one."""
-        self._fresh[key] = None
+        self._fresh[key] = _DELETED
+        self._bytes += len(key)
 
     def scan(self, table: Table[T], start: bytes, stop: bytes) -> Iterator[tuple[bytes, T]]:
         """Yield a table's entries in ``start <= key < stop``, ascending."""
@@ -57,16 +68,17 @@ class State:
             yield from self._changed(fresh.pop())
 
     def _changed(self, key: bytes) -> Iterator[tuple[bytes, Any]]:
-        value = self._fresh[key]
+        value, _ = self._fresh[key]
         if value is not None:
             yield key, value
 
     def changes(self) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """Return what was put, encoded, and what was deleted since the last `settle`."""
-        puts = [(key, encode(value)) for key, value in self._fresh.items() if value is not None]
-        deletes = [key for key, value in self._fresh.items() if value is None]
+        puts = [(key, raw) for key, (value, raw) in self._fresh.items() if value is not None]
+        deletes = [key for key, (value, _) in self._fresh.items() if value is None]
         return puts, deletes
 
     def settle(self) -> None:
         """Forget the changes: they have been written to the store."""
         self._fresh.clear()
+        self._bytes = 0

@@ -5,11 +5,10 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-import msgspec
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 
 from stream_engine.core.change import Take
-from stream_engine.core.records import decode_commands
+from stream_engine.core.records import ForeignError, decode_commands
 from stream_engine.shell.leaders import Leaders
 
 _log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ class CommandsReader(threading.Thread):
             request()
 
     def _hand_over(self, messages: list[Message]) -> None:
-        batches: dict[int, list[tuple[Take, int]]] = {}
+        batches: dict[int, list[Take]] = {}
         for message in messages:
             error = message.error()
             if error is not None:
@@ -87,7 +86,7 @@ class CommandsReader(threading.Thread):
             partition, offset, value = message.partition(), message.offset(), message.value()
             assert partition is not None
             assert offset is not None
-            batches.setdefault(partition, []).append((_take(self._topic, partition, offset, value), len(value or b"")))
+            batches.setdefault(partition, []).append(_take(self._topic, partition, offset, value))
         for partition, takes in batches.items():
             self._leaders.arrived(partition, takes)
 
@@ -128,8 +127,6 @@ class CommandsReader(threading.Thread):
 def _take(topic: str, partition: int, offset: int, value: bytes | None) -> Take:
     try:
         return Take(offset, decode_commands(value or b""))
-    except msgspec.DecodeError as error:
-        _log.error(
-            "%s/%d: the record at offset %d is no command and is passed over: %s", topic, partition, offset, error
-        )
+    except ForeignError as error:
+        _log.error("%s/%d: offset %d is passed over: %s", topic, partition, offset, error)
         return Take(offset, None)

@@ -1,17 +1,23 @@
 """`<app>.dead-letters`: the messages that nothing could be made of, each with its reason and where it came from."""
 
+import logging
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from stream_engine.core.caused import Place
 from stream_engine.shell import clients
+from stream_engine.shell.clock import monotonic
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 from stream_engine.shell.trouble import ANSWER_SECONDS, Trouble
 
+_log = logging.getLogger(__name__)
 _BATCH = 1_000
+_POLL_SECONDS = 0.1
+# The broker that stored a message and the worker that buried it may differ by as much in what time it is.
+_SKEW_MS = 60_000
 
 
 class DeadLetter(NamedTuple):
@@ -59,6 +65,49 @@ class DeadLetterReader:
     def take(self) -> list[DeadLetter]:
         """Return what has arrived since it was last asked for, without waiting."""
         return [_letter(message) for message in self._consumer.consume(_BATCH, 0) if message.error() is None]
+
+
+class Buried:
+    """Tells which messages are dead letters already, so that a router that routes again makes none of them twice.
+
+    It is asked by one thread, and only once a message is to be buried: those that the router knows nothing of lie between
+    where it began and where another one had come to.
+    """
+
+    def __init__(self, consumer: Consumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+
+    def since(self, at: int) -> frozenset[Place]:
+        """Return where the dead letters came from that were buried since a time (milliseconds since the epoch)."""
+        origins: set[Place] = set()
+        try:
+            ends = self._begin(at)
+            deadline = monotonic() + ANSWER_SECONDS
+            while ends and monotonic() < deadline:
+                for message in self._consumer.consume(_BATCH, _POLL_SECONDS):
+                    if message.error() is not None:
+                        continue
+                    deadline = monotonic() + ANSWER_SECONDS
+                    origins.add(_letter(message).origin)
+                    partition, offset = message.partition() or 0, message.offset() or 0
+                    if offset + 1 >= ends.get(partition, 0):
+                        ends.pop(partition, None)
+            self._consumer.unassign()
+        except KafkaException as error:
+            _log.warning("cannot read %s, so that a message may be buried twice: %s", self._topic, error)
+        return frozenset(origins)
+
+    def _begin(self, at: int) -> dict[int, int]:
+        """Begin to read at a time; return where each partition that has something ends."""
+        consumer, topic = self._consumer, self._topic
+        numbers = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions
+        times = [TopicPartition(topic, number, max(at - _SKEW_MS, 0)) for number in numbers]
+        # Where nothing is that young, the offset is negative.
+        starts = [part for part in consumer.offsets_for_times(times, timeout=ANSWER_SECONDS) if part.offset >= 0]
+        ends = {part.partition: clients.end_offset(consumer, topic, part.partition) for part in starts}
+        consumer.assign(starts)
+        return {part.partition: ends[part.partition] for part in starts if part.offset < ends[part.partition]}
 
 
 def _letter(message: Message) -> DeadLetter:

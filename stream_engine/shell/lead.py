@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 
 from stream_engine.core.candidate import Candidate, MismatchError
 from stream_engine.core.change import DeposedError, Take
-from stream_engine.core.commands import Input, weight
+from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
 from stream_engine.core.turn import Effect, Rules
 from stream_engine.shell.clock import monotonic, now_ms
@@ -22,7 +22,6 @@ from stream_engine.shell.term import Term
 
 _log = logging.getLogger(__name__)
 _GROUP = 500
-_GROUP_BYTES = 1024 * 1024
 _MARK_SECONDS = 1.0
 _BACKLOG = 256
 
@@ -67,7 +66,8 @@ class Lead:
         self._candidate: Candidate | None = None
         self._leader: Leader | None = None
         self._term: Term | None = None
-        self._commands: deque[tuple[Take, int]] = deque()
+        self._commands: deque[Take] = deque()
+        self._inputs: list[Take | Input] = []
         self._held = False
         self._appended_at = 0.0
         self._marked_at = 0.0
@@ -97,8 +97,8 @@ class Lead:
         at = self._leader.due()
         return None if at is None else max(0.0, (at - now) / 1_000)
 
-    def arrived(self, takes: list[tuple[Take, int]]) -> None:
-        """Take records of the commands topic, each with its size in bytes."""
+    def arrived(self, takes: list[Take]) -> None:
+        """Take records of the commands topic."""
         if self._leader is not None:
             self._commands.extend(takes)
             if not self._held and len(self._commands) > _BACKLOG:
@@ -134,6 +134,7 @@ class Lead:
         self.appending = False
         self._candidate = self._leader = self._term = self._outbox = self._teller = None
         self._commands.clear()
+        self._inputs.clear()
         self.ready_at = monotonic() + random.uniform(0.05, 0.5)
 
     def close(self) -> None:
@@ -206,16 +207,11 @@ class Lead:
     def _decide(self, leader: Leader) -> bytes | None:
         term = self._term
         assert term is not None
-        inputs: list[Take | Input] = []
-        size = 0
-        while term.reports and len(inputs) < _GROUP and size < _GROUP_BYTES:
-            report = term.reports.popleft()
-            inputs.append(report)
-            size += weight(report)
-        while self._commands and len(inputs) < _GROUP and size < _GROUP_BYTES and self._room.has_room():
-            take, length = self._commands.popleft()
-            inputs.append(take)
-            size += length
+        inputs = self._inputs
+        while term.reports and len(inputs) < _GROUP:
+            inputs.append(term.reports.popleft())
+        while self._commands and len(inputs) < _GROUP and self._room.has_room():
+            inputs.append(self._commands.popleft())
         if self._held and len(self._commands) < _BACKLOG // 2:
             self._hold(held=False)
         now = now_ms()

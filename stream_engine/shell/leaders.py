@@ -61,8 +61,8 @@ class Leaders(threading.Thread):
         """Give up the lead of a partition; returns at once."""
         self._inbox.put(lambda: self._revoke(partition))
 
-    def arrived(self, partition: int, takes: list[tuple[Take, int]]) -> None:
-        """Hand over records of the commands topic, each with its size in bytes."""
+    def arrived(self, partition: int, takes: list[Take]) -> None:
+        """Hand over records of the commands topic."""
         self._inbox.put(lambda: self._arrived(partition, takes))
 
     def call(self, function: Callable[[], None]) -> None:
@@ -158,7 +158,7 @@ class Leaders(threading.Thread):
             lead.step_down("the partition was given to another worker")
             lead.close()
 
-    def _arrived(self, partition: int, takes: list[tuple[Take, int]]) -> None:
+    def _arrived(self, partition: int, takes: list[Take]) -> None:
         lead = self._leads.get(partition)
         if lead is not None:
             lead.arrived(takes)

@@ -10,9 +10,11 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
+from stream_engine.core.caused import Place
 from stream_engine.core.receive import Check, Headers, Message, receive
 from stream_engine.core.route import DeadLetter, Match, Router
 from stream_engine.shell.clock import monotonic
+from stream_engine.shell.dead_letters import Buried
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
@@ -37,10 +39,14 @@ class Route:
 
 
 class _Lane:
-    """One assigned partition of the events topic. ``failed`` once a message of it could not be produced."""
+    """One assigned partition of the events topic.
+
+    ``failed`` once a message of it could not be produced; ``buried`` says what had been buried when it first mattered.
+    """
 
     def __init__(self, router: Router) -> None:
         self.router = router
+        self.buried: frozenset[Place] | None = None
         self.committed = -1
         self.failed = False
 
@@ -141,9 +147,17 @@ class Routing(threading.Thread):
             for partition, value in routed.commands:
                 self._producer.produce(self._route.commands, value, None, partition, on_delivery=delivered)
             for letter in routed.dead_letters:
-                self._bury(letter, delivered)
+                if self._is_buried(lane, letter.message):
+                    lane.router.acknowledged(routed.ticket)
+                else:
+                    self._bury(letter, delivered)
         except BufferError:
             lane.failed = True
+
+    def _is_buried(self, lane: _Lane, message: Message) -> bool:
+        if lane.buried is None:
+            lane.buried = self._buried.since(message.timestamp)
+        return Place(message.topic, message.partition, message.offset) in lane.buried
 
     def _bury(self, letter: DeadLetter, delivered: Callable[[Any, Any], None]) -> None:
         message, rejection = letter.message, letter.rejection

@@ -133,6 +133,7 @@ def apply(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
     ]
     if new:
         _create(admin, new)
+    _settle(admin, [topic.name for topic in wanted(names, partitions)])
     return inspect(admin, names, partitions)
 
 
@@ -148,25 +149,35 @@ def inspect(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
 def _create(admin: AdminClient, new: list[NewTopic]) -> None:
     for name, future in admin.create_topics(new, operation_timeout=_TIMEOUT).items():
         try:
-            future.result()
+            future.result(2 * _TIMEOUT)
         except KafkaException as error:
             if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                 raise TopicError(f"Kafka did not create the topic {name}: {error.args[0].str()}") from error
-    # Created is not yet served: a partition's leader answers a moment later.
-    parts = [TopicPartition(topic.topic, partition) for topic in new for partition in range(topic.num_partitions)]
+
+
+def _settle(admin: AdminClient, names: list[str]) -> None:
+    """Wait until the topics are served: created, by whomever, is not yet served."""
     deadline = monotonic() + _TIMEOUT
-    while parts := [part for part in parts if not _is_served(admin, part)]:
+    while (topic := _unserved(admin, names)) is not None:
         if monotonic() > deadline:
-            raise TopicError(f"Kafka created the topic {parts[0].topic}, but does not serve it; see the broker's log")
+            raise TopicError(f"Kafka has created the topic {topic}, but does not serve it; see the broker's log")
         time.sleep(_SETTLING_SECONDS)
 
 
-def _is_served(admin: AdminClient, part: TopicPartition) -> bool:
-    try:
-        admin.list_offsets({part: OffsetSpec.latest()})[part].result()  # type: ignore[no-untyped-call]  # the client's
-    except KafkaException:
-        return False
-    return True
+def _unserved(admin: AdminClient, names: list[str]) -> str | None:
+    # Listed each time: the client remembers for long that a partition had no leader, and looks again only when told to.
+    existing = _existing(admin)
+    for name in names:
+        if not existing.get(name):
+            return name
+    parts = {TopicPartition(name, number): OffsetSpec.latest() for name in names for number in range(existing[name])}
+    found = admin.list_offsets(parts, request_timeout=_TIMEOUT)
+    for part, future in found.items():
+        try:
+            future.result(_TIMEOUT)
+        except (KafkaException, TimeoutError):
+            return str(part.topic)
+    return None
 
 
 def topic_id(admin: AdminClient, topic: str) -> str:

@@ -153,8 +153,7 @@ class Harness:
         while self._topic:
             self._route()
         while self._inputs or self._is_due():
-            inputs, self._inputs = self._inputs, []
-            raw = self._leader.decide(inputs, self._now)
+            raw = self._leader.decide(self._inputs, self._now)
             if raw is not None:
                 self._commit(self._leader.acknowledged(self._appended))
                 self._appended += 1

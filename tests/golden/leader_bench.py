@@ -117,7 +117,7 @@ class Bench:
     def decide(self, leader: Leader, now: int, *inputs: Take | Input) -> bytes | None:
         """Have a leader decide, and no more."""
         self._call(f"decide at {now}: {'; '.join(map(_input, inputs)) or 'nothing new'}")
-        raw = leader.decide(inputs, now)
+        raw = leader.decide([*inputs], now)
         if raw is None:
             self._note("nothing to append")
         return raw

@@ -1,6 +1,7 @@
 """An app's topics on a real broker: whoever asks for them finds them served."""
 
 import threading
+from functools import partial
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -14,11 +15,15 @@ _PARTITIONS = 16
 _APPS = 3
 
 
+def _exists(admin: AdminClient, topic: str) -> bool:
+    return topic in admin.list_topics(timeout=30).topics
+
+
 def _refused(admin: AdminClient, parts: list[TopicPartition]) -> list[str]:
     refused = []
-    for part, future in admin.list_offsets({part: OffsetSpec.latest() for part in parts}).items():  # type: ignore[no-untyped-call]  # the client's
+    for part, future in admin.list_offsets({part: OffsetSpec.latest() for part in parts}, request_timeout=30).items():
         try:
-            future.result()
+            future.result(30)
         except KafkaException as error:
             refused.append(f"{part}: {error}")
     return refused
@@ -29,9 +34,9 @@ def test_topics_that_another_worker_is_creating_are_waited_for(settings: Setting
     admin = clients.admin(settings)
     for number in range(_APPS):
         names = Names.of(f"{app_name}-{number}")
-        other = threading.Thread(target=apply, args=(clients.admin(settings), names, _PARTITIONS))
+        other = threading.Thread(target=apply, args=(clients.admin(settings), names, _PARTITIONS), daemon=True)
         other.start()
-        until(lambda name=names.events: name in admin.list_topics(timeout=30).topics, "the first topic is created")
+        until(partial(_exists, admin, names.events), "the first topic is created")
         found = apply(admin, names, _PARTITIONS)
         parts = [TopicPartition(topic.name, part) for topic in found for part in range(topic.partitions)]
         assert len(parts) == 4 * _PARTITIONS + 2

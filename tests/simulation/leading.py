@@ -206,7 +206,9 @@ class Leading:
         due = leader.due()
         if inputs or (due is not None and due <= now):
             self._idle_since = None
-            return leader.decide(inputs, now)
+            raw = leader.decide(inputs, now)
+            assert not inputs, "programs are too small to fill a record"
+            return raw
         if term.wants_lease:
             return leader.renew(now)
         if leader.unmarked:

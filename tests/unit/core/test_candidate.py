@@ -5,7 +5,7 @@ import pytest
 from stream_engine.core.candidate import Candidate, MismatchError
 from stream_engine.core.change import DeposedError
 from stream_engine.core.history import EventDisposed
-from stream_engine.core.records import Decided, LeaderElected, Mark, decode_journal, encode
+from stream_engine.core.records import Decided, LeaderElected, Mark, UnreadableError, decode_journal, encode
 from stream_engine.core.tables import FOLDED_KEY, Folded
 from stream_engine.core.tables import encode as encode_entry
 from stream_engine.core.turn import Rules
@@ -155,3 +155,21 @@ def test_a_store_whose_newest_record_is_in_the_log_is_taken(mark: Mark, raw: byt
     candidate = Candidate("w", _at(mark, told=mark), "J")
     candidate.elected(9)
     assert candidate.replay(6, raw) is None
+
+
+@pytest.mark.parametrize("raw", [b"", b"hello", b"\xc1", b"\x93\x01\x02\x03", b"\x90"])
+def test_what_no_engine_wrote_does_not_count(raw: bytes) -> None:
+    candidate = Candidate("w", SimStore(), "J")
+    claim = candidate.campaign(7)
+    candidate.elected(1)
+    assert candidate.replay(0, raw) is None
+    assert candidate.replay(1, claim) is not None
+    assert candidate.lead(RULES).epoch == 1
+
+
+def test_what_a_newer_engine_wrote_stops_an_older_one() -> None:
+    candidate = Candidate("w", SimStore(), "J")
+    candidate.campaign(7)
+    candidate.elected(1)
+    with pytest.raises(UnreadableError, match="newer"):
+        candidate.replay(0, encode(["promised", 1, 2]))

@@ -3,13 +3,13 @@
 import pytest
 
 from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Change, Committed, DeposedError
+from stream_engine.core.change import Change, Committed, DeposedError, Take
 from stream_engine.core.commands import FinishRun, Input, RecordStep, RetryRun, Sleep, Suspend
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunChanged
-from stream_engine.core.leader import AT_ONCE, Leader
+from stream_engine.core.leader import AT_ONCE, FULL_BYTES, Leader
 from stream_engine.core.records import Mark, decode_journal
-from stream_engine.core.turn import Execute, Function, Release, Rules
+from stream_engine.core.turn import Deliver, Execute, Function, Release, Rules
 from tests.golden.leader_bench import routed
 from tests.simulation.store import SimStore
 
@@ -38,7 +38,7 @@ class Partition:
 
     def step(self, now: int, *inputs: Input) -> Committed:
         """Decide, append, acknowledge, write."""
-        assert self.leader.decide(inputs, now) is not None
+        assert self.leader.decide([*inputs], now) is not None
         committed = self.leader.acknowledged(self.end)
         self.end += 1
         self._write(committed.change)
@@ -187,3 +187,18 @@ def test_a_sleep_of_a_run_whose_timer_came_due_while_it_waited_for_its_turn_is_o
     committed = partition.step(70)
     assert [type(effect).__name__ for effect in committed.effects] == ["Execute", "Deliver"]
     assert not any(isinstance(told, RunChanged) for told in committed.told.records)
+
+
+def test_a_full_record_leaves_the_rest_for_the_next() -> None:
+    partition = Partition()
+    runs = partition.begin(1, 2, 3)
+    inputs: list[Take | Input] = [RecordStep(run, "big", 0, 10, b"1" * FULL_BYTES) for run in runs]
+    left = []
+    while inputs:
+        assert partition.leader.decide(inputs, 20) is not None
+        left.append(len(inputs))
+        committed = partition.leader.acknowledged(partition.end)
+        partition.end += 1
+        partition.store.write(committed.change)
+        assert [type(effect) for effect in committed.effects] == [Deliver]
+    assert left == [2, 1, 0]

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from stream_engine import Engine
 from stream_engine.core.catalogue import Catalogue, FunctionSpec, start_event
 
 
@@ -30,6 +31,14 @@ def test_the_same_content_has_the_same_digest() -> None:
     assert one.digest != catalogue(a=["x"], b=["z"]).digest
     assert Catalogue.decode(one.encode()).digest == one.digest
     assert Catalogue.decode(one.encode()).match("y") == ["b"]
+
+
+def test_a_catalogue_says_where_the_events_are() -> None:
+    engine = Engine("shop", events="orders")
+    assert Catalogue.decode(engine.catalogue().encode()).events == "orders"
+    assert Engine("shop").catalogue().events == "shop.events"
+    assert engine.catalogue().digest != Engine("shop").catalogue().digest
+    assert Catalogue.decode(b'{"functions":{}}').events == ""
 
 
 def test_fields_of_tomorrow_are_passed_over() -> None:

@@ -1,0 +1,92 @@
+"""What one event causes: which functions have answered, and with what."""
+
+import pytest
+
+from stream_engine.core.caused import Caused, Place
+from stream_engine.core.failure import Failure
+from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted, StepRecorded
+
+PLACE = Place("shop.events", 3, 7)
+PAY, SHIP = "a" * 24 + "-1", "b" * 24 + "-1"
+FAILURE = Failure("GatewayError", "503", "")
+
+
+def caused(*records: HistoryRecord) -> Caused:
+    found = Caused(PLACE, {"pay": PAY, "ship": SHIP})
+    for number, record in enumerate(records):
+        found.add(f"1.0.{number}.0", record)
+    return found
+
+
+def started(run: str, function: str) -> RunStarted:
+    return RunStarted(10, run, function, "1", 10, "order/placed", "shop.events/3/7", *PLACE)
+
+
+def ended(run: str, function: str, status: str = "completed") -> RunEnded:
+    return RunEnded(20, run, function, "1", status, 10, 0, error=FAILURE if status == "failed" else None)
+
+
+def disposed(disposition: str, run: str = "", place: Place = PLACE) -> EventDisposed:
+    return EventDisposed(10, "pay", "order/placed", "o1", *place, disposition, run, "15")
+
+
+def test_every_function_is_waited_for() -> None:
+    assert caused().pending() == ["pay", "ship"]
+    assert not list(caused().says())
+    half = caused(started(PAY, "pay"), ended(PAY, "pay"), started(SHIP, "ship"))
+    assert half.pending() == ["ship"]
+    assert not half.succeeded
+    assert dict(half.says()) == {"pay": "completed", "ship": "running"}
+    assert [run.status for run in half.runs()] == ["completed", "running"]
+
+
+@pytest.mark.parametrize(("status", "succeeded"), [("completed", True), ("failed", False), ("cancelled", False)])
+def test_only_completed_runs_are_a_success(status: str, succeeded: bool) -> None:
+    found = caused(ended(PAY, "pay", status), ended(SHIP, "ship"))
+    assert found.pending() == []
+    assert found.succeeded is succeeded
+
+
+def test_what_a_run_waits_for_is_said() -> None:
+    sleeping = StepRecorded(12, PAY, "pay", "nap", "sleep", "sleeping", 0, 11, 5_000)
+    assert dict(caused(started(PAY, "pay"), sleeping).says()) == {
+        "pay": "sleeping, step nap until 1970-01-01T00:00:05.000Z"
+    }
+
+
+def test_a_delayed_event_has_not_answered() -> None:
+    found = caused(disposed("delayed", PAY))
+    assert found.pending() == ["pay", "ship"]
+    assert dict(found.says()) == {"pay": "queued, its time, 1970-01-01T00:00:00.015Z"}
+
+
+def test_a_disposition_without_a_run_is_an_answer() -> None:
+    found = caused(disposed("rate-limited"), ended(SHIP, "ship"))
+    assert found.pending() == []
+    assert found.succeeded
+    assert dict(found.says())["pay"] == "rate-limited, so it gets no run"
+
+
+def test_a_duplicate_waits_for_the_run_of_the_earlier_event() -> None:
+    other = "c" * 24 + "-5"
+    found = caused(disposed("duplicate", other), ended(SHIP, "ship"))
+    assert found.missing() == [other]
+    assert found.pending() == ["pay"]
+    found.add("5.0.1.0", started(other, "pay"))
+    assert found.missing() == []
+    assert found.pending() == ["pay"]
+    found.add("5.0.2.0", ended(other, "pay"))
+    assert found.succeeded
+    assert dict(found.says())["pay"] == "completed, a duplicate: an earlier event with its id started this run"
+
+
+def test_a_duplicate_whose_run_history_has_forgotten_is_an_answer() -> None:
+    found = caused(disposed("duplicate", PAY), ended(SHIP, "ship"))
+    found.give_up(PAY)
+    assert (found.missing(), found.pending()) == ([], [])
+
+
+def test_what_became_of_other_events_is_passed_over() -> None:
+    found = caused(disposed("rate-limited", place=Place("shop.events", 3, 8)), ended("d" * 24 + "-1", "pay"))
+    assert found.pending() == ["pay", "ship"]
+    assert found.runs() == []
