@@ -90,7 +90,8 @@ def _look_up(app: str | None, settings: Settings) -> tuple[str, Catalogue]:
     published = Published(settings, Names.of(name).control).catalogue()
     if published is not None:
         return name, published
-    return name, load_engine(app).catalogue() if app is not None and ":" in app else Catalogue({})
+    code = app or settings.app
+    return name, load_engine(code).catalogue() if code is not None and ":" in code else Catalogue({})
 
 
 def _wait(listening: Listening, sent: Sent, caused: Caused, timeout: int | None) -> bool:

@@ -1,6 +1,7 @@
 """`<app>.dead-letters`: the messages that nothing could be made of, each with its reason and where it came from."""
 
 import logging
+from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -68,39 +69,38 @@ class DeadLetterReader:
 
 
 class Buried:
-    """Tells which messages are dead letters already, so that a router that routes again makes none of them twice.
+    """Tells which messages are dead letters already, so that a router that routes again makes none of them twice."""
 
-    It is asked by one thread, and only once a message is to be buried: those that the router knows nothing of lie between
-    where it began and where another one had come to.
-    """
-
-    def __init__(self, consumer: Consumer, topic: str) -> None:
-        self._consumer = consumer
+    def __init__(self, connect: Callable[[], Consumer], topic: str) -> None:
+        """``connect`` makes a consumer; it is called, and its consumer closed again, each time that something is asked."""
+        self._connect = connect
         self._topic = topic
 
     def since(self, at: int) -> frozenset[Place]:
         """Return where the dead letters came from that were buried since a time (milliseconds since the epoch)."""
         origins: set[Place] = set()
+        consumer = self._connect()
         try:
-            ends = self._begin(at)
+            ends = self._begin(consumer, at)
             deadline = monotonic() + ANSWER_SECONDS
             while ends and monotonic() < deadline:
-                for message in self._consumer.consume(_BATCH, _POLL_SECONDS):
-                    if message.error() is not None:
+                for message in consumer.consume(_BATCH, _POLL_SECONDS):
+                    partition, offset = message.partition(), message.offset()
+                    if message.error() is not None or partition is None or offset is None:
                         continue
                     deadline = monotonic() + ANSWER_SECONDS
                     origins.add(_letter(message).origin)
-                    partition, offset = message.partition() or 0, message.offset() or 0
                     if offset + 1 >= ends.get(partition, 0):
                         ends.pop(partition, None)
-            self._consumer.unassign()
         except KafkaException as error:
             _log.warning("cannot read %s, so that a message may be buried twice: %s", self._topic, error)
+        finally:
+            consumer.close()
         return frozenset(origins)
 
-    def _begin(self, at: int) -> dict[int, int]:
-        """Begin to read at a time; return where each partition that has something ends."""
-        consumer, topic = self._consumer, self._topic
+    def _begin(self, consumer: Consumer, at: int) -> dict[int, int]:
+        """Begin to read at a time; return where each partition ends that has something so young."""
+        topic = self._topic
         numbers = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions
         times = [TopicPartition(topic, number, max(at - _SKEW_MS, 0)) for number in numbers]
         # Where nothing is that young, the offset is negative.

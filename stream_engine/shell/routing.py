@@ -55,13 +55,19 @@ class Routing(threading.Thread):
     """Routes the partitions of the events topic that the group assigns."""
 
     def __init__(
-        self, consumer: Consumer, producer: Producer, route: Route, failed: Callable[[BaseException], None]
+        self,
+        consumer: Consumer,
+        producer: Producer,
+        route: Route,
+        buried: Buried,
+        failed: Callable[[BaseException], None],
     ) -> None:
         super().__init__(name="routing", daemon=True)
         self.assigned = threading.Event()
         self._consumer = consumer
         self._producer = producer
         self._route = route
+        self._buried = buried
         self._failed = failed
         self._lanes: dict[int, _Lane] = {}
         self._commit_at = 0.0

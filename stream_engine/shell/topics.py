@@ -170,7 +170,8 @@ def _unserved(admin: AdminClient, names: list[str]) -> str | None:
     for name in names:
         if not existing.get(name):
             return name
-    parts = {TopicPartition(name, number): OffsetSpec.latest() for name in names for number in range(existing[name])}
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's
+    parts = {TopicPartition(name, number): latest for name in names for number in range(existing[name])}
     found = admin.list_offsets(parts, request_timeout=_TIMEOUT)
     for part, future in found.items():
         try:

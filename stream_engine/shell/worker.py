@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -21,6 +22,7 @@ from stream_engine.shell import clients, topics
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.commands_reader import CommandsReader
 from stream_engine.shell.control import Control, ControlFollower, publish, write
+from stream_engine.shell.dead_letters import Buried
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.folder import Folder
 from stream_engine.shell.history import schemas
@@ -178,6 +180,7 @@ class _Threads:
             clients.member(settings, names.router_group, **quiet),
             clients.producer(settings, **quiet),
             route,
+            Buried(partial(clients.reader, settings, **quiet), names.dead_letters),
             worker.failed,
         )
         functions = worker.engine.rules_functions()

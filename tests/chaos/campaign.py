@@ -22,7 +22,7 @@ from tests.chaos.verdict import figures, missing, problems
 from tests.workers import WorkerProcess, Workers
 
 APP = f"{Path(__file__).with_name('app.py')}:engine"
-_PARTITIONS = 4
+PARTITIONS = 4
 _QUIET_SECONDS = 180.0
 _LOOK_SECONDS = 1.0
 _STARTS = 0.25
@@ -52,7 +52,7 @@ class Campaign:
     def __post_init__(self) -> None:
         notes = self.folder / "notes"
         notes.mkdir(parents=True)
-        self.settings = replace(self.settings, state_dir=self.folder / "state", partitions=_PARTITIONS)
+        self.settings = replace(self.settings, state_dir=self.folder / "state", partitions=PARTITIONS)
         self.servers = str(self.settings.bootstrap_servers)
         self.notes = notes
         self.random = Random(self.seed)

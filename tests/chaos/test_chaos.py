@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.chaos.campaign import Campaign, Outcome, kill_rounds
+from tests.chaos.campaign import PARTITIONS, Campaign, Outcome, kill_rounds
 from tests.chaos.observed import Observer, read_notes
 from tests.raw import produce
 from tests.workers import WorkerProcess, until
@@ -18,6 +18,21 @@ _TAKEOVER_SECONDS = 60.0
 def _led(worker: WorkerProcess) -> list[str]:
     """The partitions that a worker has led, in the order of its elections."""
     return _LEADING.findall(worker.talk)
+
+
+def _until_leads(worker: WorkerProcess, before: int) -> None:
+    try:
+        until(lambda: len(_led(worker)) > before, "the worker leads a partition", _TAKEOVER_SECONDS)
+    except AssertionError as error:
+        raise AssertionError(f"{error}:\n{worker.talk}") from error
+
+
+def _leading(campaign: Campaign, workers: int) -> list[WorkerProcess]:
+    """Begin with workers that share the partitions: one may be there before the other, and give some away."""
+    started = campaign.begin(workers)
+    for worker in started:
+        _until_leads(worker, 0)
+    return started
 
 
 def _fine(outcome: Outcome, campaign: Campaign) -> None:
@@ -34,17 +49,15 @@ def test_killed_workers_lose_and_double_nothing(campaign: Campaign) -> None:
 
 def test_nothing_takes_effect_that_a_paused_worker_decides(campaign: Campaign) -> None:
     """SIGSTOP past the session's end, and SIGCONT: it notices that it was replaced, comes back, and leads again."""
-    paused, other = campaign.begin(2)
+    paused, other = _leading(campaign, 2)
     campaign.worked(20)
     campaign.zombies.add(paused.pid)
-    taken_over = set(_led(paused))
-    assert taken_over
     paused.pause()
-    until(lambda: taken_over <= set(_led(other)), "the other worker takes over", _TAKEOVER_SECONDS)
+    until(lambda: len(set(_led(other))) == PARTITIONS, "the other worker takes over", _TAKEOVER_SECONDS)
     campaign.worked(20)
     before = len(_led(paused))
     paused.resume()
-    until(lambda: len(_led(paused)) > before, "the paused worker leads again", _TAKEOVER_SECONDS)
+    _until_leads(paused, before)
     campaign.worked(20)
     outcome = campaign.finish()
     assert paused.alive
@@ -55,14 +68,11 @@ def test_nothing_takes_effect_that_a_paused_worker_decides(campaign: Campaign) -
 
 def test_a_worker_joins_and_leaves_under_load(campaign: Campaign) -> None:
     """Partitions move between workers that live; nothing is lost or doubled, and who leaves does so in good order."""
-    first, second = campaign.begin(2)
-    assert _led(first)
-    assert _led(second)
+    first, second = _leading(campaign, 2)
     campaign.worked(20)
     third = campaign.workers.start()
-    third.ready()
+    _until_leads(third, 0)
     campaign.worked(40)
-    assert _led(third)
     assert third.stop() == 0, third.talk
     campaign.worked(40)
     _fine(campaign.finish(), campaign)

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, Field
 
-from stream_engine import Context, Engine
+from stream_engine import Context, Engine, function
 from stream_engine.cli.activity import lines
 from stream_engine.cli.sample import command, sample
 from stream_engine.core.failure import Failure
@@ -29,9 +29,9 @@ def app(*triggers: str) -> Engine:
     engine = Engine("shop")
     engine.event("order/placed", Order)
 
-    @engine.function("pay", on=list(triggers))
     async def pay(ctx: Context) -> None: ...
 
+    engine.include([function("pay", on=list(triggers))(pay) if triggers else function("pay")(pay)])
     return engine
 
 

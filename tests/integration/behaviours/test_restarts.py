@@ -1,0 +1,176 @@
+"""What outlives a worker on a real broker: runs, their choices, their versions; also without its disk."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from rocksdict import Options, Rdict
+
+from stream_engine.core.tables import FOLDED, FOLDED_KEY, encode
+from stream_engine.shell import clients
+from stream_engine.shell.clock import now_ms
+from stream_engine.shell.settings import Settings
+from stream_engine.shell.topics import Names, apply
+from tests.integration.behaviours.served import Served
+from tests.workers import WorkerProcess, Workers, until
+
+_PARTITIONS = 4
+_HERE = Path(__file__).parent
+
+
+class Deploys:
+    """An app whose worker is stopped and started again, with other code or another disk."""
+
+    def __init__(self, settings: Settings, folder: Path, file: str) -> None:
+        self.folder = folder
+        self.settings = replace(settings, state_dir=folder / "state", partitions=_PARTITIONS)
+        self.name = f"restarts-{uuid4().hex[:8]}"
+        env = {"BEHAVIOURS_APP": self.name, "BEHAVIOURS_GATES": str(folder)}
+        self.workers = Workers(f"{_HERE / file}:engine", self.settings, env)
+        apply(clients.admin(self.settings), Names.of(self.name), _PARTITIONS)
+        self.served = Served(self.settings, self.name, folder)
+        self.worker: WorkerProcess | None = None
+
+    def deploy(self, **env: str) -> WorkerProcess:
+        """Stop the worker, if there is one, in the middle of whatever it does; start another."""
+        if self.worker is not None:
+            assert self.worker.stop() == 0, self.worker.talk
+        self.worker = self.workers.start("--drain-timeout", "100ms", **env)
+        self.worker.ready()
+        return self.worker
+
+    def begin(self, event: str, gate: str, **more: Any) -> str:
+        """Start a run that waits at a gate; return its id."""
+        place = self.served.send({"name": event, "data": {"gate": gate}, **more})
+        self.served.reached(gate)
+        return self.served.started(place)
+
+
+@pytest.fixture
+def deploys(request: pytest.FixtureRequest, broker: Settings, tmp_path: Path) -> Iterator[Deploys]:
+    made = Deploys(broker, tmp_path, request.param)
+    with made.workers, made.served:
+        yield made
+
+
+@pytest.mark.parametrize("deploys", ["versions.py"], indirect=True)
+def test_a_run_stays_on_its_version_while_there_is_one(deploys: Deploys) -> None:
+    deploys.deploy(BEHAVIOURS_VERSIONS="1")
+    old, older = deploys.begin("deploy", "old"), deploys.begin("deploy", "older")
+    deploys.deploy(BEHAVIOURS_VERSIONS="2 1")
+    new = deploys.begin("deploy", "new")
+    deploys.served.open("old")
+    deploys.served.open("new")
+    assert deploys.served.result(old) == "old on version 1"
+    assert deploys.served.result(new) == "new on version 2"
+    deploys.deploy(BEHAVIOURS_VERSIONS="2")
+    [moved] = deploys.served.told("RunChanged", run_id=older, change="moved")
+    assert moved["version"] == "2"
+    deploys.served.open("older")
+    assert deploys.served.result(older) == "older on version 2"
+
+
+@pytest.mark.parametrize("deploys", ["versions.py"], indirect=True)
+def test_a_run_without_code_waits_for_it(deploys: Deploys) -> None:
+    deploys.deploy(BEHAVIOURS_VERSIONS="1")
+    begun = deploys.begin("deploy", "begun")
+    deploys.deploy(BEHAVIOURS_VERSIONS="")
+    [parked] = deploys.served.told("RunChanged", run_id=begun, change="parked")
+    assert parked["function"] == "deploy"
+    other = deploys.served.send({"name": "other", "data": {}})
+    deploys.served.result(deploys.served.started(other))
+    assert deploys.served.told("RunEnded", 0, run_id=begun) == []
+    deploys.deploy(BEHAVIOURS_VERSIONS="1")
+    deploys.served.open("begun")
+    assert deploys.served.result(begun) == "begun on version 1"
+
+
+@pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
+def test_code_chooses_alike_after_a_crash(deploys: Deploys) -> None:
+    """Which of two steps came first is what it was, though both results are there at once when the run goes on."""
+    first = deploys.deploy()
+    runs = {}
+    for number, winner in enumerate(["right", "left", "right", "left"]):
+        gate = f"race-{number}"
+        run = deploys.served.started(deploys.served.send({"name": "race", "data": {"gate": gate}}))
+        runs[run] = (gate, winner)
+        for side in (winner, "left" if winner == "right" else "right"):
+            deploys.served.reached(f"{gate}-{side}")
+            deploys.served.open(f"{gate}-{side}")
+            deploys.served.told("StepRecorded", run_id=run, step_id=side)
+        deploys.served.reached(gate)
+    first.kill()
+    deploys.worker = None
+    deploys.deploy()
+    for run, (gate, winner) in runs.items():
+        deploys.served.open(gate)
+        assert deploys.served.result(run) == [winner, winner]
+        chosen = deploys.served.told("StepRecorded", run_id=run, step_id=f"chose-{winner}")
+        assert len(chosen) == 1
+        assert len(deploys.served.told("StepRecorded", 0, run_id=run)) == 4
+
+
+@pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
+def test_a_worker_without_its_disk_rebuilds_it(deploys: Deploys) -> None:
+    """From the journal alone: runs in progress, timers, and which event ids are known."""
+    worker = deploys.deploy()
+    known = {"name": "greet", "id": "known", "data": {}}
+    deploys.served.result(deploys.served.started(deploys.served.send(known)))
+    waiting = deploys.begin("wait", "disk")
+    late = deploys.served.send({"name": "greet", "ts": now_ms() + 4_000, "data": {}})
+    deploys.served.told("EventDisposed", partition=late[0], offset=late[1], disposition="delayed")
+    assert worker.stop() == 0, worker.talk
+    shutil.rmtree(deploys.settings.state_dir / deploys.name)
+    deploys.worker = None
+    deploys.deploy()
+    deploys.served.open("disk")
+    assert deploys.served.result(waiting) == "disk"
+    deploys.served.result(deploys.served.started(late))
+    again = deploys.served.send(known)
+    [disposed] = deploys.served.told("EventDisposed", partition=again[0], offset=again[1])
+    assert disposed["disposition"] == "duplicate"
+
+
+@pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
+def test_a_store_of_another_journal_is_rebuilt_loudly(deploys: Deploys) -> None:
+    """One that is ahead of the log, as if the log had lost its end; then one of a topic that was created again."""
+    worker = deploys.deploy()
+    waiting = deploys.begin("wait", "store")
+    assert worker.stop() == 0, worker.talk
+    stores = sorted((deploys.settings.state_dir / deploys.name).glob("worker-*/[0-9]*"))
+    assert len(stores) == _PARTITIONS
+    for store in stores:
+        _put_ahead(store)
+    deploys.worker = None
+    worker = deploys.deploy()
+    worker.said("the store is emptied and rebuilt: the store has folded up to offset", times=_PARTITIONS)
+    deploys.served.open("store")
+    assert deploys.served.result(waiting) == "store"
+    assert worker.stop() == 0, worker.talk
+    _create_again(deploys.settings, f"{deploys.name}.journal")
+    deploys.worker = None
+    deploys.deploy().said("the store is emptied and rebuilt: the store folds the journal", times=_PARTITIONS)
+    fresh = deploys.served.send({"name": "greet", "data": {"n": 1}})
+    deploys.served.result(deploys.served.started(fresh))
+
+
+def _put_ahead(path: Path) -> None:
+    """Make a store say that it has folded more than there is."""
+    store = Rdict(str(path), Options(raw_mode=True))
+    folded = FOLDED.decode(store[FOLDED_KEY] or b"")
+    mark = folded.mark
+    ahead = type(mark)(mark.offset + 1_000, mark.epoch, mark.n + 1_000)
+    store[FOLDED_KEY] = encode(type(folded)(folded.topic_id, ahead, folded.commands, folded.now, folded.told))
+    store.close()
+
+
+def _create_again(settings: Settings, topic: str) -> None:
+    admin = AdminClient({"bootstrap.servers": str(settings.bootstrap_servers)})
+    admin.delete_topics([topic])[topic].result(30)
+    until(lambda: topic not in admin.list_topics(timeout=30).topics, "the topic is gone")
+    apply(clients.admin(settings), Names.of(topic.rpartition(".")[0]), _PARTITIONS)

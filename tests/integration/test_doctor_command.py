@@ -1,0 +1,107 @@
+"""``stream-engine doctor`` on a real broker: healthy, with topics missing, and without a broker."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from stream_engine.cli.main import main
+from stream_engine.shell import clients
+from stream_engine.shell.settings import Settings
+from stream_engine.shell.topics import Names, apply
+from tests.raw import produce
+from tests.workers import WorkerProcess
+
+SHOP = Path(__file__).resolve().parents[2] / "topologies" / "shop.py"
+
+
+def doctor(settings: Settings, *arguments: str, **env: str) -> Result:
+    own = {
+        "STREAM_ENGINE_BOOTSTRAP_SERVERS": settings.bootstrap_servers or "",
+        "STREAM_ENGINE_STATE_DIR": str(settings.state_dir),
+    }
+    return CliRunner().invoke(main, ["doctor", *arguments], env=own | env)
+
+
+def findings(result: Result) -> list[tuple[str, str, str]]:
+    found: list[dict[str, Any]] = json.loads(result.stdout)["findings"]
+    return [(each["level"], each["about"], each["what"]) for each in found]
+
+
+def test_a_healthy_app(settings: Settings, app_name: str, tmp_path: Path) -> None:
+    code = tmp_path / "app.py"
+    code.write_text(SHOP.read_text("utf-8").replace('Engine("shop"', f'Engine("{app_name}"'), "utf-8")
+    worker = WorkerProcess(f"{code}:engine", settings)
+    try:
+        worker.ready()
+        result = doctor(settings, "--app", app_name, "--json")
+        shown = doctor(settings, "--app", f"{code}:engine")
+    finally:
+        worker.kill()
+    assert result.exit_code == shown.exit_code == 0, result.output
+    found = findings(result)
+    assert [about for level, about, _ in found if level == "warning"] == ["broker"], "replication, on a single broker"
+    said = [what for level, _, what in found if level == "ok"]
+    assert any("6 topics are there and as they must be" in what for what in said)
+    assert any("1 worker serves it, 0 records lie before it; functions: process-order, remind" in what for what in said)
+    assert any("clock and this machine's agree" in what for what in said)
+    assert "-> fine for development" in shown.stdout
+    assert shown.stdout.count("\n") > len(found)
+
+
+def test_missing_and_wrong_topics(settings: Settings, app_name: str) -> None:
+    admin, names = clients.admin(settings), Names.of(app_name)
+    apply(admin, names, 2)
+    admin.delete_topics([names.history])[names.history].result()
+    kept = ConfigEntry("retention.ms", "60000", incremental_operation=AlterConfigOpType.SET)
+    for future in admin.incremental_alter_configs(
+        [ConfigResource(ResourceType.TOPIC, names.journal, incremental_configs=[kept])]
+    ).values():
+        future.result()
+    result = doctor(settings, "--app", app_name, "--json")
+    assert result.exit_code == 1
+    wrong = {about: what for level, about, what in findings(result) if level == "error"}
+    assert wrong.keys() == {f"topic {names.history}", f"topic {names.journal}"}
+    assert wrong[f"topic {names.history}"] == "missing"
+    assert "records expire" in wrong[f"topic {names.journal}"]
+    assert "2 errors" in result.stderr
+    assert any(what == "no worker has ever served it" for _, _, what in findings(result))
+
+
+def test_events_that_were_deleted_before_they_were_routed(settings: Settings, app_name: str) -> None:
+    admin, names = clients.admin(settings), Names.of(app_name)
+    apply(admin, names, 1)
+    for _ in range(3):
+        produce(str(settings.bootstrap_servers), names.events, b'{"name":"x"}')
+    behind = TopicPartition(names.events, 0, 1)
+    member = clients.member(settings, names.router_group)
+    member.commit(offsets=[behind], asynchronous=False)
+    member.close()
+    for future in admin.delete_records([TopicPartition(names.events, 0, 3)]).values():
+        future.result()
+    result = doctor(settings, "--app", app_name, "--json")
+    assert ("error", f"group {names.router_group}", "2 events were deleted before they were routed") in findings(result)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", ""])
+def test_without_a_broker(tmp_path: Path, address: str) -> None:
+    began = time.monotonic()
+    result = doctor(Settings(state_dir=tmp_path / "state", bootstrap_servers=address))
+    assert time.monotonic() - began < 10
+    assert (result.exit_code, "Traceback" in result.output) == (1, False)
+    assert "error    broker" in result.stdout
+    assert "1 error" in result.stderr
+
+
+def test_secrets_are_masked_and_the_state_directory_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(state_dir=Path("/proc/no-such-folder"))
+    result = doctor(settings, "--json", STREAM_ENGINE_KAFKA__SASL_PASSWORD="hunter2")
+    assert "hunter2" not in result.output
+    assert json.loads(result.stdout)["settings"]["STREAM_ENGINE_KAFKA__SASL_PASSWORD"] == "***"
+    assert any((level, about) == ("error", "state directory") for level, about, _ in findings(result))
