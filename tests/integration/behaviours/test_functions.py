@@ -129,7 +129,7 @@ def test_who_waits_may_lose_patience(served: Here) -> None:
 def test_starting_is_for_coroutines_too(served: Here) -> None:
     async def start() -> tuple[str, str, str]:
         first = await served.app.greet.start({"n": 1}, id="same", key="k")
-        again = await served.app.greet.start({"n": 1}, id="same")
+        again = await served.app.greet.start({"n": 1}, id="same", key="k")
         result = await first.result(timeout="60s")
         return first.run_id, again.run_id, f"{result['id']} {result['key']} {await again.status()}"
 
