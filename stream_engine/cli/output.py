@@ -27,6 +27,12 @@ def print_lines(lines: Iterable[Text], *, crop: bool = False) -> None:
     console = Console(highlight=False)
     for line in lines:
         line.rstrip()
+        line.plain = line.plain.translate(_PICTURES)
         if crop and console.is_terminal:
             line.truncate(console.width, overflow="ellipsis")
         console.print(line, soft_wrap=True)
+
+
+# Texts come from events and exceptions; one of them must not colour, move or end the operator's terminal.
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
+_PICTURES |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)

@@ -9,6 +9,7 @@ from stream_engine.core.runs import FoldedRun, iso
 
 _HEADS = ("RUN", "STATUS", "FUNCTION", "CREATED", "TOOK", "ABOUT")
 _GAP = "  "
+_LONGEST = 300
 
 
 def table(runs: Sequence[FoldedRun]) -> Iterator[Text]:
@@ -33,7 +34,7 @@ def _about(run: FoldedRun) -> str:
     if run.waiting_on is not None:
         return f"waiting on {run.waiting_on}"
     if run.error is not None:
-        return f"{run.error.type}: {run.error.message}".partition("\n")[0]
+        return f"{run.error.type}: {run.error.message}".partition("\n")[0][:_LONGEST]
     return "" if run.event_name is None else f"{run.event_name} {run.event_id}"
 
 

@@ -15,6 +15,7 @@ from stream_engine.cli.output import say
 from stream_engine.cli.values import DURATION
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import THREADS
+from stream_engine.shell.errors import UserError
 from stream_engine.shell.localbroker import connected
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.worker import Limits, Worker
@@ -44,7 +45,6 @@ def worker(app: str, max_runs: int, threads: int, drain_timeout: int) -> None:
     engine = load_engine(app)
     limits = Limits(max_runs, threads, drain_timeout / 1_000)
     asyncio.run(serve(engine, connected(Settings.from_env()), limits, lambda: say("ready")))
-    leave()
 
 
 async def serve(engine: Engine, settings: Settings, limits: Limits, ready: Callable[[], None]) -> None:
@@ -57,18 +57,30 @@ async def serve(engine: Engine, settings: Settings, limits: Limits, ready: Calla
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
-    await worker.serve(ready)
+    try:
+        await worker.serve(ready)
+    except UserError as error:
+        if _is_held_up():
+            say(f"Error: {error}")
+            _end(1)
+        raise
+    if _is_held_up():
+        _end(0)
 
 
-def leave() -> None:
-    """End the process now if a `def` function of the app is still at work; otherwise return.
+def _is_held_up() -> bool:
+    """Return whether code of the app is still at work: a `def` function in its thread, or a task that takes no cancellation.
 
-    The drain time is up, and nobody takes its result any more; Python itself would wait for its thread, for ever if need be.
+    The drain time is up, and nobody takes its result any more; Python itself would wait for it, for ever if need be.
     """
-    if any(thread.name.startswith(THREADS) for thread in threading.enumerate()):
-        logging.shutdown()
-        sys.stderr.flush()
-        os._exit(0)
+    threads = any(thread.name.startswith(THREADS) for thread in threading.enumerate())
+    return threads or bool(asyncio.all_tasks() - {asyncio.current_task()})
+
+
+def _end(code: int) -> None:
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def log_to_stderr() -> None:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from stream_engine.core.identity import event_identity, home_partition, run_id, run_name
+from stream_engine.core.receive import MAX_DELAY
 from stream_engine.sdk.codec import Decode
 from stream_engine.sdk.event_types import EventTypes
-from stream_engine.sdk.events import Event
+from stream_engine.sdk.events import Event, Message
 from stream_engine.sdk.handle import RunHandle, SyncRunHandle
 from stream_engine.sdk.middleware import Middleware, surround
 from stream_engine.sdk.transport import Transport, make_transport
@@ -56,7 +57,7 @@ class Client:
         batch = listed(events)
 
         async def produce() -> list[str]:
-            messages = [self._types.message(event) for event in batch]
+            messages = self._messages(batch)
             places = await asyncio.wrap_future(self._connected().send(messages))
             return _ids(batch, places)
 
@@ -68,8 +69,7 @@ class Client:
         if self._middleware.sends:
             return asyncio.run(self.send(events))
         batch = listed(events)
-        messages = [self._types.message(event) for event in batch]
-        return _ids(batch, self._connected().send(messages).result())
+        return _ids(batch, self._connected().send(self._messages(batch)).result())
 
     async def start(self, function: str, event: Event[Any], decode: Decode) -> RunHandle[Any]:
         """Send the event that starts a function; return the run."""
@@ -85,6 +85,13 @@ class Client:
             self._partitions = self._connected().partitions().result()
         self.send_sync(event)
         return SyncRunHandle(self._run(function, event), self._connected(), decode)
+
+    def _messages(self, batch: list[Event[Any]]) -> list[Message]:
+        latest = self.clock() + MAX_DELAY
+        for event in batch:
+            if event.ts is not None and event.ts.timestamp() * 1_000 > latest:
+                raise ValueError(f"Event {event.name!r}: ts={event.ts.isoformat()} is more than 366 days ahead")
+        return [self._types.message(event) for event in batch]
 
     def _run(self, function: str, event: Event[Any]) -> str:
         assert event.id is not None

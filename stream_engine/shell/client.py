@@ -2,13 +2,13 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
 from stream_engine.core.history import RunEnded
 from stream_engine.core.identity import partition_of
@@ -21,6 +21,9 @@ from stream_engine.shell.history.codec import Entry, prefix
 from stream_engine.shell.history.reader import HistoryReader, Span, about
 from stream_engine.shell.localbroker import connected
 from stream_engine.shell.settings import Settings
+from stream_engine.shell.trouble import Trouble
+
+Explain = Callable[[KafkaError], UserError]
 
 _POLL_SECONDS = 0.1
 _FOREVER = 10 * 365 * 86_400.0
@@ -42,7 +45,8 @@ class KafkaTransport:
         """
         settings = connected(Settings.from_env())
         self._topic = events_topic
-        self._producer = clients.producer(settings)
+        self._trouble = Trouble(settings)
+        self._producer = clients.producer(settings, **self._trouble.properties)
         self._stopping = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="stream-engine-sends", daemon=True)
         self._poller.start()
@@ -51,7 +55,7 @@ class KafkaTransport:
     def send(self, messages: Sequence[Message]) -> "Future[list[str]]":
         """Produce messages; the future has their places, ``topic/partition/offset``, in order."""
         future: Future[list[str]] = Future()
-        _Sending(self._producer, self._topic, messages, future)
+        _Sending(self._producer, self._topic, messages, future, self._explain)
         return future
 
     def run_outcome(self, run_id: str, timeout: float | None) -> "Future[Outcome]":
@@ -69,6 +73,11 @@ class KafkaTransport:
         self._poller.join()
         self._results.close()
 
+    def _explain(self, error: KafkaError) -> UserError:
+        if error.name() == "_MSG_TIMED_OUT":
+            return self._trouble.no_answer(self._producer)
+        return SendError(f"Kafka did not take an event for {self._topic}: {error.str()}")
+
     def _poll(self) -> None:
         while not self._stopping.is_set():
             self._producer.poll(_POLL_SECONDS)
@@ -78,8 +87,9 @@ class _Sending:
     """Messages that were produced together, until all of them are acknowledged."""
 
     def __init__(
-        self, producer: Producer, topic: str, messages: Sequence[Message], future: "Future[list[str]]"
+        self, producer: Producer, topic: str, messages: Sequence[Message], future: "Future[list[str]]", explain: Explain
     ) -> None:
+        self._explain = explain
         self._future = future
         self._places = [""] * len(messages)
         self._left = len(messages)
@@ -103,7 +113,7 @@ class _Sending:
     def _delivered(self, index: int, error: Any, report: Any) -> None:
         if error is not None:
             if not self._future.done():
-                self._future.set_exception(SendError(f"Kafka did not take the event: {error.str()}"))
+                self._future.set_exception(self._explain(error))
             return
         self._places[index] = f"{report.topic()}/{report.partition()}/{report.offset()}"
         self._left -= 1

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from stream_engine.core.change import Take
 from stream_engine.core.records import ForeignError, decode_commands
@@ -30,6 +30,7 @@ class CommandsReader(threading.Thread):
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._beginnings: dict[int, int] = {}
         self._partitions: set[int] = set()
+        self._reading: set[int] = set()
         self._joined = False
         self._stopping = threading.Event()
 
@@ -91,17 +92,18 @@ class CommandsReader(threading.Thread):
             self._leaders.arrived(partition, takes)
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        waiting = [TopicPartition(part.topic, part.partition, OFFSET_END) for part in partitions]
-        consumer.incremental_assign(waiting)
-        consumer.pause(waiting)
+        # Nothing is read before the leader knows from where. To read from anywhere and seek then loses partitions: a seek
+        # that comes while the client still looks for the first position is accepted, and nothing is ever fetched.
+        consumer.incremental_assign([])
         for part in partitions:
             self._partitions.add(part.partition)
             self._leaders.assign(part.partition)
         self._joined = True
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.incremental_unassign(partitions)
+        consumer.incremental_unassign([part for part in partitions if part.partition in self._reading])
         for part in partitions:
+            self._reading.discard(part.partition)
             self._partitions.discard(part.partition)
             self._beginnings.pop(part.partition, None)
             self._leaders.revoke(part.partition)
@@ -109,9 +111,18 @@ class CommandsReader(threading.Thread):
     def _begin(self) -> None:
         """Begin to read where that is wanted; what the client cannot do yet is tried again in the next cycle."""
         for partition, offset in list(self._beginnings.items()):
+            if partition not in self._partitions:
+                # Revoked since the leader asked.
+                del self._beginnings[partition]
+                continue
             part = TopicPartition(self._topic, partition, offset)
             try:
-                self._consumer.seek(part)
+                if partition in self._reading:
+                    self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+                    self._reading.discard(partition)
+                self._consumer.incremental_assign([part])
+                self._reading.add(partition)
+                # It may have been held by the leader of an earlier term, and that outlives the assignment.
                 self._consumer.resume([part])
             except KafkaException as error:
                 _log.debug("partition %d cannot be read from %d yet: %s", partition, offset, error)
@@ -120,7 +131,7 @@ class CommandsReader(threading.Thread):
 
     def _hold(self, partition: int, *, held: bool) -> None:
         part = TopicPartition(self._topic, partition)
-        if partition in self._partitions and partition not in self._beginnings:
+        if partition in self._reading and partition not in self._beginnings:
             (self._consumer.pause if held else self._consumer.resume)([part])
 
 

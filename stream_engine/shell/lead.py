@@ -125,10 +125,9 @@ class Lead:
             self.appending = False
             self._guarded(lambda: self._committed(offset))
 
-    def step_down(self, reason: str) -> None:
+    def step_down(self) -> None:
         """End the term, if there is one, dropping what was not acknowledged."""
         if self._term is not None:
-            _log.info("partition %d: stepping down: %s", self.partition, reason)
             self._term.end()
             self._process.end_term(self._term)
         self.appending = False
@@ -151,10 +150,11 @@ class Lead:
         try:
             step()
         except DeposedError as error:
-            self.step_down(str(error))
+            _log.warning("partition %d: deposed, and a candidate again: %s", self.partition, error)
+            self.step_down()
         except MismatchError as error:
             _log.warning("partition %d: the store is emptied and rebuilt: %s", self.partition, error)
-            self.step_down(str(error))
+            self.step_down()
             self._store = self._store.empty()
 
     def _campaign(self) -> None:
@@ -202,7 +202,7 @@ class Lead:
             self._teller.tell(told)
         self._held = False
         process.take_from(self.partition, leader.commands)
-        _log.info("partition %d: leading in epoch %d", self.partition, leader.epoch)
+        _log.debug("partition %d: leading in epoch %d", self.partition, leader.epoch)
 
     def _decide(self, leader: Leader) -> bytes | None:
         term = self._term
@@ -237,7 +237,8 @@ class Lead:
             process.journal.produce(process.journal_topic, raw, None, self.partition, on_delivery=delivered)
             self.appending = True
         except BufferError:
-            self.step_down("the client's queue is full")
+            _log.warning("partition %d: the client's queue is full; a candidate again", self.partition)
+            self.step_down()
 
     def _committed(self, offset: int | None) -> None:
         leader, term, outbox, teller = self._leader, self._term, self._outbox, self._teller

@@ -155,7 +155,7 @@ class Leaders(threading.Thread):
     def _revoke(self, partition: int) -> None:
         lead = self._leads.pop(partition, None)
         if lead is not None:
-            lead.step_down("the partition was given to another worker")
+            lead.step_down()
             lead.close()
 
     def _arrived(self, partition: int, takes: list[Take]) -> None:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from stream_engine.core.outbox import entry_parts
 from stream_engine.core.tables import Outgoing
@@ -13,6 +13,7 @@ from stream_engine.shell.clock import monotonic
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
+_SAY_EVERY_SECONDS = 30.0
 
 
 class _Queue:
@@ -24,6 +25,7 @@ class _Queue:
         self.acknowledged: set[bytes] = set()
         self.in_flight = 0
         self.broken_at: float | None = None
+        self.silent_until = 0.0
 
 
 class Outbox:
@@ -52,9 +54,10 @@ class Outbox:
                 # A receiver of commands ignores what came behind a gap, so what arrived out of order is sent again too.
                 queue.acknowledged.clear()
                 for key, message in queue.entries:
-                    self._produce(queue, key, message)
+                    if not self._produce(queue, key, message):
+                        break
 
-    def _produce(self, queue: _Queue, key: bytes, message: Outgoing) -> None:
+    def _produce(self, queue: _Queue, key: bytes, message: Outgoing) -> bool:
         def delivered(error: Any, _: Any) -> None:
             queue.in_flight -= 1
             self._delivered(queue, key, error)
@@ -68,9 +71,12 @@ class Outbox:
                 on_delivery=delivered,
                 headers=list(message.headers),
             )
-            queue.in_flight += 1
-        except BufferError as error:
+        except (BufferError, KafkaException) as error:
+            # A topic that is not there, for one: it may be created any day, and other queues must not suffer meanwhile.
             self._broken(queue, error)
+            return False
+        queue.in_flight += 1
+        return True
 
     def _delivered(self, queue: _Queue, key: bytes, error: Any) -> None:
         if error is not None:
@@ -83,7 +89,13 @@ class Outbox:
             self._sent(first)
 
     def _broken(self, queue: _Queue, error: object) -> None:
-        if queue.broken_at is None:
-            waiting = len(queue.entries)
-            _log.warning("could not send to %s: %s; its %d messages will be sent again", queue.name, error, waiting)
         queue.broken_at = monotonic()
+        if queue.broken_at > queue.silent_until:
+            queue.silent_until = queue.broken_at + _SAY_EVERY_SECONDS
+            waiting = len(queue.entries)
+            _log.warning(
+                "cannot send to %s: %s; the messages that wait for it (%d now) are tried again until it takes them",
+                queue.name,
+                error,
+                waiting,
+            )

@@ -12,6 +12,7 @@ from stream_engine.shell.errors import UserError
 
 DAY_MS = 86_400_000
 _TIMEOUT = 30
+_ANSWER_SECONDS = 10
 _SETTLING_SECONDS = 0.05
 
 
@@ -200,7 +201,7 @@ def partition_count(admin: AdminClient, topic: str) -> int:
 
 
 def _existing(admin: AdminClient) -> dict[str, int]:
-    return {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=_TIMEOUT).topics.items()}
+    return {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=_ANSWER_SECONDS).topics.items()}
 
 
 def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ A short-lived client tells it in the error that it ends with (`Trouble`), a work
 import logging
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
@@ -36,10 +36,10 @@ class Trouble:
         """The properties that make a client tell this object about errors, and print none."""
         return {"log_level": _CRITICAL, "error_cb": self._note}
 
-    def no_answer(self, consumer: Consumer, error: KafkaException | None = None) -> NoAnswerError:
+    def no_answer(self, client: Consumer | Producer, error: KafkaException | None = None) -> NoAnswerError:
         """Return the error to end with, after a call of the client has failed or nothing has come for long."""
         # What went wrong with a connection is told only to those who ask the client for news.
-        consumer.poll(0)
+        client.poll(0)
         why = self._first or ("nothing came" if error is None else error.args[0].str())
         return NoAnswerError(
             f"Kafka at {self._address} does not answer: {why}; is the broker up, and the address right?"

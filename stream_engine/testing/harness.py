@@ -209,9 +209,11 @@ class Harness:
             self._waits.end_all()
             return
         self._now = max(self._now, at)
-        self._waits.end_those_due(self._now)
         if due is not None and due <= self._now:
+            # What falls on the very moment at which a wait ends happens first.
             self._wake()
+        else:
+            self._waits.end_those_due(self._now)
 
     async def _wait(self, wait: Wait) -> None:
         self._waits.add(wait)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Self
@@ -18,7 +19,7 @@ from stream_engine.shell import localbroker
 from stream_engine.shell.settings import Settings
 from tests.chaos.load import Load
 from tests.chaos.observed import Observed, Observer, read_notes
-from tests.chaos.verdict import figures, missing, problems
+from tests.chaos.verdict import figures, journals, missing, problems
 from tests.workers import WorkerProcess, Workers
 
 APP = f"{Path(__file__).with_name('app.py')}:engine"
@@ -103,7 +104,8 @@ class Campaign:
             deadline = time.monotonic() + _QUIET_SECONDS
             while True:
                 seen = observer.look(self.load.sent, frozenset(self.zombies))
-                if next(missing(seen), None) is None or time.monotonic() > deadline:
+                unfinished = chain(missing(seen), journals(seen))
+                if next(unfinished, None) is None or time.monotonic() > deadline:
                     return seen
                 time.sleep(_LOOK_SECONDS)
 
