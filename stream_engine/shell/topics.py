@@ -128,7 +128,8 @@ def apply(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
             topic.name,
             num_partitions=partitions if topic.name == names.events else topic.partitions,
             replication_factor=replicas,
-            config=topic.config(),
+            # One replica may be away; what is acknowledged is then still on two disks.
+            config=topic.config() | {"min.insync.replicas": str(max(1, replicas - 1))},
         )
         for topic in missing
     ]

@@ -164,8 +164,7 @@ class _Threads:
         self._leaders = Leaders(folder.path, worker.limits.runs, self._perform, worker.failed)
         commands = clients.member(settings, names.leader_group, **quiet)
         self._reader = CommandsReader(commands, names.commands, self._leaders, worker.failed)
-        journal = clients.reader(settings, **quiet)
-        self._recovery = Recovery(journal, names.journal, self._leaders.call, worker.failed)
+        self._recovery = Recovery(clients.reader(settings, **quiet), names.journal, self._leaders.call, worker.failed)
         route = Route(
             names.events,
             deployment.events_id,
