@@ -128,6 +128,7 @@ class Lead:
     def step_down(self) -> None:
         """End the term, if there is one, dropping what was not acknowledged."""
         if self._term is not None:
+            _log.info("partition %d: stepping down from epoch %d", self.partition, self._term.epoch)
             self._term.end()
             self._process.end_term(self._term)
         self.appending = False
@@ -202,7 +203,7 @@ class Lead:
             self._teller.tell(told)
         self._held = False
         process.take_from(self.partition, leader.commands)
-        _log.debug("partition %d: leading in epoch %d", self.partition, leader.epoch)
+        _log.info("partition %d: leading in epoch %d", self.partition, leader.epoch)
 
     def _decide(self, leader: Leader) -> bytes | None:
         term = self._term

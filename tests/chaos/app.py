@@ -76,7 +76,7 @@ async def five(ctx: Context) -> str:
         ctx.step.run("left", work, 0.02),
         ctx.step.run("right", toil),
     )
-    await ctx.step.run("middle", work, 0.01)
+    await ctx.step.run("middle", work, 0.3)
     await ctx.step.send_event("tell", Event("load/echo", {"n": ctx.event.data["n"], "of": ctx.run_id}))
     await ctx.step.run("last", work)
     return first
