@@ -90,12 +90,13 @@ class Observer:
 
 
 def read_notes(folder: Path) -> list[Note]:
-    """Return the lines of all processes; of each process in order."""
-    return [
+    """Return the lines of all processes, which share a clock, in the order in which they were written."""
+    notes = [
         Note(**json.loads(line))
-        for path in sorted(folder.glob("*.jsonl"))
+        for path in folder.glob("*.jsonl")
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
+    return sorted(notes, key=lambda note: (note.at, note.pid, note.number))
 
 
 def _event(value: bytes | None) -> dict[str, Any] | None:
