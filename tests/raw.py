@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import fastavro
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 SCHEMAS = Path(__file__).resolve().parents[1] / "schemas"
@@ -103,6 +104,13 @@ def produce(servers: str, topic: str, value: bytes | None, **properties: Any) ->
     producer.produce(topic, value, on_delivery=delivered, **properties)
     assert producer.flush(_PATIENCE) == 0
     return places[0]
+
+
+def create_topic(servers: str, topic: str, partitions: int) -> None:
+    """Create a topic as a user does."""
+    config = {"message.timestamp.type": "LogAppendTime", "retention.ms": "604800000"}
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(30)
 
 
 def told(value: bytes | None) -> Told:

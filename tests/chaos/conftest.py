@@ -7,9 +7,6 @@ import pytest
 
 from stream_engine.shell.settings import Settings
 from tests.chaos.campaign import Campaign
-from tests.integration.conftest import broker
-
-__all__ = ["broker", "campaign"]
 
 
 @pytest.fixture

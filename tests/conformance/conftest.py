@@ -8,9 +8,6 @@ import pytest
 from tests.conformance.cluster import Cluster
 from tests.conformance.real import RealCluster
 from tests.conformance.simulated import SimulatedCluster
-from tests.integration.conftest import broker
-
-__all__ = ["broker", "cluster", "topic"]
 
 
 @pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.broker)])

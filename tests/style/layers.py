@@ -73,6 +73,15 @@ def own_imports_inside(source: Source) -> Iterator[Finding]:
             yield Finding(found.line, f"{found.name} is imported inside a function")
 
 
+def imported_conftests(source: Source) -> Iterator[Finding]:
+    """Nothing is imported from a conftest: a fixture of a session would be another one there, and made once more."""
+    for found in imports(source):
+        if "conftest" in found.name.split("."):
+            yield Finding(
+                found.line, f"{found.name}: put the fixture into a conftest above both, a helper into a module"
+            )
+
+
 def layer_breaks(source: Source) -> Iterator[Finding]:
     """A module imports only what its layer may know."""
     own = _layer(source.module)

@@ -29,6 +29,7 @@ RULES = (
     Rule(shape.unexplained_ignores),
     Rule(shape.missing_docstrings, ("stream_engine",)),
     Rule(layers.own_imports_inside, ("stream_engine",)),
+    Rule(layers.imported_conftests),
     Rule(layers.layer_breaks, ("stream_engine",)),
     Rule(layers.core_impurity, ("stream_engine/core",)),
     Rule(names.forbidden_words, any_text=True),

@@ -70,6 +70,11 @@ CASES: dict[str, Case] = {
         "def f():\n    from stream_engine.core import fence",
         "from stream_engine.core import fence\ndef f():\n    import json",
     ),
+    "imported fixture": (
+        layers.imported_conftests,
+        "from tests.integration.conftest import broker",
+        "from tests.workers import Workers",
+    ),
     "registry": (names.forbidden_words, "see py" + "pi.org", "see the package index"),
     "machine path": (names.forbidden_words, "cd /wo" + "rk/main", "framework/main or $HOME/wo" + "rk/x"),
 }

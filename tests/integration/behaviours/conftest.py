@@ -9,10 +9,10 @@ from types import ModuleType
 from uuid import uuid4
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_engine.shell.settings import Settings
 from tests.integration.behaviours.served import Here
+from tests.raw import create_topic
 from tests.workers import Workers
 
 APP = Path(__file__).with_name("app.py")
@@ -26,7 +26,7 @@ def served(broker: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("behaviours")
     settings = replace(broker, state_dir=folder / "state", partitions=_PARTITIONS)
     name = f"behaviours-{uuid4().hex[:8]}"
-    create_topic(settings, f"{name}.events", _EVENT_PARTITIONS)
+    create_topic(str(settings.bootstrap_servers), f"{name}.events", _EVENT_PARTITIONS)
     env = {"BEHAVIOURS_APP": name, "BEHAVIOURS_GATES": str(folder)}
     with pytest.MonkeyPatch.context() as patch, Workers(f"{APP}:engine", settings, env) as workers:
         for variable, value in {**env, "STREAM_ENGINE_BOOTSTRAP_SERVERS": str(settings.bootstrap_servers)}.items():
@@ -48,10 +48,3 @@ def load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def create_topic(settings: Settings, topic: str, partitions: int) -> None:
-    """Create a topic as a user does."""
-    admin = AdminClient({"bootstrap.servers": str(settings.bootstrap_servers)})
-    config = {"message.timestamp.type": "LogAppendTime", "retention.ms": "604800000"}
-    admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(30)

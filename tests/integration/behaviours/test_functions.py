@@ -8,9 +8,8 @@ from uuid import uuid4
 import pytest
 
 from stream_engine import Event, RunFailed
-from tests.integration.behaviours.conftest import create_topic
 from tests.integration.behaviours.served import Here
-from tests.raw import Follower
+from tests.raw import Follower, create_topic
 
 
 def test_an_event_is_sent_exactly_once(served: Here) -> None:
@@ -24,7 +23,7 @@ def test_an_event_is_sent_exactly_once(served: Here) -> None:
 
 def test_messages_go_to_any_topic(served: Here) -> None:
     topic = f"elsewhere-{uuid4().hex[:8]}"
-    create_topic(served.settings, topic, 1)
+    create_topic(served.servers, topic, 1)
     run, _ = served.run("produce", {"topic": topic})
     with Follower(served.servers, topic) as follower:
         first, second = follower.until(lambda records: len(records) >= 2)
