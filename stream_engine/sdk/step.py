@@ -111,6 +111,7 @@ async def _attempt(
 ) -> tuple[RecordStep | FailStep, Any]:
     """Call the body once; return what is to be reported, and its result as it will be read from the record."""
     started_at = execution.host.clock()
+    task = asyncio.current_task()
     scope.set(call)
     try:
         if about.is_async and body.timeout is None and not execution.host.middleware.steps:
@@ -120,7 +121,7 @@ async def _attempt(
         raw = NULL if value is None else encode_result(execution, call.id, value)
         value = as_recorded(value, raw, call.id, about.decode)
     except BaseException as error:
-        if _is_interruption(execution, error):
+        if _is_interruption(execution, task, error):
             raise
         retry = body.retry or execution.function.options.retry
         retry_in = retry.delay(error, call.attempt, execution.host.clock())
@@ -153,11 +154,11 @@ async def _call_plainly(execution: Execution, call: StepCall, about: Callee) -> 
     return await value if inspect.isawaitable(value) else value
 
 
-def _is_interruption(execution: Execution, error: BaseException) -> bool:
-    """Return whether the body was interrupted from outside, rather than failed."""
+def _is_interruption(execution: Execution, task: asyncio.Task[Any] | None, error: BaseException) -> bool:
+    """Return whether the body, called in ``task``, was interrupted from outside, rather than failed."""
     if isinstance(error, GeneratorExit):
-        return True
+        # A coroutine is closed, by a loop that ended, from outside of its task; inside, the body raised this itself.
+        return task is not asyncio.current_task(execution.host.loop)
     if not isinstance(error, asyncio.CancelledError):
         return False
-    task = asyncio.current_task()
     return execution.closed or (task is not None and task.cancelling() > 0)

@@ -15,9 +15,6 @@ async def call_in_thread(
     A thread cannot be interrupted: if the caller is cancelled, the call goes on, and what it returns is dropped.
     """
     value, error = await loop.run_in_executor(pool, copy_context().run, _outcome, fn, args, kwargs)
-    if isinstance(error, GeneratorExit):
-        # In a coroutine it says that the coroutine is being closed, which this one is not.
-        raise RuntimeError("GeneratorExit in a thread") from error
     if error is not None:
         raise error
     return value

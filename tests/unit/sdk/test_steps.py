@@ -233,11 +233,11 @@ def test_the_body_outside_of_steps_is_tried_again_without_its_steps() -> None:
     assert run.ended_at - run.started_at == timedelta(minutes=3)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), asyncio.CancelledError(), GeneratorExit()])
-def test_what_ends_programs_fails_a_step_or_a_run_and_not_the_worker(error: BaseException) -> None:
-    async def in_step(ctx: Context) -> None:
-        await ctx.step.run("a", failing(error))
+ENDS_PROGRAMS = [KeyboardInterrupt(), SystemExit(3), asyncio.CancelledError(), GeneratorExit()]
 
+
+@pytest.mark.parametrize("error", ENDS_PROGRAMS, ids=repr)
+def test_what_ends_programs_fails_a_run_and_not_the_worker(error: BaseException) -> None:
     async def in_body(ctx: Context) -> None:
         raise error
 
@@ -250,11 +250,28 @@ def test_what_ends_programs_fails_a_step_or_a_run_and_not_the_worker(error: Base
     def in_thread(ctx: SyncContext) -> None:
         raise error
 
-    bodies = [in_step, in_body, in_task, in_thread]
-    if isinstance(error, GeneratorExit):
-        bodies = [in_step, in_thread]  # a coroutine that raises it is being closed
-    for body in bodies:
+    for body in (in_body, in_task, in_thread):
         assert outcome(body, retries=0).status == "failed"
+
+
+@pytest.mark.parametrize("error", ENDS_PROGRAMS, ids=repr)
+def test_what_ends_programs_fails_a_step_like_anything_else(error: BaseException) -> None:
+    async def end() -> None:
+        raise error
+
+    async def f(ctx: Context) -> list[Any]:
+        steps = [ctx.step.run("coroutine", end), ctx.step.run("thread", failing(error, error))]
+        timed = ctx.step.options(timeout="1m").run("timed", end)
+        outcomes = await asyncio.gather(*steps, timed, return_exceptions=True)
+        try:
+            await ctx.step.run("plain", end)
+        except StepError as caught:
+            outcomes.append(caught)
+        return [[type(outcome).__name__, getattr(outcome, "type", None)] for outcome in outcomes]
+
+    run = outcome(f, retries=1)
+    assert run.result == [["StepError", type(error).__name__]] * 4
+    assert [run.step(id).attempt for id in ("coroutine", "thread", "timed", "plain")] == [1] * 4
 
 
 def test_stop_iteration_in_a_thread_is_a_failure() -> None:
