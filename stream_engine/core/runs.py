@@ -27,7 +27,7 @@ STATUSES: Final = ("queued", "running", "sleeping", "waiting", "completed", "fai
 ENDED: Final = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, where `datetime` ends
+LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, where `datetime` ends
 
 Place = tuple[int, int, int]
 
@@ -190,9 +190,7 @@ def fold(run_id: str, records: Iterable[HistoryRecord]) -> FoldedRun:
 
 def iso(at: int) -> str:
     """Return a time, in milliseconds since the epoch, as ISO 8601 in UTC; what lies after the year 9999 as its end."""
-    return (
-        (_EPOCH + timedelta(milliseconds=min(at, _LAST_MS))).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    return (_EPOCH + timedelta(milliseconds=min(at, LAST_MS))).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _is_about_a_run(record: HistoryRecord) -> bool:
@@ -252,7 +250,7 @@ def _end(run: FoldedRun, record: RunEnded) -> None:
 
 
 def _wakes_at(step: RunStep) -> int:
-    return step.last.wake_at or _LAST_MS
+    return step.last.wake_at or LAST_MS
 
 
 def _what_is_pending(step: RunStep) -> str:

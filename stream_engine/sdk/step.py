@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from stream_engine.core.commands import FailStep, RecordStep, Sleep
+from stream_engine.core.runs import LAST_MS, iso
 from stream_engine.core.tables import Outgoing, Step
 from stream_engine.sdk.codec import decode_plain, encode
+from stream_engine.sdk.errors import StepUsageError
 from stream_engine.sdk.failures import failure_of
 from stream_engine.sdk.mailbox import Signal
 from stream_engine.sdk.middleware import surround
@@ -74,13 +76,18 @@ async def run_step(execution: Execution, id: str, body: Body) -> Any:
 
 
 async def sleep_step(execution: Execution, id: str, delay: int, until: int | None) -> None:
-    """Sleep for ``delay``, or until ``until`` if that is given; both are milliseconds."""
+    """Sleep for ``delay``, or until ``until`` if that is given; both are milliseconds.
+
+    Raises:
+        StepUsageError: the sleep, which has not begun yet, would not end before the year 9999 does.
+    """
     known = execution.enter(id)
     try:
         signal: Signal = await execution.recall(id) if known else 0
         if isinstance(signal, int):
             if not execution.may_begin():
                 await execution.hold()
+            _check_end(id, delay, until, execution.host.clock())
             signal = await execution.report_timed(id, Sleep(execution.run_id, id, delay, until))
         assert isinstance(signal, Step)
         result_of(signal, id, decode_plain)
@@ -152,6 +159,14 @@ async def _call_plainly(execution: Execution, call: StepCall, about: Callee) -> 
     value = await call_in_thread(host.loop, host.step_threads, call.fn, call.args, call.kwargs)
     # `lambda: fetch(url)` is no coroutine function, but what it returns is to be awaited all the same.
     return await value if inspect.isawaitable(value) else value
+
+
+def _check_end(id: str, delay: int, until: int | None, now: int) -> None:
+    if (now + delay if until is None else until) > LAST_MS:
+        longest = (LAST_MS - now) // 86_400_000
+        raise StepUsageError(
+            f"step {id!r}: it would sleep beyond {iso(LAST_MS)}, where time ends here; from now, '{longest}d' is the longest sleep"
+        )
 
 
 def _is_interruption(execution: Execution, task: asyncio.Task[Any] | None, error: BaseException) -> bool:

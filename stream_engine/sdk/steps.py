@@ -70,12 +70,20 @@ class Steps(Runner):
         return Runner(self._execution, None if retries is None else retry_of("step.options", retries), seconds)
 
     def sleep(self, id: str, duration: Duration) -> Eventually[None]:
-        """Sleep: seconds, ``timedelta``, or text such as ``"1h"``. A worker that stops meanwhile does not prolong it."""
+        """Sleep: seconds, ``timedelta``, or text such as ``"1h"``. A worker that stops meanwhile does not prolong it.
+
+        Raises:
+            StepUsageError: it is no duration, or the sleep would not end before the year 9999 does.
+        """
         execution = self._execution
         return sleep_step(execution, execution.name(id), _milliseconds(id, duration), None)
 
     def sleep_until(self, id: str, at: datetime) -> Eventually[None]:
-        """Sleep until a time, which must have a time zone; one that is past is over at once."""
+        """Sleep until a time, which must have a time zone; one that is past is over at once.
+
+        Raises:
+            StepUsageError: it is no time, or one after the year 9999 in UTC.
+        """
         execution = self._execution
         try:
             until = epoch_ms(at)

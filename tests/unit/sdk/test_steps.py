@@ -352,6 +352,14 @@ def test_none_is_none_whatever_the_annotation_says() -> None:
         (lambda ctx: ctx.step.sleep("a", "soon"), "step 'a': 'soon' is not a duration"),
         (lambda ctx: ctx.step.sleep_until("a", datetime(2026, 1, 1)), "step 'a': .* has no time zone"),  # noqa: DTZ001 - it is what the test is about
         (lambda ctx: ctx.step.sleep_until("a", "tomorrow"), "step 'a': "),
+        (
+            lambda ctx: ctx.step.sleep("a", "4000000d"),
+            r"step 'a': .* beyond 9999-12-31T23:59:59.999Z, .* '2\d{6}d' is the",
+        ),
+        (
+            lambda ctx: ctx.step.sleep_until("a", datetime.max.replace(tzinfo=UTC)),
+            r"step 'a': .* beyond 9999-12-31T23:59",
+        ),
         (lambda ctx: ctx.step.options(timeout="soon"), "'soon' is not a duration"),
         (lambda ctx: ctx.step.options(retries=99), "step.options: retries=99: give a whole number from 0 to 20"),
         (lambda ctx: ctx.step.run("a", lambda: ctx.step.run("b", load, 1)), "asked for inside another step's body"),
@@ -363,6 +371,15 @@ def test_wrong_use_of_steps_fails_the_run_at_once(misuse: Callable[[Context], An
 
     with pytest.raises(RunFailed, match=message):
         returned(f)
+
+
+def test_a_sleep_may_last_until_the_year_9999() -> None:
+    async def f(ctx: Context) -> str:
+        await ctx.step.sleep("a", "2900000d")
+        await ctx.step.sleep_until("b", datetime(9999, 12, 31, tzinfo=UTC))
+        return "awake"
+
+    assert returned(f) == "awake"
 
 
 def test_current_step_outside_of_steps_is_an_error() -> None:
