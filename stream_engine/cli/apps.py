@@ -8,10 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 from stream_engine.sdk.engine import Engine
+from stream_engine.sdk.errors import DeclarationError
 from stream_engine.shell.apps import apps
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.settings import APP, Settings
 
+_OURS = Path(__file__).parents[1]
 _FORMS = "module:attribute or file.py:attribute, such as shop:engine or apps/shop.py:engine"
 
 
@@ -58,7 +60,8 @@ def load_engine(target: str) -> Engine:
     ``file.py:attribute``, with the file's folder on the import path, as if Python had been started with the file.
 
     Raises:
-        UserError: there is no such file, module or attribute, importing it fails, or it is no Engine.
+        UserError: there is no such file, module or attribute, importing it fails, it is no Engine, or one that cannot
+            work.
     """
     where, _, attribute = target.rpartition(":")
     if not where or not attribute:
@@ -66,7 +69,7 @@ def load_engine(target: str) -> Engine:
     module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
     engine = getattr(module, attribute, None)
     if isinstance(engine, Engine):
-        return engine
+        return _checked(engine, where)
     problem = (
         f"has no {attribute!r}" if engine is None else f"has a {type(engine).__name__} as {attribute!r}, not an Engine"
     )
@@ -118,10 +121,25 @@ def _put_on_path(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
+def _checked(engine: Engine, where: str) -> Engine:
+    try:
+        engine.catalogue()
+    except DeclarationError as error:
+        raise UserError(f"{where}: {error}") from error
+    return engine
+
+
 def _failed(what: str, error: BaseException) -> UserError:
-    if isinstance(error, SyntaxError):
-        place = f"{error.filename}:{error.lineno}"
-    else:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{last.filename}:{last.lineno}"
-    return UserError(f"importing {what} failed: {type(error).__name__}: {error} ({place})")
+    if isinstance(error, DeclarationError):
+        return UserError(f"{_place(error)}: {error}")
+    return UserError(f"importing {what} failed: {type(error).__name__}: {error} ({_place(error) or what})")
+
+
+def _place(error: BaseException) -> str | None:
+    """Return where an error comes from: where from code of our own, or code that is in no file, its caller."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not (frame.filename.startswith("<") or Path(frame.filename).is_relative_to(_OURS)):
+            return f"{frame.filename}:{frame.lineno}"
+    return None  # of code that cannot even be read

@@ -53,7 +53,7 @@ def function(id: str, **options: Unpack[FunctionOptions]) -> Callable[[Callable[
     where = f"function {check_id('function', 'id', id)!r}"
     for name in options.keys() - FunctionOptions.__annotations__:
         problem = f"there is no such option; {suggestion(name, FunctionOptions.__annotations__)}"
-        raise DeclarationError(f"{where}: {name}: {problem}")
+        raise DeclarationError.of(where, name, options[name], problem)  # type: ignore[literal-required] # it is none of them
     checked = _check(where, id, options)
     handler = options.get("on_failure")
 

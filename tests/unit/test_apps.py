@@ -74,6 +74,8 @@ def test_an_engine_in_a_module_of_the_current_folder() -> None:
         ("syntax_of_test.py:engine", "syntax_of_test.py:1)"),
         ("missing_of_test.py:engine", "ModuleNotFoundError: No module named 'no_such_library'"),
         ("missing_of_test:engine", "importing missing_of_test failed: ModuleNotFoundError: No module named 'no_such_library'"),
+        ("a_folder.py:engine", "there is no file a_folder.py"),
+        ("nulls_of_test.py:engine", "nulls_of_test.py)"),
         ("exit_of_test:engine", "importing exit_of_test failed: SystemExit: 3"),
     ],
 )  # fmt: skip
@@ -84,9 +86,39 @@ def test_what_is_wrong_is_said(target: str, message: str) -> None:
     _write("broken_of_test.py", "x = 1\ny = x / 0\n")
     _write("syntax_of_test.py", "def (:\n")
     _write("missing_of_test.py", "import no_such_library\n")
+    _write("nulls_of_test.py", "\0")
+    Path("a_folder.py").mkdir()
     _write("exit_of_test.py", "raise SystemExit(3)\n")
     with pytest.raises(UserError, match=re.escape(message)):
         load_engine(target)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('engine.function("f", retries=99)', "function 'f': retries=99: give a whole number from 0 to 20"),
+        (
+            'engine.function("f", retriez=3)',
+            "function 'f': retriez=3: there is no such option; did you mean 'retries'?",
+        ),
+        ('engine.function("f")(lambda: 3)', "function 'f': it is called with (ctx), but has ()"),
+        ('Retry(4, backoff="cubic")', "Retry: backoff='cubic': give one of exponential, linear"),
+        ('Engine("shop", events="a b")', "Engine: events='a b': Kafka's topics are called after it"),
+    ],
+)
+def test_what_is_declared_wrong_is_said_with_the_users_line(line: str, message: str) -> None:
+    _write("beside_of_test.py", f"from stream_engine import Engine, Retry\n{CODE}\n\n{line}\n")
+    _write("shop_of_test.py", "from beside_of_test import engine\n")
+    for app in ("beside_of_test.py", "shop_of_test.py", "shop_of_test"):
+        with pytest.raises(UserError) as caught:
+            load_engine(f"{app}:engine")
+        assert str(caught.value).startswith(f"{Path.cwd()}/beside_of_test.py:9: {message}")
+
+
+def test_an_app_that_is_wrong_as_a_whole_is_not_loaded() -> None:
+    _write("shop_of_test.py", f"{CODE}\n\n@engine.function('f', accepts_new=False)\nasync def f(ctx): ...\n")
+    with pytest.raises(UserError, match=r"^shop_of_test.py: function 'f': accepts_new=False on every version; exactly"):
+        load_engine("shop_of_test.py:engine")
 
 
 def test_the_app_is_the_one_named_or_the_settings_one() -> None:

@@ -68,11 +68,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "id empty": (lambda: declare(""), r"function: id=''"),
     "unknown option": (
         lambda: declare(retrys=3),
-        r"function 'f': retrys: there is no such option; did you mean 'retries'\?",
+        r"function 'f': retrys=3: there is no such option; did you mean 'retries'\?",
     ),
     "option of another age": (
         lambda: declare(quux=1),
-        r"quux: there is no such option; there are accepts_new, on, on_",
+        r"quux=1: there is no such option; there are accepts_new, on, on_",
     ),
     "trigger": (lambda: declare(on=""), r"function 'f': on='': give text of 1 to 256 characters"),
     "trigger is no text": (lambda: declare(on=[3]), r"function 'f': on=3: give text"),
