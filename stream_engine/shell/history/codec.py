@@ -76,8 +76,8 @@ class Decoder:
     def decode(self, value: bytes) -> Entry | None:
         """Return a record of the history topic, or None if it cannot be read.
 
-        What cannot be read is counted, with one warning for each reason: a later version's record of a kind that this
-        version does not know is nothing that a reader can mend, and must not stop it.
+        What cannot be read is counted, with one warning in the process for each reason: a later version's record of a kind
+        that this version does not know is nothing that a reader can mend, and must not stop it.
         """
         fingerprint = value[2:_HEADER_BYTES]
         if len(fingerprint) < 8 or value[:2] != _MAGIC:
@@ -105,9 +105,14 @@ class Decoder:
 
     def _pass_over(self, reason: str) -> Entry | None:
         self.unreadable[reason] += 1
-        if self.unreadable[reason] == 1:
-            _log.warning("a record of the history topic is passed over: %s", reason)
+        _warn_once(reason)
         return None
+
+
+@functools.lru_cache(1_000)
+def _warn_once(reason: str) -> None:
+    """Warn, unless that was done: whoever looks again and again has a decoder each time."""
+    _log.warning("a record of the history topic is passed over: %s", reason)
 
 
 def prefix(record: type[HistoryRecord]) -> bytes:
