@@ -80,6 +80,8 @@ def _app(settings: Settings, app: str) -> AppFacts:
         skew, took = _clock(settings, found[0])
     except KafkaException as error:
         return AppFacts(app, names.events, [], [], problem=f"Kafka does not tell about it: {error.args[0].str()}")
+    except UserError as error:
+        return AppFacts(app, names.events, [], [], problem=str(error))
     functions = None if catalogue is None else sorted(catalogue.functions)
     return AppFacts(app, names.events, found, groups, functions, skew, took)
 

@@ -1,21 +1,22 @@
 """What the workers of an app have published, for those who are no worker: its functions, and how its history is written."""
 
 import functools
-import logging
 
 from confluent_kafka import KafkaException
 
 from stream_engine.core.catalogue import Catalogue
 from stream_engine.shell import clients
-from stream_engine.shell.control import Control, ControlError
+from stream_engine.shell.control import Control
 from stream_engine.shell.history.schemas import PUBLISHED
 from stream_engine.shell.settings import Settings
-
-_log = logging.getLogger(__name__)
+from stream_engine.shell.trouble import ANSWER_SECONDS, Trouble
 
 
 class Published:
-    """The control topic as it is when something of it is first asked for; what cannot be read is not there."""
+    """The control topic as it is when something of it is first asked for; one that does not exist has nothing in it.
+
+    Every question raises `NoAnswerError` if Kafka does not answer, and `ControlError` if it refuses.
+    """
 
     def __init__(self, settings: Settings, topic: str) -> None:
         self._settings = settings
@@ -37,12 +38,14 @@ class Published:
 
     @functools.cached_property
     def _control(self) -> Control:
-        consumer = clients.reader(self._settings)
+        trouble = Trouble(self._settings)
+        consumer = clients.reader(self._settings, **trouble.properties)
         control = Control(consumer, self._topic)
         try:
-            control.read_to_end()
-        except (ControlError, KafkaException) as error:
-            _log.warning("%s cannot be read: %s", self._topic, error)
+            if self._topic in consumer.list_topics(timeout=ANSWER_SECONDS).topics:
+                control.read_to_end()
+        except KafkaException as error:
+            raise trouble.no_answer(consumer, error) from error
         finally:
             consumer.close()
         return control

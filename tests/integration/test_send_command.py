@@ -1,6 +1,7 @@
 """``stream-engine send`` against a worker: what is printed, where, and with which exit code."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stream_engine.cli.main import main
-from stream_engine.shell import clients
+from stream_engine.shell import clients, published
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names, apply
 from tests.workers import WorkerProcess
@@ -173,12 +174,24 @@ def test_what_does_not_parse_is_exit_code_2(shop: Shop, arguments: list[str], me
     assert message in result.stderr
 
 
-def test_an_app_that_is_not_there_gets_no_topic(shop: Shop) -> None:
+def test_an_app_that_is_not_there_gets_no_topic(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     for options in ([], ["--wait"]):
         result = shop.send("order/placed", "{}", "--app", "no-such-app", *options, exit_code=1)
         assert result.stdout == ""
-        assert "there is no" in result.stderr
+        assert re.fullmatch("Error: there is no .*\n", result.stderr)
+        assert not caplog.records
     assert not [name for name in clients.admin(shop.settings).list_topics().topics if name.startswith("no-such-app")]
+
+
+def test_a_broker_that_does_not_answer_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(published, "ANSWER_SECONDS", 1.0)
+    nowhere = Shop(Settings(state_dir=tmp_path, bootstrap_servers="127.0.0.1:1"), "shop")
+    result = nowhere.send("order/placed", "{}", exit_code=1)
+    assert re.fullmatch("Error: Kafka at 127.0.0.1:1 does not answer: .*\n", result.output)
+    assert not caplog.records
+    assert capfd.readouterr() == ("", ""), "nor does the client itself say more"
 
 
 def test_who_waits_for_an_app_without_workers_is_told(settings: Settings, app_name: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from stream_engine.core.change import Told
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
 from stream_engine.core.records import Mark
+from stream_engine.shell.errors import UserError
 from stream_engine.shell.history import codec, schemas
 from stream_engine.shell.history.avro import record_writer
 from stream_engine.shell.history.codec import Decoder, Entry, encode
@@ -98,6 +99,14 @@ def test_a_newer_schema_is_read_where_it_is_published() -> None:
     decoder = Decoder(published.get)
     assert decoder.decode(_written_with(newer, ENDED)) == Entry("3.5.7.0", ENDED)
     assert not decoder.unreadable
+
+
+def test_a_record_is_not_passed_over_because_kafka_does_not_say_how_it_is_written() -> None:
+    def published(_: str) -> str:
+        raise UserError("Kafka does not answer")
+
+    with pytest.raises(UserError):
+        Decoder(published).decode(_written_with(_newer(), ENDED))
 
 
 def test_what_workers_publish_is_found_by_fingerprint() -> None:

@@ -19,6 +19,7 @@ from msgspec.structs import astuple
 from stream_engine.core.change import Told
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import EventDisposed, HistoryRecord
+from stream_engine.shell.errors import UserError
 from stream_engine.shell.history import schemas
 from stream_engine.shell.history.avro import record_writer, string
 
@@ -78,6 +79,9 @@ class Decoder:
 
         What cannot be read is counted, with one warning in the process for each reason: a later version's record of a kind
         that this version does not know is nothing that a reader can mend, and must not stop it.
+
+        Raises:
+            UserError: ``published`` cannot tell now.
         """
         fingerprint = value[2:_HEADER_BYTES]
         if len(fingerprint) < 8 or value[:2] != _MAGIC:
@@ -87,6 +91,8 @@ class Decoder:
             if read is not None:
                 return read(value)
             reason = f"its schema {fingerprint.hex()} is unknown; a newer stream-engine may have written it"
+        except UserError:
+            raise  # by whoever was asked for the schema
         except Exception as error:  # noqa: BLE001 - damaged bytes make fastavro raise whatever they lead it to
             reason = f"its bytes do not match its schema {fingerprint.hex()} ({type(error).__name__})"
         return self._pass_over(reason)
