@@ -43,10 +43,16 @@ def _show(app: str, *, create: bool, as_json: bool) -> None:
         print_json(found)
     else:
         for topic in found:
-            kept = "for ever" if topic.retention_ms == -1 else f"{topic.retention_ms / shell.DAY_MS:g} days"
-            click.echo(f"{topic.name:32} {topic.partitions:4} partitions  {topic.cleanup:8} kept {kept}")
+            click.echo(f"{topic.name:32} {_words(topic)}")
     wrong = [f"{topic.name}: {topic.finding}" for topic in found if not topic.ok]
     for line in wrong:
         say(line)
     if wrong:
         raise UserError(f"{len(wrong)} of {len(found)} topics are not as they must be")
+
+
+def _words(topic: shell.Found) -> str:
+    if not topic.partitions:
+        return "missing"
+    kept = "for ever" if topic.retention_ms == -1 else f"{topic.retention_ms / shell.DAY_MS:g} days"
+    return f"{topic.partitions:4} partitions  {topic.cleanup:8} kept {kept}"

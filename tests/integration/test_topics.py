@@ -1,11 +1,15 @@
 """An app's topics on a real broker: whoever asks for them finds them served."""
 
+import json
 import threading
 from functools import partial
+from pathlib import Path
 
+from click.testing import CliRunner, Result
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from stream_engine.cli.main import main
 from stream_engine.shell import clients
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names, apply
@@ -43,3 +47,23 @@ def test_topics_that_another_worker_is_creating_are_waited_for(settings: Setting
         assert len(parts) == 4 * _PARTITIONS + 2
         assert _refused(admin, parts) == []
         other.join()
+
+
+def test_a_missing_topic_is_listed_as_missing(settings: Settings, app_name: str, tmp_path: Path) -> None:
+    code = tmp_path / "app.py"
+    code.write_text(f"from stream_engine import Engine\n\nengine = Engine({app_name!r})\n", "utf-8")
+
+    def topics(*arguments: str) -> Result:
+        env = {"STREAM_ENGINE_BOOTSTRAP_SERVERS": str(settings.bootstrap_servers), "STREAM_ENGINE_PARTITIONS": "1"}
+        return CliRunner().invoke(main, ["topics", *arguments, f"{code}:engine"], env=env)
+
+    assert topics("apply").exit_code == 0
+    admin, history = clients.admin(settings), Names.of(app_name).history
+    admin.delete_topics([history])[history].result(30)
+    until(lambda: not _exists(admin, history), "the topic is gone")
+    shown = topics("list")
+    assert shown.exit_code == 1
+    assert [line.split() for line in shown.stdout.splitlines() if "partitions" not in line] == [[history, "missing"]]
+    listed = json.loads(topics("list", "--json").stdout)
+    [missing] = [topic for topic in listed if not topic["ok"]]
+    assert (missing["name"], missing["finding"]) == (history, "missing; `stream-engine topics apply` creates it")
