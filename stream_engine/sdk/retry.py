@@ -27,7 +27,8 @@ class Retry:
         limit: how many more attempts after the first, 0 to 20.
         backoff: how delays grow: ``base·2ⁿ``, ``base·(n+1)``, ``base``, or a function of n that returns a duration, where n
             counts the failed attempts from 0.
-        base: the first delay: seconds, ``timedelta``, or text such as ``"500ms"``.
+        base: the first delay: seconds, ``timedelta``, or text such as ``"500ms"``; at most ``max``. It also stands in for a
+            function that fails.
         max: no delay is longer.
         jitter: whether up to half of each delay is taken away at random, so that what failed together does not return together.
         on: only these exceptions are tried again.
@@ -54,6 +55,9 @@ class Retry:
             raise _refused("backoff", self.backoff, f"give one of {', '.join(_SHAPES)}, or a function of the attempt")
         object.__setattr__(self, "_base", _checked("base", self.base))
         object.__setattr__(self, "_max", _checked("max", self.max))
+        if self._base > self._max and not callable(self.backoff):
+            allowed = f"the first delay is longer than any may be: give at most max={self.max!r}, or a longer max"
+            raise _refused("base", self.base, allowed)
         if not isinstance(self.jitter, bool):
             raise _refused("jitter", self.jitter, "give True or False")
         object.__setattr__(self, "on", _errors("on", self.on))
@@ -78,10 +82,9 @@ class Retry:
             return delay(self.backoff, self._base, self._max, attempt)
         except Exception:
             # A run must not hang, or end, because of how the user's function fails.
-            logger.exception(
-                "Retry: backoff=%r failed for attempt %d; base=%r is used", self.backoff, attempt, self.base
-            )
-            return self._base
+            told = "Retry: backoff=%r failed for attempt %d; base=%r is used, at most max=%r"
+            logger.exception(told, self.backoff, attempt, self.base, self.max)
+            return min(self._base, self._max)
 
 
 def retry_of(where: str, option: object) -> Retry:

@@ -89,6 +89,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "retry backoff": (lambda: Retry(backoff="exp"), r"Retry: backoff='exp': give one of exponential, linear, constant"),  # type: ignore[arg-type] # what the test is about
     "retry base": (lambda: Retry(base="5 parsecs"), r"Retry: base: '5 parsecs' is not a duration; write a number of"),
     "retry max": (lambda: Retry(max=-1), r"Retry: max: -1 is not a duration"),
+    "retry base above max": (
+        lambda: Retry(base="2h"),
+        r"Retry: base='2h': the first delay is longer than any may be: give at most max='1h', or a longer max",
+    ),
     "retry jitter": (lambda: Retry(jitter=0.5), r"Retry: jitter=0\.5: give True or False"),  # type: ignore[arg-type] # what the test is about
     "retry on": (lambda: Retry(on=("OSError",)), r"Retry: on=\('OSError',\): give exception classes"),  # type: ignore[arg-type] # what the test is about
     "no function": (lambda: declare(fn=3), r"function 'f': 3 is no function; give `def` or `async def`"),

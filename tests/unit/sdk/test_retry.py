@@ -62,6 +62,9 @@ def test_retry_after_refuses_a_time_without_zone() -> None:
 
 
 def test_a_backoff_that_fails_is_reported_and_base_is_used(caplog: pytest.LogCaptureFixture) -> None:
-    retry = Retry(backoff=lambda attempt: 1 // attempt, base="7s", jitter=False)
-    assert retry.delay(OSError(), 0, NOW) == 7 * SECOND
-    assert "failed for attempt 0; base='7s' is used" in caplog.text
+    def backoff(attempt: int) -> int:
+        return 1 // attempt
+
+    assert Retry(backoff=backoff, base="7s", jitter=False).delay(OSError(), 0, NOW) == 7 * SECOND
+    assert "failed for attempt 0; base='7s' is used, at most max='1h'" in caplog.text
+    assert Retry(backoff=backoff, base="7s", max="5s", jitter=False).delay(OSError(), 0, NOW) == 5 * SECOND
