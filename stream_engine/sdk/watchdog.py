@@ -5,15 +5,19 @@ import logging
 import sys
 import threading
 import time
-import traceback
+from pathlib import Path
+from traceback import StackSummary
 from types import FrameType
 
+from stream_engine.sdk.body import run_body
 from stream_engine.sdk.run import Execution
 from stream_engine.sdk.step import StepCall
 
 logger = logging.getLogger(__name__)
 
 _BEATS = 4
+_FRAMES = 10
+_HERE = str(Path(__file__).parent)
 
 
 class Watchdog:
@@ -63,8 +67,34 @@ class Watchdog:
             "the event loop has been blocked for %.1f s by %s; call blocking code in a `def` step, or by asyncio.to_thread\n%s",
             seconds,
             _culprit(frame),
-            "".join(traceback.format_stack(frame)) if frame is not None else "",
+            _users_stack(frame),
         )
+
+
+def _users_stack(frame: FrameType | None) -> str:
+    """Return the part of a stack that is below the call of the user's function or step, and in it what is not ours.
+
+    Of a deep one, both ends: where the user's code comes in, and what blocks.
+    """
+    below: list[FrameType] = []
+    while frame is not None and not _calls_users_code(frame):
+        below.append(frame)
+        frame = frame.f_back
+    theirs = [frame for frame in below if not _is_ours(frame)]
+    shown = StackSummary.extract((frame, frame.f_lineno) for frame in reversed(theirs or below)).format()
+    if len(shown) > _FRAMES:
+        shown[_FRAMES // 2 : -_FRAMES // 2] = [f"  [... {len(shown) - _FRAMES} calls ...]\n"]
+    return "".join(shown)
+
+
+def _calls_users_code(frame: FrameType) -> bool:
+    if frame.f_code in (run_body.__code__, asyncio.Handle._run.__code__):  # noqa: SLF001 - what the loop calls everything by
+        return True
+    return _is_ours(frame) and isinstance(frame.f_locals.get("call"), StepCall)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_HERE)
 
 
 def _culprit(frame: FrameType | None) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -222,15 +223,51 @@ def test_a_lifespan_that_fails_stops_the_worker() -> None:
 async def nothing_of(ctx: Context) -> None: ...
 
 
-def test_code_that_blocks_the_loop_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    async def block() -> None:
-        time.sleep(0.3)  # noqa: ASYNC251 - it is what the test is about
+def dig(depth: int) -> None:
+    if depth:
+        deeper(depth - 1)
+    else:
+        time.sleep(0.3)
 
-    async def f(ctx: Context) -> None:
-        await ctx.step.run("load", block)
 
+def deeper(depth: int) -> None:
+    dig(depth)
+
+
+async def block(depth: int) -> None:
+    dig(depth)
+
+
+async def in_step(ctx: Context) -> None:
+    await ctx.step.run("load", block, 0)
+
+
+async def in_function(ctx: Context) -> None:
+    dig(0)
+
+
+async def in_task(ctx: Context) -> None:
+    await asyncio.create_task(block(0))
+
+
+async def deep(ctx: Context) -> None:
+    await ctx.step.run("load", block, 20)
+
+
+@pytest.mark.parametrize(
+    ("body", "who", "frames"),
+    [
+        (in_step, "s by step 'load' of run run-0, function 'f'", ["block", "dig"]),
+        (in_function, "s by function 'f', run run-0", ["in_function", "dig"]),
+        (in_task, "s by code outside of runs", ["block", "dig"]),
+        (deep, "s by step 'load' of run run-0, function 'f'", ["block", *["dig", "deeper"] * 4, "dig"]),
+    ],
+)
+def test_code_that_blocks_the_loop_is_named(
+    body: Any, who: str, frames: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     async def script() -> None:
-        async with Executor(app(f), stall_after=0.08) as executor:
+        async with Executor(app(body), stall_after=0.08) as executor:
             term = ScriptedTerm(executor)
             term.execute("f")
             await until(lambda: term.posted)
@@ -239,8 +276,11 @@ def test_code_that_blocks_the_loop_is_named(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.WARNING):
         run(script())
     [record] = caplog.records
-    assert "s by step 'load' of run run-0, function 'f'" in record.message
-    assert "time.sleep(0.3)" in record.message
+    assert who in record.message
+    assert re.findall(r"^  File .*, in (\w+)$", record.message, re.MULTILINE) == frames
+    assert record.message.count(__file__) == len(frames)
+    assert record.message.endswith("time.sleep(0.3)\n")
+    assert ("[... 32 calls ...]" in record.message) == (body is deep)
 
 
 def test_the_loops_own_task_factory_is_kept_and_given_back() -> None:
