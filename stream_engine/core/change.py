@@ -1,7 +1,7 @@
 """What passes between a leader and its shell."""
 
 from stream_engine.core.history import HistoryRecord
-from stream_engine.core.records import Commands, Mark, Record
+from stream_engine.core.records import Checkpoint, Commands, Mark, Record
 from stream_engine.core.tables import Outgoing
 from stream_engine.core.turn import Effect
 
@@ -24,6 +24,19 @@ class Told(Record, frozen=True):
     records: list[HistoryRecord]
 
 
+class Trim(Record, frozen=True):
+    """Up to which offset, that one not included, the partition's records of each topic are not needed any more."""
+
+    journal: int
+    commands: int
+    state: int
+
+
+def trim_to(checkpoint: Checkpoint | None) -> Trim | None:
+    """Return what a checkpoint that a counting record names allows to delete."""
+    return None if checkpoint is None else Trim(checkpoint.journal, checkpoint.commands, checkpoint.first)
+
+
 class Committed(Record, frozen=True):
     """What takes effect now that its record counts. ``sends`` are the keys and messages of the outbox, in order."""
 
@@ -31,6 +44,7 @@ class Committed(Record, frozen=True):
     sends: list[tuple[bytes, Outgoing]]
     told: Told
     effects: list[Effect]
+    trim: Trim | None = None
 
 
 class Take(Record, frozen=True):

@@ -9,6 +9,8 @@ The seam, in the order in which a shell calls it; what is in capitals the shell 
    change to the store, whole. Then, in any order, SEND its messages, TELL its history, hand its effects to the execution.
 4. ``sent(key)`` when a message's destination has acknowledged it, and every earlier one of its queue; ``told(mark)`` when
    the history topic has acknowledged everything up to a mark. Both are journaled with the next record.
+5. ``snapshot()`` when ``checkpoint_due``: see `stream_engine.core.snapshot`. A `Committed` or `Recovered` that has a ``trim``
+   allows the shell to DELETE records of the topics up to there, at any time later.
 
 `DeposedError` may come from 3: nothing that was not committed took effect, or will. Drop the leader and the executions of its
 term. ``docs/model`` shows what happens when an effect comes before its acknowledgement, or a gap goes unnoticed.
@@ -16,11 +18,12 @@ term. ``docs/model`` shows what happens when an effect comes before its acknowle
 
 from collections import deque
 
-from stream_engine.core.change import Change, Committed, DeposedError, Take, Told
+from stream_engine.core.change import Change, Committed, DeposedError, Take, Told, Trim, trim_to
 from stream_engine.core.commands import Input, Resume
 from stream_engine.core.decide import decide, fire
 from stream_engine.core.intake import Receipt
-from stream_engine.core.records import Commands, Decided, Mark, Record, encode
+from stream_engine.core.records import Checkpoint, Commands, Decided, Mark, Record, encode
+from stream_engine.core.snapshot import Snapshot
 from stream_engine.core.state import State, Store
 from stream_engine.core.tables import FOLDED_KEY, INTAKE, OUTBOX, RUNS, Folded, Outgoing, Timer, parts
 from stream_engine.core.timers import Timers
@@ -35,10 +38,11 @@ FULL_BYTES = 1024 * 1024
 
 
 class Recovered(Record, frozen=True):
-    """What an earlier term left to do: messages without acknowledgement, in order, and tellings of the journal's tail."""
+    """What an earlier term left to do: messages without acknowledgement, in order, tellings of the journal's tail, a trim."""
 
     sends: list[tuple[bytes, Outgoing]]
     told: list[Told]
+    trim: Trim | None
 
 
 class Leader:
@@ -56,6 +60,9 @@ class Leader:
         self._telling = untold[-1].mark.offset if untold else -1
         self._sent: list[bytes] = []
         self._pending: tuple[Folded, Turn, Change] | None = None
+        self._serial = 0
+        self._writing = False
+        self._to_name: Checkpoint | None = None
         self._resumable = deque(
             parts(key)[0] for key, run in self._state.scan(RUNS, RUNS.prefix, RUNS.stop) if run.status in _RESUMED
         )
@@ -85,13 +92,36 @@ class Leader:
 
         A record that only marks tells nothing itself, so an idle partition falls silent.
         """
-        return bool(self._sent) or self._folded.told.offset < self._telling <= self._told.offset
+        return bool(self._sent or self._to_name) or self._folded.told.offset < self._telling <= self._told.offset
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether the journal behind the last checkpoint has grown as large as that, so that `snapshot` should be called."""
+        folded = self._folded
+        size, written = (0, 0) if folded.checkpoint is None else (folded.checkpoint.size, folded.checkpoint.written)
+        tail = folded.written - written
+        return not (self._writing or self._to_name) and tail >= max(size, self._rules.checkpoint_bytes)
+
+    def snapshot(self) -> Snapshot:
+        """Return a snapshot of what the store holds now: everything acknowledged is written to it, and nothing else."""
+        self._writing = True
+        self._serial += 1
+        return Snapshot(self.epoch, self._serial, self._folded)
+
+    def written(self, checkpoint: Checkpoint) -> None:
+        """Note that a snapshot is complete: the state topic has acknowledged all of it."""
+        self._writing = False
+        self._to_name = checkpoint
+
+    def abandoned(self) -> None:
+        """Note that a snapshot was not written; another one is due at once."""
+        self._writing = False
 
     def recovered(self) -> Recovered:
         """Return what an earlier term left to send and to tell."""
         sends = list(self._state.scan(OUTBOX, OUTBOX.prefix, OUTBOX.stop))
         untold, self._untold = self._untold, []
-        return Recovered(sends, untold)
+        return Recovered(sends, untold, trim_to(self._folded.checkpoint))
 
     def sent(self, key: bytes) -> None:
         """Note that the destination of a message has acknowledged it."""
@@ -147,13 +177,15 @@ class Leader:
         expected = self._folded.mark.offset + 1
         if self._pending is None or offset != expected:
             raise DeposedError(f"the append was reported at offset {offset}, not at {expected}")
+        before = self._folded.checkpoint
         self._folded, turn, change = self._pending
         self._pending = None
         if turn.history:
             self._telling = self._folded.mark.offset
         sends = [(key, message) for key in turn.sends if (message := self._state.get(OUTBOX, key)) is not None]
         self._state.settle()
-        return Committed(change, sends, Told(self._folded.mark, turn.history), turn.effects)
+        named = None if self._folded.checkpoint is before else self._folded.checkpoint
+        return Committed(change, sends, Told(self._folded.mark, turn.history), turn.effects, trim_to(named))
 
     def _turn(self, now: int) -> Turn:
         return Turn(self._state, self._timers, self._live, self._rules, max(now, self._folded.now))
@@ -176,9 +208,20 @@ class Leader:
             self._state.delete(key)
         self._sent = []
         puts, deletes = self._state.changes()
-        folded = Folded(self._folded.topic_id, mark, commands, turn.now, self._told)
+        named, self._to_name = self._to_name, None
+        raw = encode(Decided(mark.epoch, mark.n, commands, turn.now, self._told, puts, deletes, turn.history, named))
+        before = self._folded
+        folded = Folded(
+            before.topic_id,
+            mark,
+            commands,
+            turn.now,
+            self._told,
+            before.written + len(raw),
+            named or before.checkpoint,
+        )
         self._pending = (folded, turn, Change([*puts, (FOLDED_KEY, encode(folded))], deletes))
-        return encode(Decided(mark.epoch, mark.n, commands, turn.now, self._told, puts, deletes, turn.history))
+        return raw
 
 
 _RESUMED = frozenset({"running", "parked"})

@@ -33,6 +33,26 @@ class Mark(Record, frozen=True):
     n: int = 0
 
 
+class Checkpoint(Record, frozen=True):
+    """A complete snapshot of the state in the state topic, named by a record of the journal so that logs may be trimmed.
+
+    ``mark`` is the place in the journal whose fold it holds; ``told`` and ``commands`` are that fold's. ``first`` is the
+    offset of its first record in the state topic, ``size`` its length in bytes. ``written`` is `Folded.written` at ``mark``.
+    """
+
+    mark: Mark
+    told: Mark
+    commands: int
+    first: int
+    size: int
+    written: int
+
+    @property
+    def journal(self) -> int:
+        """The offset of the journal that a reader of the snapshot goes on from; what lies below is not read any more."""
+        return max(0, min(self.mark.offset, self.told.offset + 1))
+
+
 class LeaderElected(Record, frozen=True, tag="elected"):
     """A worker takes the lead of the partition; the offset that this record gets is its epoch."""
 
@@ -46,6 +66,7 @@ class Decided(Record, frozen=True, tag="decided"):
 
     ``commands`` is the offset of the next record to take from the commands topic; ``now`` is journal time, which never
     goes back; ``told`` says up to which record of this journal the history topic has acknowledged everything.
+    ``checkpoint`` names a snapshot; most records name none.
     """
 
     epoch: int
@@ -56,9 +77,41 @@ class Decided(Record, frozen=True, tag="decided"):
     puts: list[tuple[bytes, bytes]]
     deletes: list[bytes]
     history: list[HistoryRecord]
+    checkpoint: Checkpoint | None = None
 
 
 JournalRecord = LeaderElected | Decided
+
+
+class SnapshotId(Record, frozen=True):
+    """Which snapshot a record of the state topic belongs to: the journal's topic id, and the writer's epoch and count."""
+
+    topic_id: str
+    epoch: int
+    serial: int
+
+
+class Chunk(Record, frozen=True, tag="chunk"):
+    """Entries of a partition's state, as they were at one place of the journal.
+
+    ``number`` counts the chunks of a snapshot from 0. ``journal`` is the offset that a reader of the snapshot goes on from.
+    """
+
+    id: SnapshotId
+    journal: int
+    number: int
+    entries: list[tuple[bytes, bytes]]
+
+
+class Complete(Record, frozen=True, tag="complete"):
+    """The end of a snapshot: how many chunks it has, and the entry that says of which place it is the state."""
+
+    id: SnapshotId
+    chunks: int
+    folded: bytes
+
+
+StateRecord = Chunk | Complete
 
 
 class Event(Record, frozen=True):
@@ -118,6 +171,7 @@ class Commands(Record, frozen=True):
 _encoder = msgspec.msgpack.Encoder()
 _journal_decoder: msgspec.msgpack.Decoder[JournalRecord] = msgspec.msgpack.Decoder(JournalRecord)
 _commands_decoder = msgspec.msgpack.Decoder(Commands)
+_state_decoder: msgspec.msgpack.Decoder[StateRecord] = msgspec.msgpack.Decoder(StateRecord)
 
 
 def encode(value: Any) -> bytes:
@@ -151,6 +205,16 @@ def decode_commands(raw: bytes) -> Commands:
         UnreadableError: they are of a newer one.
     """
     return _decode(_commands_decoder, raw)
+
+
+def decode_state(raw: bytes) -> StateRecord:
+    """Return a record of the state topic.
+
+    Raises:
+        ForeignError: the bytes are of no engine.
+        UnreadableError: they are of a newer one.
+    """
+    return _decode(_state_decoder, raw)
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[T], raw: bytes) -> T:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.records import Event, Mark, Record
+from stream_engine.core.records import Checkpoint, Event, Mark, Record
 
 T = TypeVar("T")
 
@@ -56,7 +56,8 @@ class Folded(Record, frozen=True):
     """How far the state has come; written with every batch, so that state and place can never disagree.
 
     ``topic_id`` is that of the journal: a topic created again is another journal. ``commands``, ``now`` and ``told`` are those
-    of the last `Decided` that counted.
+    of the last `Decided` that counted, ``checkpoint`` is the last that one named. ``written`` is how many bytes of the journal
+    have counted so far.
     """
 
     topic_id: str
@@ -64,6 +65,13 @@ class Folded(Record, frozen=True):
     commands: int = 0
     now: int = 0
     told: Mark = Mark()
+    written: int = 0
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def journal(self) -> int:
+        """The offset of the journal from which the fold goes on; below the mark where history has not been told so far."""
+        return max(0, min(self.mark.offset, self.told.offset + 1))
 
 
 class Run(Record, frozen=True):

@@ -54,7 +54,10 @@ class Function(Record, frozen=True):
 
 @dataclass(frozen=True)
 class Rules:
-    """What decisions go by that is not in the state: the app's name, its functions, and the numbers of the deployment."""
+    """What decisions go by that is not in the state: the app's name, its functions, and the numbers of the deployment.
+
+    ``deduplicate_for`` is in milliseconds; ``checkpoint_bytes`` is how long the journal grows at least between checkpoints.
+    """
 
     app: str
     functions: dict[str, Function]
@@ -63,6 +66,7 @@ class Rules:
     source: str
     partition: int
     deduplicate_for: int = 24 * 3_600_000
+    checkpoint_bytes: int = 16 * 1024 * 1024
 
 
 @dataclass

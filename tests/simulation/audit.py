@@ -8,8 +8,7 @@ import msgspec
 
 from stream_engine.core.identity import event_identity, idempotency_key
 from stream_engine.core.tables import INTAKE, SEQUENCES
-from tests.simulation.kafka import SimKafka
-from tests.simulation.leading import Topics
+from tests.simulation.kafka import SimKafka, Topics
 from tests.simulation.programs import SimFunction
 from tests.simulation.referee import Referee
 

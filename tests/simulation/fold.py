@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from stream_engine.core.history import HistoryRecord
 from stream_engine.core.records import Decided, LeaderElected, Mark, decode_journal
 from stream_engine.core.tables import OUTBOX, Folded
@@ -39,8 +41,9 @@ class NaiveFold:
         record = decode_journal(stored.value)
         if isinstance(record, LeaderElected):
             self.epoch, self.n = stored.offset, 0
-            was = self.folded
-            self.folded = Folded(self._topic_id, self.mark(stored.offset), was.commands, was.now, was.told)
+            self.folded = replace(
+                self.folded, mark=self.mark(stored.offset), written=self.folded.written + len(stored.value)
+            )
         elif self.epoch < 0 or record.epoch != self.epoch:
             self.passed_over["of an older epoch"] += 1
             return
@@ -48,7 +51,7 @@ class NaiveFold:
             self.passed_over["behind a gap"] += 1
             return
         else:
-            self._take(stored.offset, record)
+            self._take(stored.offset, record, len(stored.value))
         self.snapshots[stored.offset] = Snapshot(self.folded, dict(self.data))
 
     def mark(self, offset: int) -> Mark:
@@ -63,10 +66,13 @@ class NaiveFold:
             for index, told in enumerate(record.history)
         }
 
-    def _take(self, offset: int, record: Decided) -> None:
+    def _take(self, offset: int, record: Decided, size: int) -> None:
         self.n += 1
         self._counts(self, offset, record)
-        self.folded = Folded(self._topic_id, self.mark(offset), record.commands, record.now, record.told)
+        written, named = self.folded.written + size, record.checkpoint or self.folded.checkpoint
+        self.folded = Folded(
+            self._topic_id, self.mark(offset), record.commands, record.now, record.told, written, named
+        )
         for key, value in record.puts:
             self.data[key] = value
             if key.startswith(OUTBOX.prefix):

@@ -40,22 +40,55 @@ class Draft:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
+@dataclass(frozen=True)
+class Topics:
+    """The names of the app's topics."""
+
+    events: str = "events"
+    commands: str = "commands"
+    journal: str = "journal"
+    state: str = "state"
+    history: str = "history"
+    dead_letters: str = "dead-letters"
+
+
+class TrimmedError(Exception):
+    """The record is not there any more."""
+
+
 class UnknownTopicError(Exception):
     """There is no such topic, or no such partition of it."""
 
 
 @dataclass
 class Log:
-    """One partition: what landed, in order, and who wants to know."""
+    """One partition: what landed, in order, and who wants to know. What lies below ``start`` is there for referees only."""
 
     topic_id: str
     records: list[Stored] = field(default_factory=list)
     watchers: list[Callable[[Stored], None]] = field(default_factory=list)
+    start: int = 0
 
     @property
     def end(self) -> int:
         """The offset that the next record gets."""
         return len(self.records)
+
+    def read(self, offset: int) -> bytes:
+        """Return the value of a record.
+
+        Raises:
+            TrimmedError: it was deleted.
+        """
+        if offset < self.start:
+            raise TrimmedError(f"the log begins at {self.start}, and not at {offset}")
+        value = self.records[offset].value
+        assert value is not None
+        return value
+
+    def trim(self, offset: int) -> None:
+        """Delete what lies below an offset; a lower one than before changes nothing."""
+        self.start = max(self.start, offset)
 
     def watch(self, watcher: Callable[[Stored], None]) -> None:
         """Have something called with every record that lands from now on."""

@@ -13,7 +13,8 @@ from stream_engine.core.leader import Leader
 from stream_engine.core.records import decode_commands
 from stream_engine.core.turn import Rules
 from tests.simulation.execution import Executor, Machine
-from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored
+from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored, Topics, TrimmedError
+from tests.simulation.keeping import Keeper
 from tests.simulation.referee import Referee
 from tests.simulation.schedule import MILLISECOND, Body, Host, Thread
 from tests.simulation.sending import Channel, Sender, Teller
@@ -23,17 +24,6 @@ from tests.simulation.term import Term
 Commit = Generator[str | None, None, Committed]
 
 _IDLE = 10 * MILLISECOND
-
-
-@dataclass(frozen=True)
-class Topics:
-    """The names of the app's topics."""
-
-    events: str = "events"
-    commands: str = "commands"
-    journal: str = "journal"
-    history: str = "history"
-    dead_letters: str = "dead-letters"
 
 
 @dataclass
@@ -47,6 +37,7 @@ class Site:
     referee: Referee
     machine: Machine
     rules: Callable[[int], Rules]
+    keeper: type[Keeper]
 
 
 @dataclass(frozen=True)
@@ -71,6 +62,7 @@ class Leading:
         self._commands = site.kafka.log(site.topics.commands, partition)
         self._commands.watch(self._arrived)
         self._journal_producer = site.producer()
+        self.keeper = site.keeper(site.host, partition, site.kafka, site.topics, site.referee)
         self._alarm = 0
         self._idle_since: int | None = None
         self.thread = Thread(site.host, self._run())
@@ -97,8 +89,12 @@ class Leading:
                 yield from self._lead(leader)
             except DeposedError as error:
                 site.kafka.schedule.happened("deposed", site.host.name, self.partition, error)
+            except TrimmedError as error:
+                site.kafka.schedule.happened("read what was trimmed", site.host.name, self.partition, error)
             except MismatchError as error:
-                site.referee.mismatch(error)
+                if self.store.folded() is not None:
+                    site.referee.mismatch(error)
+                site.kafka.schedule.happened("restoration interrupted", site.host.name, self.partition)
                 self.store.clear()
             self._end_term()
             again = site.kafka.schedule.now + self._random.randrange(1, 20 * MILLISECOND)
@@ -110,11 +106,12 @@ class Leading:
         site = self.site
         site.referee.opened(site.host, self.partition, self.store)
         candidate = Candidate(site.host.name, self.store, self._journal.topic_id)
+        if candidate.must_restore(self._journal.start):
+            yield from self.keeper.restore(self.store)
+            candidate = Candidate(site.host.name, self.store, self._journal.topic_id)
         offset = yield from self.append(candidate.campaign(site.machine.clock()), "claim")
         for at in candidate.elected(offset):
-            raw = self._journal.records[at].value
-            assert raw is not None
-            change = candidate.replay(at, raw)
+            change = candidate.replay(at, self._journal.read(at))
             if change is not None:
                 self.write(change)
                 yield "replay"
@@ -140,7 +137,11 @@ class Leading:
             yield "acknowledged"
             self.write(committed.change)
             yield "written"
+            if leader.checkpoint_due:
+                self.keeper.begin(leader, self.store, self.site.producer(), self.thread.wake)
             yield from self.act(committed, desk)
+            if committed.trim is not None:
+                self.keeper.trim(committed.trim)
 
     def take_up(self, leader: Leader, term: Term, desk: Desk) -> Body:
         """Begin a term with what an earlier one left to do."""
@@ -151,6 +152,8 @@ class Leading:
         for told in recovered.told:
             desk.teller.tell(told)
             yield "retell"
+        if recovered.trim is not None:
+            self.keeper.trim(recovered.trim)
 
     def commit(self, leader: Leader, raw: bytes, desk: Desk) -> Commit:
         """Append a record; return what takes effect."""
@@ -226,9 +229,15 @@ class Leading:
         most = self._random.choice((1, 2, 5, 50))
         inputs: list[Take | Input] = [term.inbox.popleft() for _ in range(min(most, len(term.inbox)))]
         start = leader.commands
+        if start < self._commands.start:
+            if leader.epoch == self.site.referee.folds[self.partition].epoch:
+                self.site.referee.object(
+                    1, f"partition {self.partition}: commands from {start} on are trimmed, and not taken"
+                )
+            raise DeposedError("the commands to take next are trimmed, so somebody else has taken them")
         if start < self._commands.end and self._random.random() < 0.1:
             # A reader may hand over again what was taken before; the leader passes over it.
-            start = max(0, start - 2)
+            start = max(self._commands.start, start - 2)
         stop = leader.commands + self._random.randrange(1, most + 1)
         for stored in self._commands.records[start:stop]:
             assert stored.value is not None

@@ -12,17 +12,28 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from stream_engine.core import candidate, fence, run
+from stream_engine.core import candidate, fence, leader, run
 from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Change, Committed, DeposedError, Told
+from stream_engine.core.change import Change, Committed, DeposedError, Told, Trim, trim_to
 from stream_engine.core.commands import Input, Suspend
 from stream_engine.core.decide import HANDLERS, decide
 from stream_engine.core.intake import Receipt
 from stream_engine.core.leader import Leader, Recovered
-from stream_engine.core.records import Commands, Decided, JournalRecord, LeaderElected, Mark
+from stream_engine.core.records import (
+    Checkpoint,
+    Commands,
+    Complete,
+    Decided,
+    JournalRecord,
+    LeaderElected,
+    Mark,
+    decode_state,
+)
 from stream_engine.core.route import Router
+from stream_engine.core.snapshot import Restore, Snapshot, SpoiledError
 from stream_engine.core.tables import FOLDED_KEY, OUTBOX, Intake
 from stream_engine.core.turn import Turn
+from tests.simulation.keeping import Keeper
 from tests.simulation.leading import Commit, Desk, Leading
 from tests.simulation.schedule import Body
 from tests.simulation.store import SimStore
@@ -107,6 +118,27 @@ class ListensToOlderTerms(Leading):
         return super().take_up(leader, term, desk)
 
 
+class TrimsUnnamed(Keeper):
+    """Trims as soon as a snapshot is written, without waiting for a record that names it and counts."""
+
+    def written(self, leader: Leader, checkpoint: Checkpoint) -> None:
+        """Trim at once."""
+        super().written(leader, checkpoint)
+        trim = trim_to(checkpoint)
+        assert trim is not None
+        self.trim(trim)
+
+
+class ViewsTooLate(Keeper):
+    """Says of which place the state is, and takes its view of the state some time later."""
+
+    def view(self, store: SimStore) -> Iterator[tuple[bytes, bytes]]:
+        """Look at the store when an entry is asked for."""
+        for key in sorted(store.data):
+            if key != FOLDED_KEY and key in store.data:
+                yield key, store.data[key]
+
+
 class PlaceFirst(SimStore):
     """Stores the place, and then what belongs to it."""
 
@@ -173,11 +205,13 @@ _lead = Candidate.lead
 
 
 def _nothing_to_send(self: Leader) -> Recovered:
-    return Recovered([], _recovered(self).told)
+    found = _recovered(self)
+    return Recovered([], found.told, found.trim)
 
 
 def _nothing_to_tell(self: Leader) -> Recovered:
-    return Recovered(_recovered(self).sends, [])
+    found = _recovered(self)
+    return Recovered(found.sends, [], found.trim)
 
 
 def _takes_all(self: Receipt, number: int) -> bool:
@@ -262,6 +296,34 @@ def _suspends_anyway(turn: Any, command: Any) -> None:
     _suspend(turn, command if live is None else replace(command, signals=live.signals))
 
 
+def _ends_early(self: Restore, raw: bytes) -> Change | None:
+    try:
+        record = decode_state(raw)
+        if isinstance(record, Complete) and record.id.topic_id == self._topic_id:
+            self._loading, self._next = record.id, record.chunks
+        return _take_state(self, raw)
+    except SpoiledError:
+        return None
+
+
+def _trims_untold(checkpoint: Checkpoint | None) -> Trim | None:
+    return None if checkpoint is None else Trim(checkpoint.mark.offset, checkpoint.commands, checkpoint.first)
+
+
+def _trims_untaken(self: Leader, offset: int | None) -> Committed:
+    committed = _acknowledged(self, offset)
+    if committed.trim is None:
+        return committed
+    return replace(committed, trim=replace(committed.trim, commands=self._folded.commands + 1))
+
+
+def _forgets_epoch(self: Snapshot, *arguments: Any) -> Iterator[bytes]:
+    self._folded = replace(self._folded, mark=replace(self._folded.mark, epoch=-1, n=0))
+    return _records(self, *arguments)
+
+
+_take_state = Restore.take
+_records = Snapshot.records
 _suspend: Callable[[Any, Any], None] = run.suspend
 
 MUTANTS = (
@@ -290,5 +352,12 @@ MUTANTS = (
     Mutant("runs are not resumed", [patch.object(Candidate, "lead", _resumes_nothing)]),
     Mutant("a resumed run has no steps", [patch.object(run, "recorded_steps", _forgets_steps)]),
     Mutant("journal time follows the clock", [patch.object(Leader, "_turn", _clock)]),
+    Mutant("trimmed before it is named", parts=Parts(keeper=TrimsUnnamed)),
+    Mutant("a view of the state from later", parts=Parts(keeper=ViewsTooLate)),
+    Mutant("a snapshot is taken without its chunks", [patch.object(Restore, "take", _ends_early)]),
+    Mutant("a snapshot without its epoch", [patch.object(Snapshot, "records", _forgets_epoch)]),
+    Mutant("history is trimmed before it is told", [patch.object(leader, "trim_to", _trims_untold)]),
+    Mutant("commands are trimmed that nobody took", [patch.object(Leader, "acknowledged", _trims_untaken)]),
+    Mutant("a store is folded over a hole", [patch.object(Candidate, "must_restore", lambda *_: False)]),
     Mutant("a run is suspended that has work", [patch.dict(HANDLERS, {Suspend: _suspends_anyway})]),
 )

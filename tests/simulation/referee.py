@@ -5,16 +5,17 @@ done, keeps a fold and a ledger of its own, and takes nothing from the simulated
 """
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 from stream_engine.core.change import Told
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
-from stream_engine.core.records import Decided
-from stream_engine.core.tables import FOLDED_KEY, Outgoing, Step, encode
+from stream_engine.core.records import Chunk, Decided, SnapshotId, decode_state
+from stream_engine.core.tables import FOLDED, FOLDED_KEY, Outgoing, Step, encode
 from stream_engine.core.turn import Effect, Execute
 from tests.simulation.fold import NaiveFold
-from tests.simulation.kafka import SimKafka
+from tests.simulation.kafka import SimKafka, Topics
 from tests.simulation.schedule import Host, Schedule
 from tests.simulation.store import SimStore
 from tests.simulation.term import Term
@@ -60,8 +61,12 @@ class Referee:
         raise ViolationError(f"invariant {invariant}: {text}")
 
     def opened(self, host: Host, partition: int, store: SimStore) -> None:
-        """A worker opens a store, which may be behind, but must be the fold of the journal at its place."""
-        self.wrote(host, partition, store)
+        """A worker opens a store, which may be behind, but must be the fold of the journal at its place.
+
+        One whose restoration was interrupted has no place.
+        """
+        if store.folded() is not None:
+            self.wrote(host, partition, store)
 
     def wrote(self, host: Host, partition: int, store: SimStore) -> None:
         """A worker has written to its store."""
@@ -81,6 +86,27 @@ class Referee:
     def mismatch(self, error: Exception) -> None:
         """A worker calls its store the fold of another log; here no log is ever made again or cut."""
         self.object(3, f"a mismatch without a cause: {error}")
+
+    def suffices(self, kafka: SimKafka, topics: Topics, partition: int) -> None:
+        """Object unless the topics alone, as they begin now, suffice to rebuild a partition, and all that they say is true."""
+        journal, state = kafka.log(topics.journal, partition), kafka.log(topics.state, partition)
+        chunks: dict[SnapshotId, dict[int, Chunk]] = defaultdict(dict)
+        reaches = journal.start == 0
+        for offset in range(state.start, state.end):
+            record = decode_state(state.read(offset))
+            if isinstance(record, Chunk):
+                chunks[record.id][record.number] = record
+            elif set(chunks[record.id]) == set(range(record.chunks)):
+                folded = FOLDED.decode(record.folded)
+                reaches = reaches or folded.journal >= journal.start
+                entries = dict(entry for chunk in chunks[record.id].values() for entry in chunk.entries)
+                known = self.folds[partition].snapshots.get(folded.mark.offset)
+                if known is None or (known.folded, known.data) != (folded, entries):
+                    self.object(
+                        3, f"the snapshot {record.id} is not the fold of partition {partition} at {folded.mark}"
+                    )
+        if not reaches:
+            self.object(3, f"partition {partition}: no snapshot reaches the start of the journal at {journal.start}")
 
     def sends(self, host: Host, partition: int, key: bytes, message: Outgoing) -> None:
         """A worker is about to send a message."""

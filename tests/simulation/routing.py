@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from stream_engine.core.receive import Message, receive
 from stream_engine.core.route import Match, Routed, Router
 from tests.simulation.groups import Group
-from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored
-from tests.simulation.leading import Topics
+from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored, Topics
 from tests.simulation.schedule import MILLISECOND, Body, Host, Thread
 
 

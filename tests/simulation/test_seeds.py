@@ -42,6 +42,9 @@ HAPPENS = [
         "run running",
     ),
     "runs of handlers",
+    *("snapshot written", "snapshot abandoned", "snapshot spoiled", "restored", "restoration interrupted"),
+    *("trimmed journal", "trimmed commands", "trimmed state", "trim undone", "read what was trimmed"),
+    *("crash after chunk appended", "crash after restoring", "pause after snapshot under way"),
 ]
 
 

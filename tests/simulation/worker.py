@@ -8,8 +8,9 @@ from stream_engine.core.route import Router
 from stream_engine.core.turn import Function, Rules
 from tests.simulation.execution import Machine
 from tests.simulation.groups import Group, Member
-from tests.simulation.kafka import Producer, SimKafka
-from tests.simulation.leading import Leading, Site, Topics
+from tests.simulation.kafka import Producer, SimKafka, Topics
+from tests.simulation.keeping import Keeper
+from tests.simulation.leading import Leading, Site
 from tests.simulation.programs import SimFunction
 from tests.simulation.referee import Referee
 from tests.simulation.routing import Depot, Routing
@@ -36,6 +37,7 @@ class Parts:
     leading: type[Leading] = Leading
     router: Callable[[str, int, int, int], Router] = Router
     store: type[SimStore] = SimStore
+    keeper: type[Keeper] = Keeper
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Cluster:
     routers: Group
     leaders: Group
     parts: Parts
+    checkpoint_bytes: int
 
 
 class Worker:
@@ -110,7 +113,16 @@ class Worker:
         cluster = self._cluster
         events = cluster.topics.events
         machine = Machine(self.functions, cluster.referee, self.clock, events, cluster.kafka.partitions(events))
-        return Site(self.host, cluster.kafka, cluster.topics, self._producer, cluster.referee, machine, self._rules)
+        return Site(
+            self.host,
+            cluster.kafka,
+            cluster.topics,
+            self._producer,
+            cluster.referee,
+            machine,
+            self._rules,
+            cluster.parts.keeper,
+        )
 
     def _depot(self) -> Depot:
         cluster = self._cluster
@@ -131,4 +143,12 @@ class Worker:
             for function in self.functions.values()
         }
         source = leader_source(kafka.log(topics.journal, partition).topic_id, partition)
-        return Rules(APP, functions, kafka.partitions(topics.commands), topics.commands, source, partition)
+        return Rules(
+            APP,
+            functions,
+            kafka.partitions(topics.commands),
+            topics.commands,
+            source,
+            partition,
+            checkpoint_bytes=self._cluster.checkpoint_bytes,
+        )

@@ -9,8 +9,7 @@ from random import Random
 
 from tests.simulation.audit import audit
 from tests.simulation.groups import Group
-from tests.simulation.kafka import FATES, Draft, SimKafka
-from tests.simulation.leading import Topics
+from tests.simulation.kafka import FATES, Draft, SimKafka, Topics
 from tests.simulation.programs import Author, SimFunction, Stumble, Work
 from tests.simulation.referee import Referee, ViolationError
 from tests.simulation.schedule import MILLISECOND, Faults, Schedule
@@ -32,6 +31,7 @@ class Config:
     lasts_ms: int
     faults: Faults
     rolling: bool
+    checkpoint_bytes: int
 
 
 def draw(random: Random) -> Config:
@@ -52,6 +52,7 @@ def draw(random: Random) -> Config:
             rebalances=random.choice((0.0, 5.0, 20.0)),
         ),
         rolling=random.random() < 0.3,
+        checkpoint_bytes=random.choice((200, 1_000, 5_000, 1_000_000)),
     )
 
 
@@ -67,7 +68,16 @@ class World:
         self.routers = Group(self.schedule, "routers", self.config.events_partitions)
         leaders = Group(self.schedule, "leaders", self.config.partitions)
         faults = self.config.faults
-        self._cluster = Cluster(self.kafka, self.topics, self.referee, faults, self.routers, leaders, parts or Parts())
+        self._cluster = Cluster(
+            self.kafka,
+            self.topics,
+            self.referee,
+            faults,
+            self.routers,
+            leaders,
+            parts or Parts(),
+            self.config.checkpoint_bytes,
+        )
         self.catalogues = self._catalogues()
         skews = [self.schedule.random.randrange(-200, 200) for _ in range(self.config.workers + 1)]
         self._disks = [Disk(f"disk{index}", skew) for index, skew in enumerate(skews)]
@@ -114,7 +124,7 @@ class World:
     def _kafka(self) -> SimKafka:
         kafka = SimKafka(self.schedule, EPOCH_MS)
         kafka.create(self.topics.events, self.config.events_partitions)
-        for topic in (self.topics.commands, self.topics.journal, self.topics.history):
+        for topic in (self.topics.commands, self.topics.journal, self.topics.state, self.topics.history):
             kafka.create(topic, self.config.partitions)
         kafka.create(self.topics.dead_letters, 1)
         return kafka
