@@ -84,15 +84,15 @@ class Restore:
        was asked for before; WRITE each returned `Change`. Stop once ``complete``.
     2. ``ended()`` where that end is reached first.
 
-    `SpoiledError` from either: begin at 1 again, with the same object, which passes over the snapshot that was incomplete.
+    `SpoiledError` from either: begin at 1 with what ``again()`` returns, which passes over the snapshot that was incomplete.
     The first complete one is taken: after a trim it is the one that was named.
     """
 
-    def __init__(self, topic_id: str, journal_start: int) -> None:
+    def __init__(self, topic_id: str, journal_start: int, spoiled: frozenset[SnapshotId] = frozenset()) -> None:
         self.complete = False
-        self._topic_id = topic_id
         self.journal_start = journal_start
-        self._spoiled: set[SnapshotId] = set()
+        self._topic_id = topic_id
+        self._spoiled = spoiled
         self._loading: SnapshotId | None = None
         self._next = 0
 
@@ -117,6 +117,10 @@ class Restore:
             raise self._spoil(record.id)
         self.complete = True
         return Change([(FOLDED_KEY, record.folded)], [])
+
+    def again(self) -> "Restore":
+        """Return one that begins anew, and knows which snapshots are incomplete."""
+        return Restore(self._topic_id, self.journal_start, self._spoiled)
 
     def ended(self) -> None:
         """Note that the topic has been read to its end, and no snapshot was complete.
@@ -149,6 +153,5 @@ class Restore:
         return id.topic_id == self._topic_id and id not in self._spoiled and journal >= self.journal_start
 
     def _spoil(self, id: SnapshotId) -> SpoiledError:
-        self._spoiled.add(id)
-        self._loading, self._next = None, 0
+        self._spoiled |= {id}
         return SpoiledError(f"the snapshot {id} is incomplete")

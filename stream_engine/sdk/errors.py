@@ -59,6 +59,10 @@ class StepUsageError(NonRetriableError, RuntimeError):
     """A step was asked for in a way, or at a time, that cannot work; trying again would not help."""
 
 
+class NoTopicError(Exception):
+    """The topic that a step produces to does not exist, and the cluster does not create it; somebody may do so any time."""
+
+
 class ResultError(NonRetriableError):
     """What a step or a function returned cannot be recorded, or what was recorded cannot be read as its annotation says."""
 

@@ -24,6 +24,7 @@ from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.lifespan import LifespanTask
 from stream_engine.sdk.run import Execution, Host, Term
 from stream_engine.sdk.tasks import TaskFactory
+from stream_engine.sdk.topics import TopicExists, Topics
 from stream_engine.sdk.watchdog import Watchdog
 
 THREADS = "stream-engine-code-"
@@ -41,16 +42,16 @@ class Executor:
         engine: Engine,
         *,
         threads: int = 64,
-        result_limit: int = MAX_BYTES,
         unload_after: float = 10.0,
         stall_after: float = 1.0,
         clock: Clock = wall_clock,
+        topic_exists: TopicExists | None = None,
     ) -> None:
         """Prepare; create it on the event loop that it is to use.
 
-        ``threads`` is how many ``def`` functions, and as many ``def`` steps, are in progress at a time. ``result_limit`` is in
-        bytes of JSON. A run that waits for nothing but timers for ``unload_after`` seconds is unloaded; user code that blocks
-        the loop for ``stall_after`` seconds is reported.
+        ``threads`` is how many ``def`` functions, and as many ``def`` steps, are in progress at a time. A run that waits for
+        nothing but timers for ``unload_after`` seconds is unloaded; user code that blocks the loop for ``stall_after`` seconds
+        is reported. Without ``topic_exists``, steps produce to any topic.
         """
         self._engine = engine
         self._stall_after = stall_after
@@ -63,8 +64,9 @@ class Executor:
             clock,
             ThreadPoolExecutor(threads, f"{THREADS}run"),
             ThreadPoolExecutor(threads, f"{THREADS}step"),
-            result_limit,
+            MAX_BYTES,
             unload_after,
+            Topics(topic_exists),
         )
         self._terms: dict[Term, dict[str, Execution]] = {}
         self._leaving: set[asyncio.Task[None]] = set()

@@ -16,6 +16,7 @@ from stream_engine.sdk.mailbox import Mailbox, Signal
 from stream_engine.sdk.middleware import Middleware
 from stream_engine.sdk.names import check_step_id
 from stream_engine.sdk.scope import CurrentStep, Outside, scope
+from stream_engine.sdk.topics import Topics
 
 _LEASE_POLL_SECONDS = 0.02
 
@@ -51,6 +52,7 @@ class Host:
     step_threads: ThreadPoolExecutor
     result_limit: int
     unload_after: float
+    topics: Topics
     app: Any = None
     draining: bool = False
 

@@ -60,6 +60,7 @@ async def produce_step(execution: Execution, id: str, topic: str, message: Messa
 
     async def make() -> tuple[None, Sends]:
         outgoing = _checked(id, _outgoing, execution, id, topic, message)
+        await execution.host.topics.check(topic)
         return None, _bounded(id, [(topic_queue(topic), outgoing)])
 
     await send_step(execution, id, "produce", make)

@@ -10,7 +10,7 @@ from stream_engine.core.commands import FailStep, RecordStep, Sleep
 from stream_engine.core.runs import LAST_MS, iso
 from stream_engine.core.tables import Outgoing, Step
 from stream_engine.sdk.codec import decode_plain, encode
-from stream_engine.sdk.errors import StepUsageError
+from stream_engine.sdk.errors import NoTopicError, StepUsageError
 from stream_engine.sdk.failures import failure_of
 from stream_engine.sdk.mailbox import Signal
 from stream_engine.sdk.middleware import surround
@@ -64,10 +64,7 @@ async def run_step(execution: Execution, id: str, body: Body) -> Any:
             if not execution.may_begin():
                 await execution.hold()
             report, value = await _attempt(execution, StepCall(execution, id, signal, body), body, about)
-            if isinstance(report, FailStep) and report.retry_in is not None:
-                signal = await execution.report_timed(id, report)
-            else:
-                signal = await execution.report(id, report)
+            signal = await _report(execution, id, report)
         if isinstance(report, RecordStep):
             return value
         return result_of(signal, id, about.decode)
@@ -96,21 +93,37 @@ async def sleep_step(execution: Execution, id: str, delay: int, until: int | Non
 
 
 async def send_step(execution: Execution, id: str, kind: str, make: Make) -> Any:
-    """Return the recorded result of a step that sends; what it sends and that it did are recorded together."""
+    """Return the recorded result of a step that sends; what it sends and that it did are recorded together.
+
+    Raises:
+        StepError: where it sends to does not exist, and the step is out of retries.
+    """
     known = execution.enter(id)
     try:
         signal: Signal = await execution.recall(id) if known else 0
-        if isinstance(signal, int):
+        while isinstance(signal, int):
             if not execution.may_begin():
                 await execution.hold()
             started_at = execution.host.clock()
-            result, sends = await make()
-            report = RecordStep(execution.run_id, id, signal, started_at, encode(result), kind, sends)
-            signal = await execution.report(id, report)
-        assert isinstance(signal, Step)
+            report: RecordStep | FailStep
+            try:
+                result, sends = await make()
+            except NoTopicError as error:
+                retry_in = execution.function.options.retry.delay(error, signal, execution.host.clock())
+                report = FailStep(execution.run_id, id, signal, started_at, failure_of(error), retry_in, kind)
+            else:
+                report = RecordStep(execution.run_id, id, signal, started_at, encode(result), kind, sends)
+            signal = await _report(execution, id, report)
         return result_of(signal, id, decode_plain)
     finally:
         execution.leave()
+
+
+async def _report(execution: Execution, id: str, report: RecordStep | FailStep) -> Signal:
+    """Report an attempt; return the step's outcome, or the number of the attempt that is to be made."""
+    if isinstance(report, FailStep) and report.retry_in is not None:
+        return await execution.report_timed(id, report)
+    return await execution.report(id, report)
 
 
 async def _attempt(

@@ -100,6 +100,9 @@ class Steps(Runner):
         """Produce a message to any topic. ``value`` is bytes, text, or what JSON can express; None is a tombstone.
 
         A crash may send it twice; the header ``stream-engine-id`` is then the same.
+
+        Raises:
+            StepError: there is no such topic, the cluster does not create it, and the step is out of retries.
         """
         execution = self._execution
         return produce_step(execution, execution.name(id), topic, message)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream_engine.core.change import Take
 from stream_engine.core.records import ForeignError, decode_commands
@@ -14,6 +14,7 @@ from stream_engine.shell.leaders import Leaders
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _BATCH = 1_000
+_MISPLACED = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"}
 
 
 class CommandsReader(threading.Thread):
@@ -82,7 +83,7 @@ class CommandsReader(threading.Thread):
         for message in messages:
             error = message.error()
             if error is not None:
-                _log.warning("reading %s: %s", self._topic, error)
+                self._complain(message.partition(), error)
                 continue
             partition, offset, value = message.partition(), message.offset(), message.value()
             assert partition is not None
@@ -90,6 +91,12 @@ class CommandsReader(threading.Thread):
             batches.setdefault(partition, []).append(_take(self._topic, partition, offset, value))
         for partition, takes in batches.items():
             self._leaders.arrived(partition, takes)
+
+    def _complain(self, partition: int | None, error: KafkaError) -> None:
+        if partition in self._reading and error.name() in _MISPLACED:
+            self._leaders.misplaced(partition)
+        else:
+            _log.warning("reading %s: %s", self._topic, error)
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Nothing is read before the leader knows from where. To read from anywhere and seek then loses partitions: a seek

@@ -9,21 +9,30 @@ from typing import Any, Protocol
 
 from confluent_kafka import Producer
 
-from stream_engine.core.candidate import Candidate, MismatchError
-from stream_engine.core.change import DeposedError, Take
+from stream_engine.core.candidate import MismatchError
+from stream_engine.core.change import Committed, DeposedError, Take
 from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
+from stream_engine.core.records import Checkpoint
+from stream_engine.core.snapshot import LostStateError
+from stream_engine.core.tables import FOLDED_KEY
 from stream_engine.core.turn import Effect, Rules
+from stream_engine.shell.candidacy import Candidacy
+from stream_engine.shell.checkpoints import Checkpoints
 from stream_engine.shell.clock import monotonic, now_ms
+from stream_engine.shell.errors import UserError
 from stream_engine.shell.outbox import Outbox
+from stream_engine.shell.recovery import Recovery
 from stream_engine.shell.store import RocksStore
 from stream_engine.shell.telling import Teller
 from stream_engine.shell.term import Term
+from stream_engine.shell.topics import Names
 
 _log = logging.getLogger(__name__)
 _GROUP = 500
 _MARK_SECONDS = 1.0
 _BACKLOG = 256
+_CHECKPOINT_RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -33,11 +42,11 @@ class Process:
     name: str
     journal: Producer
     outgoing: Producer
-    journal_topic: str
+    names: Names
     journal_id: str
-    history_topic: str
     rules: Callable[[int], Rules]
-    recover: Callable[[int, range, Callable[[int, bytes], None]], None]
+    recovery: Recovery
+    checkpoints: Checkpoints
     take_from: Callable[[int, int], None]
     hold: Callable[[int, bool], None]
     reported: Callable[["Lead", object, int | None], None]
@@ -54,7 +63,7 @@ class Sized(Protocol):
 
 
 class Lead:
-    """Drives the core's `Candidate` and `Leader` of a partition; lives on the leaders' thread."""
+    """Drives the core's `Leader` of a partition, after a `Candidacy`; lives on the leaders' thread."""
 
     def __init__(self, partition: int, process: Process, store: RocksStore, room: Sized) -> None:
         self.partition = partition
@@ -63,7 +72,7 @@ class Lead:
         self._process = process
         self._store = store
         self._room = room
-        self._candidate: Candidate | None = None
+        self._candidacy: Candidacy | None = None
         self._leader: Leader | None = None
         self._term: Term | None = None
         self._commands: deque[Take] = deque()
@@ -71,7 +80,7 @@ class Lead:
         self._held = False
         self._appended_at = 0.0
         self._marked_at = 0.0
-        self._claim = b""
+        self._checkpoint_at = 0.0
         self._outbox: Outbox | None = None
         self._teller: Teller | None = None
 
@@ -93,7 +102,7 @@ class Lead:
     def due(self, now: int) -> float | None:
         """Return in how many seconds `turn` has something to do without input; None for never."""
         if self._leader is None:
-            return max(0.0, self.ready_at - monotonic()) if self._candidate is None else None
+            return max(0.0, self.ready_at - monotonic()) if self._candidacy is None else None
         at = self._leader.due()
         return None if at is None else max(0.0, (at - now) / 1_000)
 
@@ -109,18 +118,19 @@ class Lead:
         if self.appending:
             return
         if self._leader is None:
-            if self._candidate is None and monotonic() >= self.ready_at:
-                self._campaign()
+            if self._candidacy is None and monotonic() >= self.ready_at:
+                self._stand()
             return
         raw = self._decide(self._leader)
         if raw is not None:
-            self._append(raw, self._leader)
+            self.append(raw, self._leader)
 
     def reported(self, about: object, offset: int | None) -> None:
         """Take Kafka's report of an append made for a candidate or a leader, which may be gone by now."""
-        if about is self._candidate and self._candidate is not None:
+        candidacy = self._candidacy
+        if candidacy is not None and about is candidacy:
             self.appending = False
-            self._guarded(lambda: self._elected(offset))
+            self._guarded(lambda: candidacy.elected(offset))
         elif about is self._leader and self._leader is not None:
             self.appending = False
             self._guarded(lambda: self._committed(offset))
@@ -132,10 +142,16 @@ class Lead:
             self._term.end()
             self._process.end_term(self._term)
         self.appending = False
-        self._candidate = self._leader = self._term = self._outbox = self._teller = None
+        self._candidacy = self._leader = self._term = self._outbox = self._teller = None
         self._commands.clear()
         self._inputs.clear()
         self.ready_at = monotonic() + random.uniform(0.05, 0.5)
+
+    def misplaced(self) -> None:
+        """Take that the next commands to read have been deleted: another leader has taken them, or they are lost."""
+        if self._leader is not None:
+            _log.warning("partition %d: its commands have been trimmed; a candidate again", self.partition)
+            self.step_down()
 
     def close(self) -> None:
         """Close the store; the lead is of no use afterwards."""
@@ -147,6 +163,11 @@ class Lead:
             self._outbox.retry()
             self._teller.retry()
 
+    def guard(self, candidacy: Candidacy, step: Callable[[], None]) -> None:
+        """Do a step of a candidacy, unless it is over."""
+        if candidacy is self._candidacy:
+            self._guarded(step)
+
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
             step()
@@ -156,51 +177,31 @@ class Lead:
         except MismatchError as error:
             _log.warning("partition %d: the store is emptied and rebuilt: %s", self.partition, error)
             self.step_down()
-            self._store = self._store.empty()
+            self._store.empty()
+        except LostStateError as error:
+            raise UserError(
+                f"the state of partition {self.partition} cannot be rebuilt: {error}; restore {self._process.names.state} "
+                "or the state folder of a worker that led it, or give the app new topics"
+            ) from error
 
-    def _campaign(self) -> None:
-        def campaign() -> None:
-            self._candidate = Candidate(self._process.name, self._store, self._process.journal_id)
-            self._claim = self._candidate.campaign(now_ms())
-            self._append(self._claim, self._candidate)
+    def _stand(self) -> None:
+        candidacy = self._candidacy = Candidacy(self, self._process, self._store)
+        self._guarded(candidacy.begin)
 
-        self._guarded(campaign)
-
-    def _elected(self, offset: int | None) -> None:
-        assert self._candidate is not None
-        candidate = self._candidate
-        to_read = candidate.elected(offset)
-        if len(to_read) == 1:
-            self._replayed(candidate, to_read[-1], to_read[-1], self._claim)
-            return
-        last = to_read[-1]
-        self._process.recover(
-            self.partition,
-            to_read,
-            lambda at, raw: self._guarded(lambda: self._replayed(candidate, last, at, raw)),
-        )
-
-    def _replayed(self, candidate: Candidate, last: int, offset: int, raw: bytes) -> None:
-        if candidate is not self._candidate:
-            return
-        change = candidate.replay(offset, raw)
-        if change is not None:
-            self._store.write(change)
-        if offset == last:
-            self._lead(candidate)
-
-    def _lead(self, candidate: Candidate) -> None:
+    def take(self, leader: Leader) -> None:
+        """Begin to lead: what the candidacy came to."""
         process = self._process
-        leader = candidate.lead(process.rules(self.partition))
-        self._candidate, self._leader = None, leader
+        self._candidacy, self._leader = None, leader
         self._term = Term(self.partition, leader.epoch, process.wake)
         self._outbox = Outbox(process.outgoing, leader.sent)
-        self._teller = Teller(process.outgoing, process.history_topic, self.partition, leader.told)
+        self._teller = Teller(process.outgoing, process.names.history, self.partition, leader.told)
         recovered = leader.recovered()
         for key, message in recovered.sends:
             self._outbox.send(key, message)
         for told in recovered.told:
             self._teller.tell(told)
+        if recovered.trim is not None:
+            process.checkpoints.trim(self.partition, recovered.trim)
         self._held = False
         process.take_from(self.partition, leader.commands)
         _log.info("partition %d: leading in epoch %d", self.partition, leader.epoch)
@@ -227,7 +228,8 @@ class Lead:
         self._marked_at = monotonic()
         return True
 
-    def _append(self, raw: bytes, about: object) -> None:
+    def append(self, raw: bytes, about: object) -> None:
+        """Append to the journal for a candidacy or a leader, which is then told by `reported`."""
         process = self._process
 
         def delivered(error: Any, message: Any) -> None:
@@ -235,7 +237,7 @@ class Lead:
 
         self._appended_at = monotonic()
         try:
-            process.journal.produce(process.journal_topic, raw, None, self.partition, on_delivery=delivered)
+            process.journal.produce(process.names.journal, raw, None, self.partition, on_delivery=delivered)
             self.appending = True
         except BufferError:
             _log.warning("partition %d: the client's queue is full; a candidate again", self.partition)
@@ -255,6 +257,23 @@ class Lead:
         for key, message in committed.sends:
             outbox.send(key, message)
         teller.tell(committed.told)
+        self._checkpoint(leader, committed)
+
+    def _checkpoint(self, leader: Leader, committed: Committed) -> None:
+        checkpoints = self._process.checkpoints
+        if committed.trim is not None:
+            checkpoints.trim(self.partition, committed.trim)
+        if not leader.checkpoint_due or monotonic() < self._checkpoint_at:
+            return
+
+        def done(checkpoint: Checkpoint | None) -> None:
+            if checkpoint is not None:
+                leader.written(checkpoint)
+            else:
+                self._checkpoint_at = monotonic() + _CHECKPOINT_RETRY_SECONDS
+                leader.abandoned()
+
+        checkpoints.write(self.partition, leader.snapshot(), self._store.view(without=FOLDED_KEY), done)
 
     def _hold(self, *, held: bool) -> None:
         self._held = held

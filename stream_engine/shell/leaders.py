@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 from stream_engine.core.change import Take
 from stream_engine.core.turn import Effect
 from stream_engine.shell.clock import monotonic, now_ms
+from stream_engine.shell.errors import UserError
 from stream_engine.shell.lead import Lead, Process
 from stream_engine.shell.store import RocksStore, shared_cache
 from stream_engine.shell.term import Term
@@ -65,6 +66,10 @@ class Leaders(threading.Thread):
         """Hand over records of the commands topic."""
         self._inbox.put(lambda: self._arrived(partition, takes))
 
+    def misplaced(self, partition: int) -> None:
+        """Take that the commands which a partition asked for are not there any more."""
+        self._inbox.put(lambda: self._misplaced(partition))
+
     def call(self, function: Callable[[], None]) -> None:
         """Have something called on the thread."""
         self._inbox.put(function)
@@ -101,6 +106,8 @@ class Leaders(threading.Thread):
         try:
             while not self._stopping or self._unfinished():
                 self._cycle()
+        except UserError as error:
+            self._failed(error)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the worker must hear of it and end
             _log.exception("the leaders' thread failed")
             self._failed(error)
@@ -162,6 +169,11 @@ class Leaders(threading.Thread):
         lead = self._leads.get(partition)
         if lead is not None:
             lead.arrived(takes)
+
+    def _misplaced(self, partition: int) -> None:
+        lead = self._leads.get(partition)
+        if lead is not None:
+            lead.misplaced()
 
     def _stop(self) -> None:
         self._stopping = True

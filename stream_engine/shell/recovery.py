@@ -1,41 +1,60 @@
-"""The thread that reads journals for partitions that are being taken over."""
+"""The thread that reads journals and snapshots for partitions that are being taken over."""
 
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _BATCH = 1_000
+_ANSWER_SECONDS = 10
 
-Replay = Callable[[int, bytes], None]
+Place = tuple[str, int]
+"""A topic and a partition of it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A range of a topic's partition that is to be read: ``take`` gets each offset and value, in order.
+
+    ``failed`` is called instead of going on where the log has been trimmed meanwhile, or Kafka refuses.
+    """
+
+    place: Place
+    offsets: range
+    take: Callable[[int, bytes], None]
+    failed: Callable[[str], None]
 
 
 class Recovery(threading.Thread):
-    """Reads ranges of the journal, and hands each record over on the leaders' thread, in order."""
+    """Reads for the leaders' thread, on which it has everything called; its own methods may be called from any thread."""
 
     def __init__(
-        self,
-        consumer: Consumer,
-        topic: str,
-        call: Callable[[Callable[[], None]], None],
-        failed: Callable[[BaseException], None],
+        self, consumer: Consumer, call: Callable[[Callable[[], None]], None], failed: Callable[[BaseException], None]
     ) -> None:
         super().__init__(name="recovery", daemon=True)
         self._consumer = consumer
-        self._topic = topic
         self._call = call
         self._failed = failed
-        self._requests: SimpleQueue[tuple[int, range, Replay]] = SimpleQueue()
-        self._reading: dict[int, tuple[int, Replay]] = {}
+        self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._readings: dict[Place, Reading] = {}
         self._stopping = threading.Event()
 
-    def read(self, partition: int, offsets: range, replay: Replay) -> None:
-        """Read a range of a partition's journal; may be called from any thread. A later request replaces an earlier one."""
-        self._requests.put((partition, offsets, replay))
+    def ask(self, places: list[Place], answered: Callable[[list[range]], None], failed: Callable[[str], None]) -> None:
+        """Ask which offsets each place holds now."""
+        self._requests.put(lambda: self._ask(places, answered, failed))
+
+    def read(self, reading: Reading) -> None:
+        """Read a range that is not empty; a later one of the same place replaces it."""
+        self._requests.put(lambda: self._begin(reading))
+
+    def leave(self, place: Place) -> None:
+        """Read no more of a place; what has been read already is still handed over."""
+        self._requests.put(lambda: self._end(place))
 
     def stop(self) -> None:
         """End the thread."""
@@ -43,11 +62,11 @@ class Recovery(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Read what is asked for, until told to stop."""
+        """Do what is asked for, until told to stop."""
         try:
             while not self._stopping.is_set():
-                self._accept(block=not self._reading)
-                if self._reading:
+                self._accept()
+                if self._readings:
                     first = self._consumer.poll(_POLL_SECONDS)
                     if first is not None:
                         self._hand_over([first, *self._consumer.consume(_BATCH, 0)])
@@ -57,32 +76,59 @@ class Recovery(threading.Thread):
         finally:
             self._consumer.close()
 
-    def _accept(self, *, block: bool) -> None:
+    def _accept(self) -> None:
+        block = not self._readings
+        while True:
+            try:
+                request = self._requests.get(block, _POLL_SECONDS)
+            except Empty:
+                return
+            request()
+            block = False
+
+    def _ask(self, places: list[Place], answered: Callable[[list[range]], None], failed: Callable[[str], None]) -> None:
         try:
-            partition, offsets, replay = self._requests.get(block, _POLL_SECONDS)
-        except Empty:
-            return
-        if partition in self._reading:
-            self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
-        self._reading[partition] = (offsets[-1], replay)
-        self._consumer.incremental_assign([TopicPartition(self._topic, partition, offsets[0])])
+            found = [
+                range(*self._consumer.get_watermark_offsets(TopicPartition(*place), _ANSWER_SECONDS))
+                for place in places
+            ]
+        except KafkaException as error:
+            why = error.args[0].str()
+            self._call(lambda: failed(f"where the logs begin is not known: {why}"))
+        else:
+            self._call(lambda: answered(found))
+
+    def _begin(self, reading: Reading) -> None:
+        topic, partition = reading.place
+        self._end(reading.place)
+        self._readings[reading.place] = reading
+        self._consumer.incremental_assign([TopicPartition(topic, partition, reading.offsets[0])])
+
+    def _end(self, place: Place) -> None:
+        if self._readings.pop(place, None) is not None:
+            self._consumer.incremental_unassign([TopicPartition(*place)])
 
     def _hand_over(self, messages: list[Message]) -> None:
         for message in messages:
+            topic, partition, offset = message.topic(), message.partition(), message.offset()
+            assert topic is not None
+            assert partition is not None
+            reading = self._readings.get((topic, partition))
+            if reading is None:
+                continue
             error = message.error()
             if error is not None:
-                _log.warning("reading %s: %s", self._topic, error)
+                self._end(reading.place)
+                self._fail(reading, f"{topic}/{partition}: {error.str()}")
                 continue
-            partition, offset, value = message.partition(), message.offset(), message.value()
-            assert partition is not None
             assert offset is not None
-            last, replay = self._reading.get(partition, (-1, None))
-            if replay is None or offset > last:
-                continue
-            self._replay(replay, offset, value or b"")
-            if offset == last:
-                del self._reading[partition]
-                self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+            if offset <= reading.offsets[-1]:
+                self._take(reading, offset, message.value() or b"")
+            if offset >= reading.offsets[-1]:
+                self._end(reading.place)
 
-    def _replay(self, replay: Replay, offset: int, value: bytes) -> None:
-        self._call(lambda: replay(offset, value))
+    def _take(self, reading: Reading, offset: int, value: bytes) -> None:
+        self._call(lambda: reading.take(offset, value))
+
+    def _fail(self, reading: Reading, why: str) -> None:
+        self._call(lambda: reading.failed(why))

@@ -27,11 +27,13 @@ BOOTSTRAP_SERVERS: Final = PREFIX + "BOOTSTRAP_SERVERS"
 STATE_DIR: Final = PREFIX + "STATE_DIR"
 PARTITIONS: Final = PREFIX + "PARTITIONS"
 START: Final = PREFIX + "START"
+CHECKPOINT_BYTES: Final = PREFIX + "CHECKPOINT_BYTES"
 APP: Final = PREFIX + "APP"
-VARIABLES: Final = (BOOTSTRAP_SERVERS, STATE_DIR, PARTITIONS, START, APP)
+VARIABLES: Final = (BOOTSTRAP_SERVERS, STATE_DIR, PARTITIONS, START, APP, CHECKPOINT_BYTES)
 
 DEFAULT_PARTITIONS: Final = 16
 MAX_PARTITIONS: Final = 1024
+DEFAULT_CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
 MASK: Final = "***"
 
 StartPosition = Literal["latest", "earliest"]
@@ -76,6 +78,7 @@ class Settings:
         partitions: partitions of each of an app's internal topics, 1 to 1024; fixed once the topics exist.
         start: where a consumer group without offsets begins.
         app: the app that commands are about when they are not told, or None.
+        checkpoint_bytes: how far a partition's journal grows at least before its state is written to the state topic.
         cache_dir: absolute path of the folder for what can be downloaded again; it need not exist yet.
     """
 
@@ -85,6 +88,7 @@ class Settings:
     partitions: int = DEFAULT_PARTITIONS
     start: StartPosition = "latest"
     app: str | None = None
+    checkpoint_bytes: int = DEFAULT_CHECKPOINT_BYTES
     cache_dir: Path = field(default_factory=lambda: _xdg(os.environ, "XDG_CACHE_HOME", "~/.cache"))
 
     @classmethod
@@ -106,9 +110,10 @@ class Settings:
             state_dir=_state_dir(given.get(STATE_DIR), environ),
             bootstrap_servers=None if servers is None else _servers(servers),
             kafka=kafka,
-            partitions=_partitions(given.get(PARTITIONS)),
+            partitions=_number(given, PARTITIONS, DEFAULT_PARTITIONS, range(1, MAX_PARTITIONS + 1)),
             start=_start(given.get(START)),
             app=given.get(APP),
+            checkpoint_bytes=_number(given, CHECKPOINT_BYTES, DEFAULT_CHECKPOINT_BYTES, range(1, 2**40 + 1)),
             cache_dir=_xdg(environ, "XDG_CACHE_HOME", "~/.cache"),
         )
 
@@ -133,6 +138,7 @@ class Settings:
             PARTITIONS: str(self.partitions),
             START: self.start,
             APP: self.app or "",
+            CHECKPOINT_BYTES: str(self.checkpoint_bytes),
         }
         return shown | {_variable(name): _shown(name, value) for name, value in sorted(self.kafka.items())}
 
@@ -210,12 +216,12 @@ def _servers(value: str) -> str:
     return ",".join(servers)
 
 
-def _partitions(value: str | None) -> int:
+def _number(given: Mapping[str, str], variable: str, default: int, allowed: range) -> int:
+    value = given.get(variable)
     if value is None:
-        return DEFAULT_PARTITIONS
-    allowed = range(1, MAX_PARTITIONS + 1)
+        return default
     if not value.strip().isdecimal() or int(value) not in allowed:
-        raise SettingsError(PARTITIONS, value, f"give a whole number from {allowed[0]} to {allowed[-1]}")
+        raise SettingsError(variable, value, f"give a whole number from {allowed[0]} to {allowed[-1]}")
     return int(value)
 
 

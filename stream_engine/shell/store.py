@@ -1,20 +1,66 @@
 """The state of one partition on disk: RocksDB, written once for each acknowledged group."""
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, RdictIter, ReadOptions, WriteBatch
 
 from stream_engine.core.change import Change
 from stream_engine.shell.errors import UserError
 
 _MEMTABLE_BYTES = 16 * 1024 * 1024
 _CACHE_BYTES = 64 * 1024 * 1024
+_VIEW_BATCH = 500
 
 
 class StoreError(UserError):
     """RocksDB refuses to open or to write; the message says which folder and why."""
+
+
+class ViewClosedError(Exception):
+    """The store was closed while a view of it was being read."""
+
+
+class View:
+    """All entries of a store but one, as they were when it was made; may be read on another thread than the store's.
+
+    An iterator, because those that the binding's ``snapshot`` gives show what is written later.
+    """
+
+    def __init__(self, cursor: RdictIter, without: bytes) -> None:
+        self._cursor: RdictIter | None = cursor
+        self._without = without
+        self._lock = threading.Lock()
+        cursor.seek_to_first()
+
+    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values, ascending.
+
+        Raises:
+            ViewClosedError: the store was closed meanwhile.
+        """
+        while batch := self._batch():
+            yield from batch
+
+    def close(self) -> None:
+        """Let go of the store, which cannot be opened again before."""
+        with self._lock:
+            self._cursor = None
+
+    def _batch(self) -> list[tuple[bytes, bytes]]:
+        batch: list[tuple[bytes, bytes]] = []
+        with self._lock:
+            cursor = self._cursor
+            if cursor is None:
+                raise ViewClosedError("the store was closed")
+            while cursor.valid() and len(batch) < _VIEW_BATCH:
+                key = cursor.key()
+                if key != self._without:
+                    batch.append((key, cursor.value()))
+                cursor.next()
+        return batch
 
 
 class RocksStore:
@@ -27,11 +73,10 @@ class RocksStore:
             StoreError: RocksDB cannot open the folder.
         """
         self.path = path
+        self._cache = cache
+        self._view: View | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._db = Rdict(str(path), _options(cache))
-        except Exception as error:  # RocksDB's binding raises plain Exception
-            raise StoreError(f"cannot open the store in {path}: {error}") from error
+        self._db = _open(path, cache)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, or None."""
@@ -57,15 +102,38 @@ class RocksStore:
             batch.delete(key)
         self._db.write(batch)
 
+    def view(self, *, without: bytes) -> View:
+        """Return a view of the store as it is now, but for one key. A store has one view at a time; an earlier one is closed."""
+        self._close_view()
+        self._view = View(self._db.iter(ReadOptions()), without)
+        return self._view
+
     def close(self) -> None:
         """Close the store; it can be opened again."""
+        self._close_view()
         self._db.close()
 
-    def empty(self) -> "RocksStore":
-        """Delete everything, and return a new store in the same folder."""
-        self._db.close()
+    def empty(self) -> None:
+        """Delete everything.
+
+        Raises:
+            StoreError: RocksDB cannot open the folder again.
+        """
+        self.close()
         shutil.rmtree(self.path)
-        return RocksStore(self.path, shared_cache())
+        self._db = _open(self.path, self._cache)
+
+    def _close_view(self) -> None:
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+
+def _open(path: Path, cache: Cache) -> Rdict:
+    try:
+        return Rdict(str(path), _options(cache))
+    except Exception as error:  # RocksDB's binding raises plain Exception
+        raise StoreError(f"cannot open the store in {path}: {error}") from error
 
 
 def shared_cache() -> Cache:

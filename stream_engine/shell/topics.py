@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
+from stream_engine.shell import clients
 from stream_engine.shell.clients import MAX_RECORD_BYTES
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.settings import Settings
+from stream_engine.shell.trouble import Trouble
 
 DAY_MS = 86_400_000
 _TIMEOUT = 30
 _ANSWER_SECONDS = 10
 _SETTLING_SECONDS = 0.05
+_SEGMENT_BYTES = 32 * 1024 * 1024
+_CREATING_SECONDS = 2.0
 
 
 class TopicError(UserError):
@@ -41,6 +46,11 @@ class Names:
     def journal(self) -> str:
         """What leaders decided."""
         return f"{self.app}.journal"
+
+    @property
+    def state(self) -> str:
+        """Snapshots of what the journal folds to."""
+        return f"{self.app}.state"
 
     @property
     def control(self) -> str:
@@ -88,6 +98,8 @@ class Wanted:
         }
         if self.retention_ms == -1:
             config["retention.bytes"] = "-1"
+            # Trimmed records leave the disk by whole segments.
+            config["segment.bytes"] = str(_SEGMENT_BYTES)
         return config
 
 
@@ -109,6 +121,7 @@ def wanted(names: Names, partitions: int) -> list[Wanted]:
         Wanted(names.events, 1, "delete", 7 * DAY_MS, "LogAppendTime"),
         Wanted(names.commands, partitions, "delete", -1),
         Wanted(names.journal, partitions, "delete", -1),
+        Wanted(names.state, partitions, "delete", -1),
         Wanted(names.control, 1, "compact", -1),
         Wanted(names.history, partitions, "delete", 7 * DAY_MS),
         Wanted(names.dead_letters, 1, "delete", 30 * DAY_MS),
@@ -199,6 +212,25 @@ def topic_id(admin: AdminClient, topic: str) -> str:
 def partition_count(admin: AdminClient, topic: str) -> int:
     """Return how many partitions a topic has, 0 if there is none of that name."""
     return _existing(admin).get(topic, 0)
+
+
+def exists(settings: Settings, topic: str) -> bool | None:
+    """Return whether there is a topic to produce to, or None if Kafka does not say.
+
+    It is asked about as by one who is about to produce: a cluster that creates topics for these creates it, in a moment.
+    """
+    producer = clients.producer(settings, **Trouble(settings).properties)
+    deadline = monotonic() + _CREATING_SECONDS
+    while True:
+        try:
+            error = producer.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic].error
+        except KafkaException:
+            return None
+        if error is None or error.name() != "UNKNOWN_TOPIC_OR_PART":
+            return True if error is None or error.retriable() else None
+        if monotonic() > deadline:
+            return False
+        time.sleep(_SETTLING_SECONDS)
 
 
 def _existing(admin: AdminClient) -> dict[str, int]:

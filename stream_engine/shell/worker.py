@@ -19,6 +19,7 @@ from stream_engine.core.turn import Effect, Rules
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import Executor
 from stream_engine.shell import clients, topics
+from stream_engine.shell.checkpoints import PRODUCER, Checkpoints
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.commands_reader import CommandsReader
 from stream_engine.shell.control import Control, ControlFollower, publish, write
@@ -165,39 +166,23 @@ class _Threads:
         self._leaders = Leaders(folder.path, worker.limits.runs, self._perform, worker.failed)
         commands = clients.member(settings, names.leader_group, **quiet)
         self._reader = CommandsReader(commands, names.commands, self._leaders, worker.failed)
-        self._recovery = Recovery(clients.reader(settings, **quiet), names.journal, self._leaders.call, worker.failed)
-        route = Route(
-            names.events,
-            deployment.events_id,
-            names.commands,
-            deployment.partitions,
-            names.dead_letters,
-            settings.start == "earliest",
-            self._control.match,
-            worker.engine.checks(),
+        self._recovery = Recovery(clients.reader(settings, **quiet), self._leaders.call, worker.failed)
+        self._checkpoints = Checkpoints(
+            clients.producer(settings, **quiet | PRODUCER),
+            clients.admin(settings, **quiet),
+            names,
+            self._leaders.call,
         )
-        self._routing = Routing(
-            clients.member(settings, names.router_group, **quiet),
-            clients.producer(settings, **quiet),
-            route,
-            Buried(partial(clients.reader, settings, **quiet), names.dead_letters),
-            worker.failed,
-        )
-        functions = worker.engine.rules_functions()
-
-        def rules(partition: int) -> Rules:
-            source = leader_source(deployment.journal_id, partition)
-            return Rules(names.app, functions, deployment.partitions, names.commands, source, partition)
-
+        self._routing = _routing(worker, deployment, self._control)
         self._process = Process(
             worker.name,
             clients.producer(settings, **quiet),
             clients.producer(settings, **quiet, **{"linger.ms": 2}),
-            names.journal,
+            names,
             deployment.journal_id,
-            names.history,
-            rules,
-            self._recovery.read,
+            _rules(worker, deployment),
+            self._recovery,
+            self._checkpoints,
             self._reader.take_from,
             self._reader.hold,
             self._leaders.note_report,
@@ -210,6 +195,7 @@ class _Threads:
         """Start all threads."""
         self._control.start()
         self._recovery.start()
+        self._checkpoints.start()
         self._leaders.begin(self._process)
         self._reader.start()
         self._routing.start()
@@ -229,6 +215,7 @@ class _Threads:
         self._leaders.stop(_STOP_SECONDS)
         self._reader.stop()
         self._recovery.stop()
+        self._checkpoints.stop()
         self._control.stop()
 
     def _perform(self, effects: list[tuple[Term, list[Effect]]]) -> None:
@@ -236,3 +223,42 @@ class _Threads:
 
     def _end_term(self, term: Term) -> None:
         self._loop.call_soon_threadsafe(self._executor.end_term, term)
+
+
+def _routing(worker: Worker, deployment: Deployment, control: ControlFollower) -> Routing:
+    settings, names, quiet = worker.settings, deployment.names, worker.quiet
+    route = Route(
+        names.events,
+        deployment.events_id,
+        names.commands,
+        deployment.partitions,
+        names.dead_letters,
+        settings.start == "earliest",
+        control.match,
+        worker.engine.checks(),
+    )
+    return Routing(
+        clients.member(settings, names.router_group, **quiet),
+        clients.producer(settings, **quiet),
+        route,
+        Buried(partial(clients.reader, settings, **quiet), names.dead_letters),
+        worker.failed,
+    )
+
+
+def _rules(worker: Worker, deployment: Deployment) -> Callable[[int], Rules]:
+    functions, names = worker.engine.rules_functions(), deployment.names
+
+    def rules(partition: int) -> Rules:
+        source = leader_source(deployment.journal_id, partition)
+        return Rules(
+            names.app,
+            functions,
+            deployment.partitions,
+            names.commands,
+            source,
+            partition,
+            checkpoint_bytes=worker.settings.checkpoint_bytes,
+        )
+
+    return rules

@@ -47,7 +47,7 @@ def test_a_healthy_app(settings: Settings, app_name: str, tmp_path: Path) -> Non
     found = findings(result)
     assert [about for level, about, _ in found if level == "warning"] == ["broker"], "replication, on a single broker"
     said = [what for level, _, what in found if level == "ok"]
-    assert any("6 topics are there and as they must be" in what for what in said)
+    assert any("7 topics are there and as they must be" in what for what in said)
     assert any("1 worker serves it, 0 records lie before it; functions: process-order, remind" in what for what in said)
     assert any("clock and this machine's agree" in what for what in said)
     assert "-> fine for development" in shown.stdout

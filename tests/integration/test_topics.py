@@ -44,7 +44,7 @@ def test_topics_that_another_worker_is_creating_are_waited_for(settings: Setting
         until(partial(_exists, admin, names.events), "the first topic is created")
         found = apply(admin, names, _PARTITIONS)
         parts = [TopicPartition(topic.name, part) for topic in found for part in range(topic.partitions)]
-        assert len(parts) == 4 * _PARTITIONS + 2
+        assert len(parts) == 5 * _PARTITIONS + 2
         assert _refused(admin, parts) == []
         other.join()
 

@@ -59,6 +59,7 @@ class Keeper:
                 yield from self._read(restore, store)
             except SpoiledError as error:
                 self._kafka.schedule.happened("snapshot spoiled", self._host.name, self._partition, error)
+                restore = restore.again()
             except TrimmedError as error:
                 raise DeposedError(str(error)) from error
             except LostStateError as error:

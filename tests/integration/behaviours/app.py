@@ -115,7 +115,7 @@ async def receive(ctx: Context) -> Any:
     return ctx.event.data
 
 
-@engine.function("produce")
+@engine.function("produce", retries=_quick)
 async def produce(ctx: Context) -> None:
     """Produce messages to another topic."""
     topic = ctx.event.data["topic"]

@@ -33,6 +33,16 @@ def test_messages_go_to_any_topic(served: Here) -> None:
     assert served.steps(run) == [("first", "completed", 0), ("second", "completed", 0)]
 
 
+def test_a_message_to_a_topic_that_does_not_exist_is_a_failed_step(served: Here) -> None:
+    topic = f"nowhere-{uuid4().hex[:8]}"
+    handle = served.app.produce.start_sync({"topic": topic})
+    with pytest.raises(
+        RunFailed, match=f"NoTopicError: there is no topic '{topic}', and the cluster does not create it"
+    ):
+        handle.result(timeout="60s")
+    assert served.steps(handle.run_id) == [("first", "retrying", 0), ("first", "retrying", 1), ("first", "failed", 2)]
+
+
 def test_a_step_is_tried_again(served: Here) -> None:
     run, result = served.run("stumble")
     assert result == "attempt 2"

@@ -8,7 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from rocksdict import Options, Rdict
 
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, encode
@@ -134,6 +135,52 @@ def test_a_worker_without_its_disk_rebuilds_it(deploys: Deploys) -> None:
     again = deploys.served.send(known)
     [disposed] = deploys.served.told("EventDisposed", partition=again[0], offset=again[1])
     assert disposed["disposition"] == "duplicate"
+
+
+@pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
+def test_an_empty_disk_is_rebuilt_from_a_snapshot_and_the_journals_tail(deploys: Deploys) -> None:
+    """Once the journal is trimmed, the state topic is all that is left of its beginning."""
+    worker = deploys.deploy(STREAM_ENGINE_CHECKPOINT_BYTES="3000")
+    waiting = deploys.begin("wait", "snapshot")
+    known = {"name": "greet", "id": "kept-in-a-snapshot", "data": {"n": 1}}
+    deploys.served.result(deploys.served.started(deploys.served.send(known)))
+    admin, journal = clients.admin(deploys.settings), f"{deploys.name}.journal"
+    until(lambda: min(_more(deploys, admin, journal)) > 0, "every partition of the journal is trimmed")
+    worker.kill()
+    deploys.worker = None
+    shutil.rmtree(deploys.settings.state_dir)
+    worker = deploys.deploy(STREAM_ENGINE_CHECKPOINT_BYTES="3000")
+    worker.said("rebuilt from", times=_PARTITIONS)
+    deploys.served.open("snapshot")
+    assert deploys.served.result(waiting) == "snapshot"
+    again = deploys.served.send(known)
+    [disposed] = deploys.served.told("EventDisposed", partition=again[0], offset=again[1])
+    assert disposed["disposition"] == "duplicate"
+
+
+@pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
+def test_a_worker_whose_state_nothing_can_rebuild_stops_and_says_so(deploys: Deploys) -> None:
+    """It neither begins with an empty state, nor waits for what will not come."""
+    worker = deploys.deploy()
+    deploys.served.result(deploys.served.started(deploys.served.send({"name": "greet", "data": {"n": 1}})))
+    assert worker.stop() == 0, worker.talk
+    deploys.worker = None
+    shutil.rmtree(deploys.settings.state_dir)
+    admin, journal = clients.admin(deploys.settings), f"{deploys.name}.journal"
+    for future in admin.delete_records([TopicPartition(journal, number, 1) for number in range(_PARTITIONS)]).values():
+        future.result(30)
+    worker = deploys.workers.start()
+    worker.said("no complete snapshot in the state topic reaches that far")
+    assert worker.ended() == 1
+    assert "Traceback" not in worker.talk
+
+
+def _more(deploys: Deploys, admin: AdminClient, topic: str) -> list[int]:
+    """Have the app do some more work; return where the partitions of a topic begin now."""
+    deploys.served.result(deploys.served.started(deploys.served.send({"name": "greet", "data": {"n": 1}})))
+    earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the client's
+    parts = {TopicPartition(topic, number): earliest for number in range(_PARTITIONS)}
+    return [future.result(30).offset for future in admin.list_offsets(parts).values()]
 
 
 @pytest.mark.parametrize("deploys", ["app.py"], indirect=True)

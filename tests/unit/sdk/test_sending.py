@@ -1,6 +1,7 @@
 """Events and messages that runs and programs send."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,12 +9,17 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from stream_engine import Context, Engine, Event, RunFailed, testing
+from stream_engine import Context, Engine, Event, RunFailed, StepError, testing
+from stream_engine.core.commands import FailStep, RecordStep
 from stream_engine.core.receive import Message as Received
 from stream_engine.core.receive import receive
 from stream_engine.core.records import Event as Record
+from stream_engine.core.tables import Step
+from stream_engine.core.turn import Attempt, Deliver
 from stream_engine.sdk.event_types import EventTypes
+from stream_engine.sdk.execution import Executor
 from stream_engine.testing import Harness
+from tests.scripted import RUN, ScriptedTerm, until
 
 
 class Order(BaseModel):
@@ -135,3 +141,84 @@ def test_what_cannot_be_sent_fails_the_run_at_once(send: Any, message: str) -> N
 
     with pytest.raises(RunFailed, match=message):
         asyncio.run(testing.run(app(f).functions[0], {}))
+
+
+def test_a_topic_that_does_not_exist_fails_the_step_until_it_does() -> None:
+    topics: set[str] = set()
+    asked: list[str] = []
+
+    def exists(topic: str) -> bool:
+        assert threading.current_thread() is not threading.main_thread()
+        asked.append(topic)
+        return topic in topics
+
+    async def f(ctx: Context) -> None:
+        await ctx.step.produce("a", "audit", value=1)
+        await asyncio.gather(*(ctx.step.produce(id, "audit", value=2) for id in ("b", "c")))
+
+    async def script() -> None:
+        async with Executor(app(f), clock=lambda: 7, topic_exists=exists) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await until(lambda: term.posted)
+            [failed] = term.posted
+            assert isinstance(failed, FailStep)
+            assert (failed.step_id, failed.attempt, failed.kind) == ("a", 0, "produce")
+            assert failed.retry_in is not None
+            assert failed.error.type == "NoTopicError"
+            assert failed.error.message == "there is no topic 'audit', and the cluster does not create it"
+            topics.add("audit")
+            executor.perform(term, [Attempt(RUN, "a", 1)])
+            await until(term.waiting)
+            recorded = term.waiting()["a"]
+            assert isinstance(recorded, RecordStep)
+            assert recorded.attempt == 1
+            term.answer("a")
+            await until(lambda: len(term.waiting()) == 2)
+        assert asked == ["audit", "audit"]
+
+    asyncio.run(script())
+
+
+def test_out_of_retries_it_is_a_step_error_which_the_run_may_catch() -> None:
+    async def f(ctx: Context) -> str:
+        try:
+            await ctx.step.produce("a", "audit")
+        except StepError as error:
+            return error.type
+        return "sent"
+
+    async def script() -> None:
+        engine = Engine("app")
+        engine.function("f", retries=0)(f)
+        async with Executor(engine, topic_exists=lambda _: False) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await until(lambda: term.posted)
+            [failed] = term.posted
+            assert isinstance(failed, FailStep)
+            assert failed.retry_in is None
+            executor.perform(term, [Deliver(RUN, "a", Step("produce", "failed", 0, 0, 0, 0, error=failed.error))])
+            await until(lambda: term.result)
+            assert term.result == b'"NoTopicError"'
+
+    asyncio.run(script())
+
+
+def test_where_kafka_does_not_say_the_message_waits_and_the_topic_is_asked_about_again() -> None:
+    asked: list[str] = []
+
+    async def f(ctx: Context) -> None:
+        await ctx.step.produce("a", "audit")
+        await ctx.step.produce("b", "audit")
+
+    async def script() -> None:
+        async with Executor(app(f), topic_exists=asked.append) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await until(term.waiting)
+            term.answer("a")
+            await until(term.waiting)
+        assert asked == ["audit", "audit"]
+
+    asyncio.run(script())
