@@ -112,7 +112,8 @@ class Worker:
             ) from error
         folder = Folder(settings.state_dir, self.engine.name)
         try:
-            async with Executor(self.engine, threads=self.limits.threads) as executor:
+            topic_exists = partial(topics.exists, settings)
+            async with Executor(self.engine, threads=self.limits.threads, topic_exists=topic_exists) as executor:
                 control = await asyncio.to_thread(self._publish, deployment.names)
                 threads = _Threads(self, deployment, folder, executor, control)
                 await self._serve(threads, executor, ready)
