@@ -1,8 +1,10 @@
 """The state of one partition on disk: RocksDB, written once for each acknowledged group."""
 
+import logging
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, RdictIter, ReadOptions, WriteBatch
@@ -10,6 +12,7 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 from stream_engine.core.change import Change
 from stream_engine.shell.errors import UserError
 
+_log = logging.getLogger(__name__)
 _MEMTABLE_BYTES = 16 * 1024 * 1024
 _CACHE_BYTES = 64 * 1024 * 1024
 _VIEW_BATCH = 500
@@ -94,13 +97,20 @@ class RocksStore:
             cursor.next()
 
     def write(self, change: Change) -> None:
-        """Write a change, whole or not at all."""
+        """Write a change, whole or not at all.
+
+        Raises:
+            StoreError: RocksDB cannot write to the folder.
+        """
         batch = WriteBatch(raw_mode=True)
         for key, value in change.puts:
             batch.put(key, value)
         for key in change.deletes:
             batch.delete(key)
-        self._db.write(batch)
+        try:
+            self._db.write(batch)
+        except Exception as error:  # RocksDB's binding raises plain Exception
+            raise self._unwritable(error) from error
 
     def view(self, *, without: bytes) -> View:
         """Return a view of the store as it is now, but for one key. A store has one view at a time; an earlier one is closed."""
@@ -109,9 +119,14 @@ class RocksStore:
         return self._view
 
     def close(self) -> None:
-        """Close the store; it can be opened again."""
+        """Close the store; it can be opened again. What it cannot write any more, it gets from Kafka then."""
         self._close_view()
-        self._db.close()
+        try:
+            self._db.close()
+        except Exception as error:  # noqa: BLE001 - RocksDB's binding raises plain Exception
+            # Of a folder that was deleted there is nothing to be kept, and a worker closes many stores.
+            if self.path.is_dir():
+                _log.warning("%s", self._unwritable(error))
 
     def empty(self) -> None:
         """Delete everything.
@@ -120,8 +135,13 @@ class RocksStore:
             StoreError: RocksDB cannot open the folder again.
         """
         self.close()
-        shutil.rmtree(self.path)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.path)
         self._db = _open(self.path, self._cache)
+
+    def _unwritable(self, error: Exception) -> StoreError:
+        what = f"cannot be written: {error}" if self.path.is_dir() else "was deleted while the worker used it"
+        return StoreError(f"the store {self.path} {what}; nothing is lost: a restart rebuilds it from Kafka")
 
     def _close_view(self) -> None:
         if self._view is not None:

@@ -138,6 +138,26 @@ def test_a_worker_without_its_disk_rebuilds_it(deploys: Deploys) -> None:
 
 
 @pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
+def test_a_disk_deleted_under_a_worker_ends_it_and_the_next_one_rebuilds_it(deploys: Deploys) -> None:
+    worker = deploys.deploy()
+    waiting = deploys.begin("wait", "deleted")
+    shutil.rmtree(deploys.settings.state_dir)
+    # Until a store has more than it keeps in memory, nothing is missed.
+    for _ in range(500):
+        if not worker.alive:
+            break
+        deploys.served.send({"name": "wait", "data": {"gate": "deleted", "more": "x" * 400_000}})
+    assert worker.ended() == 1, worker.talk
+    assert f"Error: the worker cannot go on: the store {deploys.settings.state_dir}" in worker.talk
+    assert "was deleted while the worker used it; nothing is lost: a restart rebuilds it from Kafka" in worker.talk
+    assert "Traceback" not in worker.talk
+    deploys.worker = None
+    deploys.deploy()
+    deploys.served.open("deleted")
+    assert deploys.served.result(waiting) == "deleted"
+
+
+@pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
 def test_an_empty_disk_is_rebuilt_from_a_snapshot_and_the_journals_tail(deploys: Deploys) -> None:
     """Once the journal is trimmed, the state topic is all that is left of its beginning."""
     worker = deploys.deploy(STREAM_ENGINE_CHECKPOINT_BYTES="3000")
