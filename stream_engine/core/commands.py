@@ -5,7 +5,7 @@ is. Commands are imperative: each asks for something to be recorded. Delays and 
 """
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.records import Admit, Handle, Record
+from stream_engine.core.records import Admit, Handle, Record, ReturnRun, ReturnStep
 from stream_engine.core.tables import Outgoing
 
 
@@ -77,4 +77,36 @@ class Resume(Record, frozen=True):
     run_id: str
 
 
-Input = Admit | Handle | RecordStep | FailStep | Sleep | Suspend | RetryRun | FinishRun | FailRun | Resume
+class LendStep(Record, frozen=True):
+    """The lead is given up while a step's body is running: the worker keeps it, and returns its result within ``lease``."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    started_at: int
+    lease: int
+
+
+class LendRun(Record, frozen=True):
+    """The lead is given up while a run's code is running outside of its steps; see `LendStep`."""
+
+    run_id: str
+    lease: int
+
+
+Input = (
+    Admit
+    | Handle
+    | ReturnStep
+    | ReturnRun
+    | RecordStep
+    | FailStep
+    | Sleep
+    | Suspend
+    | RetryRun
+    | FinishRun
+    | FailRun
+    | Resume
+    | LendStep
+    | LendRun
+)

@@ -3,19 +3,21 @@
 from collections.abc import Callable
 from typing import Any
 
-from stream_engine.core import admit, finish, run, step
+from stream_engine.core import admit, finish, lend, run, step
 from stream_engine.core.commands import (
     FailRun,
     FailStep,
     FinishRun,
     Input,
+    LendRun,
+    LendStep,
     RecordStep,
     Resume,
     RetryRun,
     Sleep,
     Suspend,
 )
-from stream_engine.core.records import Admit, Handle
+from stream_engine.core.records import Admit, Handle, ReturnRun, ReturnStep
 from stream_engine.core.tables import TIMERS, Timer
 from stream_engine.core.turn import Turn
 
@@ -30,6 +32,10 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     Sleep: step.sleep,
     FinishRun: finish.finish_run,
     FailRun: finish.fail_run,
+    LendStep: lend.lend_step,
+    LendRun: lend.lend_run,
+    ReturnStep: lend.return_step,
+    ReturnRun: lend.return_run,
 }
 
 

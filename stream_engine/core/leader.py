@@ -191,6 +191,10 @@ class Leader:
         return Turn(self._state, self._timers, self._live, self._rules, max(now, self._folded.now))
 
     def _take(self, turn: Turn, commands: Commands) -> None:
+        if not commands.source:
+            for _, command in commands.items:
+                decide(turn, command)
+            return
         key = INTAKE.key(commands.source)
         receipt = Receipt(self._state.get(INTAKE, key), commands)
         for number, command in commands.items:

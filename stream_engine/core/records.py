@@ -152,13 +152,42 @@ class Handle(Record, frozen=True, tag="handle"):
     replay_id: str | None = None
 
 
-Command = Admit | Handle
+class ReturnStep(Record, frozen=True, tag="return step"):
+    """What a step came to that was lent to the worker which led its partition before: ``result`` (JSON), or ``error``.
+
+    After an error it is tried again after ``retry_in`` milliseconds, or never if that is None.
+    """
+
+    run_id: str
+    step_id: str
+    attempt: int
+    started_at: int
+    result: bytes | None
+    error: Failure | None = None
+    retry_in: int | None = None
+
+
+class ReturnRun(Record, frozen=True, tag="return run"):
+    """What a run's code came to that was lent: ``result``, ``error`` with ``retry_in`` as in `ReturnStep`, or neither.
+
+    Neither: the code asked for another step, and is to be executed anew where its partition is led now.
+    """
+
+    run_id: str
+    attempt: int
+    result: bytes | None
+    error: Failure | None = None
+    retry_in: int | None = None
+
+
+Command = Admit | Handle | ReturnStep | ReturnRun
 
 
 class Commands(Record, frozen=True):
     """One record of the commands topic: commands of one source to one partition, in order.
 
-    ``source`` names the sender for good (see `stream_engine.core.intake`). Each command has a sequence number. From a
+    ``source`` names the sender for good (see `stream_engine.core.intake`); it is empty where repeats do no harm, and are taken,
+    because the state says whether a command is still wanted. Each command has a sequence number. From a
     router these are offsets of the events topic, with gaps, and everything below ``floor`` is known to have arrived; from
     another partition's leader they are dense, and ``floor`` is None.
     """

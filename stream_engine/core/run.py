@@ -60,6 +60,13 @@ def resume(turn: Turn, command: Resume) -> None:
         run = replace(run, status="running", wake_at=0)
         turn.history.append(_changed(turn, run_id, run, "running"))
     turn.state.put(RUNS.key(run_id), run)
+    steps = load(turn, run_id, run, event)
+    turn.effects.append(Execute(run_id, run, event, steps))
+    wake_due_steps(turn, run_id, steps)
+
+
+def load(turn: Turn, run_id: str, run: Run, event: Event) -> dict[str, Step]:
+    """Make a run one that is being executed, as far as decisions can see; return its steps by their ids."""
     steps = recorded_steps(turn, run_id)
     turn.live[run_id] = Live(
         run,
@@ -68,8 +75,7 @@ def resume(turn: Turn, command: Resume) -> None:
         {name for name, step in steps.items() if not step.wake_at},
         {name for name, step in steps.items() if step.wake_at},
     )
-    turn.effects.append(Execute(run_id, run, event, steps))
-    wake_due_steps(turn, run_id, steps)
+    return steps
 
 
 def suspend(turn: Turn, command: Suspend) -> None:

@@ -1,5 +1,7 @@
 """Stage *step*: what became of a step is recorded, and handed to the execution that waits for it."""
 
+from msgspec.structs import replace
+
 from stream_engine.core.commands import FailStep, RecordStep, Sleep
 from stream_engine.core.history import StepRecorded
 from stream_engine.core.tables import STEPS, Step, Timer
@@ -59,10 +61,14 @@ def wake_step(turn: Turn, run_id: str, step_id: str) -> None:
     step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
     if step is None or step_id not in live.pending or step.wake_at > turn.now:
         return
-    if step.status == "retrying":
+    if step.status != "sleeping":
         live.pending.discard(step_id)
         live.signals += 1
-        turn.effects.append(Attempt(run_id, step_id, step.attempt + 1))
+        attempt = step.attempt if step.status == "lent" else step.attempt + 1
+        if step.status == "lent":
+            # What is returned from now on is refused: the step is begun again.
+            turn.state.put(STEPS.key(run_id, step_id), replace(step, status="retrying", attempt=attempt - 1))
+        turn.effects.append(Attempt(run_id, step_id, attempt))
         return
     done = Step(step.kind, "completed", len(live.recorded), 0, step.started_at, turn.now, result=b"null")
     _settle(turn, live, run_id, step_id, done)

@@ -78,8 +78,8 @@ class Run(Record, frozen=True):
     """A run that has not ended.
 
     ``status``: ``delayed`` (until its event's time), ``running`` (its code is loaded, or will be when a leader takes over),
-    ``sleeping`` (unloaded until a timer), ``retrying`` (its body failed; until a timer), ``parked`` (its function's code is
-    not in the app). ``root`` is what idempotency keys derive from. ``shared`` names the run's event where other runs have it too.
+    ``sleeping`` (unloaded until a timer), ``retrying`` (its body failed; until a timer), ``lent`` (its code is still running in
+    the worker that led the partition before; until a timer), ``parked`` (its function's code is not in the app). ``root`` is what idempotency keys derive from. ``shared`` names the run's event where other runs have it too.
     """
 
     function: str
@@ -99,7 +99,8 @@ class Run(Record, frozen=True):
 class Step(Record, frozen=True):
     """What is known of a step. ``order`` is its place among the results of its run, by which they are delivered again.
 
-    ``status``: ``completed`` and ``failed`` are final; ``retrying`` and ``sleeping`` last until ``wake_at``. ``result`` is JSON.
+    ``status``: ``completed`` and ``failed`` are final; ``retrying`` and ``sleeping`` last until ``wake_at``, and so does ``lent``:
+    the worker that led the partition before still has the body, and may return its result. ``result`` is JSON.
     """
 
     kind: str

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from stream_engine.core.commands import FailRun, FailStep, FinishRun, RecordStep, RetryRun, Sleep, Suspend
+from stream_engine.core.commands import FailRun, FailStep, FinishRun, LendStep, RecordStep, RetryRun, Sleep, Suspend
 from stream_engine.core.failure import Failure
 from stream_engine.core.identity import idempotency_key
 from stream_engine.core.outbox import topic_queue
+from stream_engine.core.records import ReturnStep
 from stream_engine.core.tables import Outgoing, Step
 from stream_engine.core.turn import Attempt, Deliver, Effect, Execute, Release
 from tests.simulation.programs import Emit, Fork, Nap, Op, Program, SimFunction, Stumble, Work
@@ -53,6 +54,10 @@ class Executor:
         elif effect.run_id in self._executions:
             self._executions[effect.run_id].take(effect)
 
+    def lend(self, lease: int, give_back: Callable[[ReturnStep], None]) -> list[LendStep]:
+        """Keep the bodies that are running beyond the end of the term; ``give_back`` gets what comes of each."""
+        return [lent for execution in self._executions.values() for lent in execution.lend(lease, give_back)]
+
 
 class Strand:
     """One line of control in a body: what is left of its program."""
@@ -75,6 +80,16 @@ class Execution:
         self._waiting: dict[str, tuple[Strand, StepOp]] = {}
         self._timed = {name for name, step in effect.steps.items() if step.wake_at}
         self._signals = 0
+        self._bodies: dict[str, tuple[int, int]] = {}
+        self._give_back: Callable[[ReturnStep], None] | None = None
+
+    def lend(self, lease: int, give_back: Callable[[ReturnStep], None]) -> list[LendStep]:
+        """Keep the bodies that are running now, and go on with nothing else."""
+        if self.over:
+            return []
+        self.over = True
+        self._give_back = give_back
+        return [LendStep(self._run_id, name, *body, lease) for name, body in self._bodies.items()]
 
     def begin(self) -> None:
         """Run the body until it waits."""
@@ -199,6 +214,7 @@ class Execution:
             return
         execution = self._machine.referee.step_began(self._term, self._effect, op.id, attempt)
         started = self._machine.clock()
+        self._bodies[op.id] = (attempt, started)
 
         def returned() -> None:
             self._term.host.point("step body")
@@ -207,16 +223,23 @@ class Execution:
         self._term.host.at(duration, returned)
 
     def _report(self, op: Work, attempt: int, execution: int, started: int) -> None:
-        if self.over:
+        self._bodies.pop(op.id, None)
+        if self.over and self._give_back is None:
             return
+        error, result, retry_in = None, None, None
         if attempt >= op.failures:
             result = json.dumps({"execution": execution}).encode()
-            self._term.post(RecordStep(self._run_id, op.id, attempt, started, result))
+        else:
+            error = Failure("Flaky", f"attempt {attempt}", "")
+            retry_in = None if attempt >= op.retries else self._term.host.schedule.random.choice((0, 3, 30))
+        if self._give_back is not None:
+            self._give_back(ReturnStep(self._run_id, op.id, attempt, started, result, error, retry_in))
             return
-        retry_in = None if attempt >= op.retries else self._term.host.schedule.random.choice((0, 3, 30))
+        if error is None:
+            self._term.post(RecordStep(self._run_id, op.id, attempt, started, result or b""))
+            return
         if retry_in is not None:
             self._timed.add(op.id)
-        error = Failure("Flaky", f"attempt {attempt}", "")
         self._term.post(FailStep(self._run_id, op.id, attempt, started, error, retry_in))
         self._settle()
 

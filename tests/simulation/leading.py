@@ -10,7 +10,7 @@ from stream_engine.core.candidate import Candidate, MismatchError
 from stream_engine.core.change import Change, Committed, DeposedError, Take
 from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
-from stream_engine.core.records import decode_commands
+from stream_engine.core.records import Commands, ReturnStep, decode_commands, encode
 from stream_engine.core.turn import Rules
 from tests.simulation.execution import Executor, Machine
 from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored, Topics, TrimmedError
@@ -65,6 +65,7 @@ class Leading:
         self.keeper = site.keeper(site.host, partition, site.kafka, site.topics, site.referee)
         self._alarm = 0
         self._idle_since: int | None = None
+        self._leaving: Callable[[], None] | None = None
         self.thread = Thread(site.host, self._run())
 
     def stop(self) -> None:
@@ -72,6 +73,11 @@ class Leading:
         self._commands.unwatch(self._arrived)
         self.thread.end()
         self._end_term()
+
+    def hand_over(self, left: Callable[[], None]) -> None:
+        """Give up the partition on purpose: lend what is running, then ``left``."""
+        self._leaving = left
+        self.thread.wake()
 
     def _arrived(self, _: Stored) -> None:
         self.site.host.do(self.thread.wake)
@@ -87,6 +93,9 @@ class Leading:
             try:
                 leader = yield from self._elect()
                 yield from self._lead(leader)
+                if self._leaving is not None:
+                    self._leaving()
+                    return
             except DeposedError as error:
                 site.kafka.schedule.happened("deposed", site.host.name, self.partition, error)
             except TrimmedError as error:
@@ -127,6 +136,9 @@ class Leading:
         desk = Desk(Sender(channel, leader.sent), Teller(channel, leader.told), Executor(term, self.site.machine))
         yield from self.take_up(leader, term, desk)
         while True:
+            if self._leaving is not None:
+                yield from self._lend(leader, term, desk)
+                return
             raw = self._decide(leader, term)
             if raw is None:
                 yield None
@@ -142,6 +154,22 @@ class Leading:
             yield from self.act(committed, desk)
             if committed.trim is not None:
                 self.keeper.trim(committed.trim)
+
+    def _lend(self, leader: Leader, term: Term, desk: Desk) -> Body:
+        lease = self._random.choice((5, 50, 500))
+        inputs: list[Take | Input] = [*term.inbox, *desk.executor.lend(lease, self._give_back)]
+        term.inbox.clear()
+        raw = leader.decide(inputs, self.site.machine.clock())
+        if raw is not None:
+            committed = yield from self.commit(leader, raw, desk)
+            yield "lent"
+            self.write(committed.change)
+
+    def _give_back(self, command: ReturnStep) -> None:
+        raw = encode(Commands("", None, [(0, command)]))
+        producer, topic = self.site.producer(), self.site.topics.commands
+        self.site.kafka.schedule.happened("step returned", self.partition)
+        producer.append(topic, self.partition, Draft(raw), lambda _: None)
 
     def take_up(self, leader: Leader, term: Term, desk: Desk) -> Body:
         """Begin a term with what an earlier one left to do."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from stream_engine.core import candidate, fence, leader, run
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Committed, DeposedError, Told, Trim, trim_to
-from stream_engine.core.commands import Input, Suspend
+from stream_engine.core.commands import Input, RecordStep, Suspend
 from stream_engine.core.decide import HANDLERS, decide
 from stream_engine.core.intake import Receipt
 from stream_engine.core.leader import Leader, Recovered
@@ -27,10 +27,12 @@ from stream_engine.core.records import (
     JournalRecord,
     LeaderElected,
     Mark,
+    ReturnStep,
     decode_state,
 )
 from stream_engine.core.route import Router
 from stream_engine.core.snapshot import Restore, Snapshot, SpoiledError
+from stream_engine.core.step import record_step
 from stream_engine.core.tables import FOLDED_KEY, OUTBOX, Intake
 from stream_engine.core.turn import Turn
 from tests.simulation.keeping import Keeper
@@ -296,6 +298,11 @@ def _suspends_anyway(turn: Any, command: Any) -> None:
     _suspend(turn, command if live is None else replace(command, signals=live.signals))
 
 
+def _takes_any_return(turn: Any, command: ReturnStep) -> None:
+    if command.result is not None:
+        record_step(turn, RecordStep(command.run_id, command.step_id, 0, command.started_at, command.result))
+
+
 def _ends_early(self: Restore, raw: bytes) -> Change | None:
     try:
         record = decode_state(raw)
@@ -352,6 +359,7 @@ MUTANTS = (
     Mutant("runs are not resumed", [patch.object(Candidate, "lead", _resumes_nothing)]),
     Mutant("a resumed run has no steps", [patch.object(run, "recorded_steps", _forgets_steps)]),
     Mutant("journal time follows the clock", [patch.object(Leader, "_turn", _clock)]),
+    Mutant("a return is taken that is not waited for", [patch.dict(HANDLERS, {ReturnStep: _takes_any_return})]),
     Mutant("trimmed before it is named", parts=Parts(keeper=TrimsUnnamed)),
     Mutant("a view of the state from later", parts=Parts(keeper=ViewsTooLate)),
     Mutant("a snapshot is taken without its chunks", [patch.object(Restore, "take", _ends_early)]),

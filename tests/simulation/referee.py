@@ -12,7 +12,7 @@ from typing import Any
 from stream_engine.core.change import Told
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.records import Chunk, Decided, SnapshotId, decode_state
-from stream_engine.core.tables import FOLDED, FOLDED_KEY, Outgoing, Step, encode
+from stream_engine.core.tables import FOLDED, FOLDED_KEY, STEPS, Outgoing, Step, encode
 from stream_engine.core.turn import Effect, Execute
 from tests.simulation.fold import NaiveFold
 from tests.simulation.kafka import SimKafka, Topics
@@ -134,6 +134,9 @@ class Referee:
             self.object(2, f"epoch {term.epoch} begins {run_id}/{step_id}, whose result is in its fold: {settled}")
         if ended is not None and ended[0] <= term.epoch:
             self.object(2, f"epoch {term.epoch} begins {run_id}/{step_id} of a run that it knows to have ended")
+        lent = self._lent(term.partition, run_id, step_id)
+        if lent is not None and lent.wake_at > self.folds[term.partition].folded.now:
+            self.object(2, f"epoch {term.epoch} begins {run_id}/{step_id}, which is lent until {lent.wake_at}")
         execution = Execution(term.partition, term.epoch, run_id, step_id, attempt)
         if (execution, effect.run.attempt) in self._bodies:
             self.object(2, f"{execution} begins twice in one term")
@@ -200,5 +203,13 @@ class Referee:
         if told.kind == "run" and told.status == "completed":
             result: dict[str, Any] = json.loads(told.result or "")
             execution = self.ledger[result["execution"]]
-            if (execution.epoch, execution.run_id, execution.step_id) != (epoch, *step):
+            lent = self._lent(execution.partition, *step)
+            if lent is not None and lent.attempt == execution.attempt:
+                self.schedule.counts["lent step recorded"] += 1
+            elif (execution.epoch, execution.run_id, execution.step_id) != (epoch, *step):
                 self.object(2, f"{step} has in epoch {epoch} the result of {execution}")
+
+    def _lent(self, partition: int, run_id: str, step_id: str) -> Step | None:
+        raw = self.folds[partition].data.get(STEPS.key(run_id, step_id))
+        step = None if raw is None else STEPS.decode(raw)
+        return step if step is not None and step.status == "lent" else None

@@ -44,6 +44,7 @@ HAPPENS = [
     "runs of handlers",
     *("snapshot written", "snapshot abandoned", "snapshot spoiled", "restored", "restoration interrupted"),
     *("trimmed journal", "trimmed commands", "trimmed state", "trim undone", "read what was trimmed"),
+    *("step returned", "lent step recorded"),
     *("crash after chunk appended", "crash after restoring", "pause after snapshot under way"),
 ]
 

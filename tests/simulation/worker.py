@@ -64,6 +64,7 @@ class Worker:
         self.on_gone: Callable[[], None] = lambda: None
         self._cluster = cluster
         self._leading: dict[int, Leading] = {}
+        self._leaving: dict[int, Leading] = {}
         self._routing: dict[int, Routing] = {}
         disk.taken = True
         self.host.on_silence = self._fall_silent
@@ -83,7 +84,7 @@ class Worker:
         self.disk.taken = False
         for routing in self._routing.values():
             routing.stop()
-        for leading in self._leading.values():
+        for leading in [*self._leading.values(), *self._leaving.values()]:
             leading.stop()
         random = self._cluster.kafka.schedule.random
         kind = random.choice(("kept", "newest lost", "disk lost"))
@@ -97,9 +98,18 @@ class Worker:
         self.on_gone()
 
     def _lead(self, partitions: frozenset[int]) -> None:
-        for partition in self._leading.keys() - partitions:
-            self._leading.pop(partition).stop()
+        random = self._cluster.kafka.schedule.random
+        for partition in sorted(self._leading.keys() - partitions):
+            leading = self._leading.pop(partition)
+            if random.random() < 0.5:
+                leading.stop()
+            else:
+                self._leaving[partition] = leading
+                leading.hand_over(leading.stop)
         for partition in sorted(partitions - self._leading.keys()):
+            if partition in self._leaving:
+                # Whoever asks for it back finds it as it is; two leaders of one process have one store.
+                self._leaving.pop(partition).stop()
             store = self.disk.stores.setdefault(partition, self._cluster.parts.store())
             self._leading[partition] = self._cluster.parts.leading(self._site(), partition, store)
 

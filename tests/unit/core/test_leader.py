@@ -2,59 +2,17 @@
 
 import pytest
 
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Change, Committed, DeposedError, Take
+from stream_engine.core.change import DeposedError, Take
 from stream_engine.core.commands import FinishRun, Input, RecordStep, RetryRun, Sleep, Suspend
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunChanged
-from stream_engine.core.leader import AT_ONCE, FULL_BYTES, Leader
+from stream_engine.core.leader import AT_ONCE, FULL_BYTES
 from stream_engine.core.records import Mark, decode_journal
-from stream_engine.core.turn import Deliver, Execute, Function, Release, Rules
+from stream_engine.core.turn import Deliver, Execute, Release
 from tests.golden.leader_bench import routed
-from tests.simulation.store import SimStore
+from tests.unit.core.partition import Partition
 
-RULES = Rules("shop", {"pay": Function("pay", ("1",))}, 1, "commands", "journal/J/0", 0)
 _ERROR = Failure("E", "e")
-
-
-class Partition:
-    """A leader whose every append is acknowledged at once."""
-
-    def __init__(self) -> None:
-        self.store = SimStore()
-        self.end = 0
-        self.leader = self.take_over()
-
-    def take_over(self) -> Leader:
-        """Begin a new term over the same store."""
-        candidate = Candidate("w", self.store, "J")
-        raw = candidate.campaign(0)
-        candidate.elected(self.end)
-        self._write(candidate.replay(self.end, raw))
-        self.end += 1
-        self.leader = candidate.lead(RULES)
-        self.leader.recovered()
-        return self.leader
-
-    def step(self, now: int, *inputs: Input) -> Committed:
-        """Decide, append, acknowledge, write."""
-        assert self.leader.decide([*inputs], now) is not None
-        committed = self.leader.acknowledged(self.end)
-        self.end += 1
-        self._write(committed.change)
-        return committed
-
-    def begin(self, *offsets: int) -> list[str]:
-        """Begin a run for each event; return their ids."""
-        assert self.leader.decide([routed(self.leader.commands, *offsets, ts=0)], 10) is not None
-        committed = self.leader.acknowledged(self.end)
-        self.end += 1
-        self._write(committed.change)
-        return [effect.run_id for effect in committed.effects]
-
-    def _write(self, change: Change | None) -> None:
-        assert change is not None
-        self.store.write(change)
 
 
 @pytest.mark.parametrize("offset", [None, 0, 2, 99])

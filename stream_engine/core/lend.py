@@ -1,0 +1,89 @@
+"""Stages *run* and *step*, when the lead is given up on purpose: what is running stays with the worker that began it.
+
+A body that takes ten minutes is not to be begun again because its worker makes room for a newer one. With its last decision
+the leader *lends* what is running to its own worker, for as long as that may take to end. The next leader executes the run,
+takes a lent step for one whose timer is running, and waits. The worker *returns* what came of it as a command to the partition;
+what is not returned in time is begun again, as after a crash, and a return that comes still later is refused.
+"""
+
+from msgspec.structs import replace
+
+from stream_engine.core.commands import FailRun, FailStep, FinishRun, LendRun, LendStep, RecordStep, RetryRun
+from stream_engine.core.finish import fail_run, finish_run
+from stream_engine.core.payload import event_of
+from stream_engine.core.records import ReturnRun, ReturnStep
+from stream_engine.core.run import load, retry_run
+from stream_engine.core.step import fail_step, record_step
+from stream_engine.core.tables import RUNS, STEPS, Step, Timer
+from stream_engine.core.turn import Turn
+
+
+def lend_step(turn: Turn, command: LendStep) -> None:
+    """A step's body goes on in this worker after its term."""
+    live = turn.live.get(command.run_id)
+    if live is None or command.step_id in live.recorded:
+        return
+    until = turn.now + command.lease
+    step = Step("run", "lent", len(live.recorded), command.attempt, command.started_at, turn.now, until)
+    live.kept.add(command.step_id)
+    live.pending.add(command.step_id)
+    turn.state.put(STEPS.key(command.run_id, command.step_id), step)
+    turn.set_timer(until, Timer("wake", command.run_id, command.step_id))
+
+
+def lend_run(turn: Turn, command: LendRun) -> None:
+    """A run's code goes on in this worker after its term."""
+    live = turn.live.pop(command.run_id, None)
+    if live is None:
+        return
+    until = turn.now + command.lease
+    turn.state.put(RUNS.key(command.run_id), replace(live.run, status="lent", wake_at=until))
+    turn.set_timer(until, Timer("retry", command.run_id))
+
+
+def return_step(turn: Turn, command: ReturnStep) -> None:
+    """A lent step has ended, if it is still lent: record what came of it, whether its run is being executed or not."""
+    run_id, step_id = command.run_id, command.step_id
+    step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
+    if step is None or (step.status, step.attempt) != ("lent", command.attempt):
+        return
+    unloaded = run_id not in turn.live
+    if unloaded and not _load(turn, run_id):
+        return
+    if command.error is not None:
+        fail_step(
+            turn,
+            FailStep(run_id, step_id, command.attempt, command.started_at, command.error, command.retry_in),
+        )
+    else:
+        record_step(turn, RecordStep(run_id, step_id, command.attempt, command.started_at, command.result or b"null"))
+    if unloaded:
+        del turn.live[run_id]
+        turn.resumes.append(run_id)
+
+
+def return_run(turn: Turn, command: ReturnRun) -> None:
+    """The code of a lent run has ended, if it is still lent: what follows is the same as if it had ended here."""
+    run_id = command.run_id
+    run = turn.state.get(RUNS, RUNS.key(run_id))
+    if run is None or (run.status, run.attempt) != ("lent", command.attempt) or not _load(turn, run_id):
+        return
+    if command.result is not None:
+        finish_run(turn, FinishRun(run_id, command.result))
+    elif command.error is None:
+        del turn.live[run_id]
+        turn.state.put(RUNS.key(run_id), replace(run, status="running", wake_at=0))
+        turn.resumes.append(run_id)
+    elif command.retry_in is None:
+        fail_run(turn, FailRun(run_id, command.error))
+    else:
+        retry_run(turn, RetryRun(run_id, command.retry_in, command.error))
+
+
+def _load(turn: Turn, run_id: str) -> bool:
+    run = turn.state.get(RUNS, RUNS.key(run_id))
+    event = None if run is None else event_of(turn, run_id, run)
+    if run is None or event is None:
+        return False
+    load(turn, run_id, run, event)
+    return True

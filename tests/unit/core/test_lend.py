@@ -1,0 +1,140 @@
+"""What is running when the lead is given up stays with its worker, and is returned, refused, or begun again."""
+
+import pytest
+
+from stream_engine.core.change import Committed, Take
+from stream_engine.core.commands import LendRun, LendStep, RecordStep, Suspend
+from stream_engine.core.failure import Failure
+from stream_engine.core.history import EventDisposed, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.records import Command, Commands, ReturnRun, ReturnStep
+from stream_engine.core.tables import RUNS, STEPS
+from stream_engine.core.turn import Attempt, Deliver, Execute
+from tests.unit.core.partition import Partition
+
+_ERROR = Failure("E", "e")
+
+
+class Handed(Partition):
+    """A partition that was handed over at 100, while a step of its one run was running, or the run's code."""
+
+    def __init__(self, *, step: bool, lease: int = 1_000) -> None:
+        super().__init__()
+        [self.run] = self.begin(5)
+        self.step(20, RecordStep(self.run, "before", 0, 15, b"1"))
+        if step:
+            self.step(100, LendStep(self.run, "slow", 0, 30, lease))
+        else:
+            self.step(100, LendRun(self.run, lease))
+        self.take_over()
+
+    def receive(self, now: int, command: Command) -> Committed:
+        """Have a command arrive."""
+        return self.step(now, Take(self.leader.commands, Commands("", None, [(0, command)])))
+
+
+def test_the_next_leader_executes_the_run_and_waits_for_the_lent_step() -> None:
+    partition = Handed(step=True)
+    [execute] = partition.step(200).effects
+    assert isinstance(execute, Execute)
+    assert {name: step.status for name, step in execute.steps.items()} == {"before": "completed", "slow": "lent"}
+    assert partition.leader.due() == 1_100
+    committed = partition.receive(300, ReturnStep(partition.run, "slow", 0, 30, b"2"))
+    [deliver] = committed.effects
+    assert isinstance(deliver, Deliver)
+    assert (deliver.step_id, deliver.step.result, deliver.step.order) == ("slow", b"2", 1)
+    [recorded] = committed.told.records
+    assert isinstance(recorded, StepRecorded)
+    assert (recorded.started_at, recorded.status, recorded.at) == (30, "completed", 300)
+
+
+def test_it_is_returned_once() -> None:
+    partition = Handed(step=True)
+    partition.step(200)
+    returned = ReturnStep(partition.run, "slow", 0, 30, b"2")
+    partition.receive(300, returned)
+    again = partition.receive(310, returned)
+    assert (again.effects, again.told.records) == ([], [])
+
+
+def test_what_is_not_returned_in_time_is_begun_again_with_the_same_attempt() -> None:
+    partition = Handed(step=True)
+    partition.step(200)
+    assert partition.step(1_100).effects == [Attempt(partition.run, "slow", 0)]
+    late = partition.receive(1_200, ReturnStep(partition.run, "slow", 0, 30, b"2"))
+    assert (late.effects, late.told.records) == ([], [])
+    [execute] = _after_a_crash(partition, 1_300)
+    assert execute == Attempt(partition.run, "slow", 0)
+
+
+def test_a_failure_is_returned_like_a_result() -> None:
+    partition = Handed(step=True)
+    partition.step(200)
+    partition.receive(300, ReturnStep(partition.run, "slow", 0, 30, None, _ERROR, 50))
+    assert partition.step(350).effects == [Attempt(partition.run, "slow", 1)]
+    partition = Handed(step=True)
+    partition.step(200)
+    [deliver] = partition.receive(300, ReturnStep(partition.run, "slow", 0, 30, None, _ERROR)).effects
+    assert isinstance(deliver, Deliver)
+    assert (deliver.step.status, deliver.step.error) == ("failed", _ERROR)
+
+
+def test_a_run_that_was_unloaded_while_it_waits_is_executed_when_the_step_is_returned() -> None:
+    partition = Handed(step=True)
+    partition.step(200)
+    partition.step(210, Suspend(partition.run, 0))
+    assert partition.leader.running == 0
+    effects = partition.receive(300, ReturnStep(partition.run, "slow", 0, 30, b"2")).effects
+    execute = effects[-1]
+    assert isinstance(execute, Execute)
+    assert execute.steps["slow"].status == "completed"
+
+
+def test_code_that_runs_outside_of_steps_is_not_executed_while_it_is_lent() -> None:
+    partition = Handed(step=False)
+    assert partition.leader.due() == 1_100
+    ended = partition.receive(300, ReturnRun(partition.run, 0, b"9"))
+    [record] = ended.told.records
+    assert isinstance(record, RunEnded)
+    assert (record.status, record.result) == ("completed", "9")
+    assert partition.store.get(RUNS.key(partition.run)) is None
+    assert partition.store.get(STEPS.key(partition.run, "before")) is None
+
+
+@pytest.mark.parametrize(("retry_in", "what"), [(None, "failed"), (50, "retrying")])
+def test_how_lent_code_failed_is_returned(retry_in: int | None, what: str) -> None:
+    partition = Handed(step=False)
+    [record] = partition.receive(300, ReturnRun(partition.run, 0, None, _ERROR, retry_in)).told.records
+    assert not isinstance(record, StepRecorded | EventDisposed | RunStarted)
+    assert (record.change if isinstance(record, RunChanged) else record.status) == what
+
+
+def test_lent_code_that_asks_for_another_step_is_executed_anew() -> None:
+    partition = Handed(step=False)
+    [execute] = partition.receive(300, ReturnRun(partition.run, 0, None)).effects
+    assert isinstance(execute, Execute)
+    assert set(execute.steps) == {"before"}
+    assert partition.receive(310, ReturnRun(partition.run, 0, b"9")).effects == []
+
+
+def test_lent_code_that_is_not_returned_is_executed_again() -> None:
+    partition = Handed(step=False)
+    [execute] = partition.step(1_100).effects
+    assert isinstance(execute, Execute)
+    assert partition.receive(1_200, ReturnRun(partition.run, 0, b"9")).effects == []
+
+
+def test_what_ended_before_it_could_be_lent_is_not_lent() -> None:
+    partition = Partition()
+    [run] = partition.begin(5)
+    partition.step(20, RecordStep(run, "quick", 0, 15, b"1"))
+    partition.step(30, LendStep(run, "quick", 0, 15, 1_000), LendStep("nobody-0", "quick", 0, 15, 1_000))
+    partition.take_over()
+    [execute] = partition.step(40).effects
+    assert isinstance(execute, Execute)
+    assert execute.steps["quick"].status == "completed"
+
+
+def _after_a_crash(partition: Partition, now: int) -> list[object]:
+    """Take the lead over once more; return the effects that are about steps."""
+    partition.take_over()
+    return [effect for effect in partition.step(now).effects if not isinstance(effect, Execute)]
