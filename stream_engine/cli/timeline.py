@@ -121,8 +121,8 @@ def _field(name: str, value: str) -> Text:
 
 
 def _body(run: FoldedRun) -> Iterator[_Row]:
-    """A row for the function's body, where it was tried more than once or parked."""
-    changes = [change for change in run.changes if change.change in {"retrying", "parked", "running"}]
+    """A row for the function's body, where it was tried more than once, parked, or waited for room."""
+    changes = [change for change in run.changes if change.change in {"retrying", "parked", "queued", "running"}]
     if run.started_at is None or not any(change.change != "running" for change in changes):
         return
     parts: list[_Part] = []

@@ -13,14 +13,14 @@ from stream_engine.core.turn import Live, Release, Turn
 
 def finish_run(turn: Turn, command: FinishRun) -> None:
     """The body returned: the run is completed."""
-    live = turn.live.pop(command.run_id, None)
+    live = turn.unload(command.run_id)
     if live is not None:
         _end(turn, live, _ended(turn.now, command.run_id, live.run, "completed", result=command.result.decode()))
 
 
 def fail_run(turn: Turn, command: FailRun) -> None:
     """The body raised for the last time: the run is failed, and its handler, if it has one, gets a run of its own."""
-    live = turn.live.pop(command.run_id, None)
+    live = turn.unload(command.run_id)
     if live is None:
         return
     _end(turn, live, _ended(turn.now, command.run_id, live.run, "failed", error=command.error))

@@ -14,6 +14,8 @@ The seam, in the order in which a shell calls it; what is in capitals the shell 
 
 `DeposedError` may come from 3: nothing that was not committed took effect, or will. Drop the leader and the executions of its
 term. ``docs/model`` shows what happens when an effect comes before its acknowledgement, or a gap goes unnoticed.
+
+However a term ends, call ``close()``, so that the runs of other partitions have the room that its runs had.
 """
 
 from collections import deque
@@ -23,14 +25,16 @@ from stream_engine.core.commands import Input, Resume
 from stream_engine.core.decide import decide, fire
 from stream_engine.core.intake import Receipt
 from stream_engine.core.records import Checkpoint, Commands, Decided, Mark, Record, encode
+from stream_engine.core.run import let_in
 from stream_engine.core.snapshot import Snapshot
 from stream_engine.core.state import State, Store
 from stream_engine.core.tables import FOLDED_KEY, INTAKE, OUTBOX, RUNS, Folded, Outgoing, Timer, parts
 from stream_engine.core.timers import Timers
 from stream_engine.core.turn import Live, Rules, Turn
+from stream_engine.core.waiting import Waiting
 
 AT_ONCE = 500
-"""How many timers, and how many runs of a takeover, one record deals with at most."""
+"""How many timers, runs of a takeover, and runs that waited for room, one record deals with at most."""
 
 
 FULL_BYTES = 1024 * 1024
@@ -54,6 +58,7 @@ class Leader:
         self._rules = rules
         self._state = State(store)
         self._timers = Timers(self._state)
+        self._waiting = Waiting(self._state)
         self._live: dict[str, Live] = {}
         self._untold = untold
         self._told = folded.told
@@ -84,7 +89,7 @@ class Leader:
 
     def due(self) -> int | None:
         """When `decide` has something to do without inputs: milliseconds since the epoch (0 for now), or None for never."""
-        return 0 if self._resumable else self._timers.next_due()
+        return 0 if self._resumable or self._waiting.ready(self._rules.room) else self._timers.next_due()
 
     @property
     def unmarked(self) -> bool:
@@ -143,12 +148,13 @@ class Leader:
         """
         turn = self._turn(now)
         due = self._timers.take_due(turn.now, AT_ONCE)
-        if not (inputs or due or self._resumable or self.unmarked):
+        if not (inputs or due or self._resumable or self.unmarked or self._waiting.ready(self._rules.room)):
             return None
         for key in due:
             fire(turn, key)
         for _ in range(min(AT_ONCE, len(self._resumable))):
             decide(turn, Resume(self._resumable.popleft()))
+        let_in(turn, AT_ONCE)
         commands = self._folded.commands
         taken = 0
         for command in inputs:
@@ -184,11 +190,22 @@ class Leader:
             self._telling = self._folded.mark.offset
         sends = [(key, message) for key in turn.sends if (message := self._state.get(OUTBOX, key)) is not None]
         self._state.settle()
+        for function in turn.left:
+            self._rules.room.give(function)
         named = None if self._folded.checkpoint is before else self._folded.checkpoint
         return Committed(change, sends, Told(self._folded.mark, turn.history), turn.effects, trim_to(named))
 
+    def close(self) -> None:
+        """End the term: what its runs took of the room is given back."""
+        left = [] if self._pending is None else self._pending[1].left
+        for function in (*left, *(live.run.function for live in self._live.values())):
+            self._rules.room.give(function)
+        self._pending = None
+        self._live.clear()
+
     def _turn(self, now: int) -> Turn:
-        return Turn(self._state, self._timers, self._live, self._rules, max(now, self._folded.now))
+        now = max(now, self._folded.now)
+        return Turn(self._state, self._timers, self._waiting, self._live, self._rules, now)
 
     def _take(self, turn: Turn, commands: Commands) -> None:
         if not commands.source:

@@ -33,7 +33,7 @@ def lend_step(turn: Turn, command: LendStep) -> None:
 
 def lend_run(turn: Turn, command: LendRun) -> None:
     """A run's code goes on in this worker after its term."""
-    live = turn.live.pop(command.run_id, None)
+    live = turn.unload(command.run_id)
     if live is None:
         return
     until = turn.now + command.lease
@@ -58,7 +58,7 @@ def return_step(turn: Turn, command: ReturnStep) -> None:
     else:
         record_step(turn, RecordStep(run_id, step_id, command.attempt, command.started_at, command.result or b"null"))
     if unloaded:
-        del turn.live[run_id]
+        turn.unload_at_once(run_id)
         turn.resumes.append(run_id)
 
 
@@ -71,7 +71,7 @@ def return_run(turn: Turn, command: ReturnRun) -> None:
     if command.result is not None:
         finish_run(turn, FinishRun(run_id, command.result))
     elif command.error is None:
-        del turn.live[run_id]
+        turn.unload_at_once(run_id)
         turn.state.put(RUNS.key(run_id), replace(run, status="running", wake_at=0))
         turn.resumes.append(run_id)
     elif command.retry_in is None:

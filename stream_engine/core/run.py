@@ -7,6 +7,8 @@
              no code │  │  └── suspend ──► sleeping      the body failed ──► retrying
                      ▼  │ code is back
                     parked
+
+Whatever is to be running while there is no room for it is ``queued`` until there is.
 """
 
 from msgspec.structs import replace
@@ -17,42 +19,80 @@ from stream_engine.core.payload import event_of
 from stream_engine.core.records import Event
 from stream_engine.core.step import wake_due_steps
 from stream_engine.core.tables import RUNS, STEPS, Run, Step, Timer
-from stream_engine.core.turn import Execute, Live, Release, Turn
+from stream_engine.core.turn import Execute, Function, Live, Release, Turn
+
+NO_ROOM = "room in a worker (--max-runs)"
+"""What history says of a run that is ``queued`` because as many runs are being executed as may be."""
 
 
 def begin(turn: Turn, run_id: str, run: Run, event: Event) -> None:
-    """Start a run, or park it if the app has no such function here."""
-    function = turn.rules.functions.get(run.function)
-    if function is None:
-        if run.status != "parked":
-            turn.history.append(disposed(turn, run_id, run, event, "queued", detail="no code"))
-            _change(turn, run_id, run, "parked")
-        return
-    run = replace(run, status="running", version=run.version or function.versions[0], started_at=turn.now)
-    turn.state.put(RUNS.key(run_id), run)
-    turn.history.append(_started(turn.now, run_id, run, event))
-    turn.live[run_id] = Live(run, event)
-    turn.effects.append(Execute(run_id, run, event, {}))
+    """Execute a run, or have it wait for room, or park it if the app has no such function here."""
+    function = run.function
+    # One that has begun already goes before those that have not.
+    in_turn = bool(run.started_at) or not turn.waiting.has(function)
+    if function not in turn.rules.functions or (in_turn and turn.rules.room.has(function)):
+        _execute(turn, run_id, run, event)
+    else:
+        _wait(turn, run_id, run, event)
 
 
 def resume(turn: Turn, command: Resume) -> None:
     """Execute a run from the top, with what is recorded of it: after a takeover, or when its timer came due."""
     run_id = command.run_id
-    run = turn.state.get(RUNS, RUNS.key(run_id))
-    event = None if run is None else event_of(turn, run_id, run)
-    if run is None or event is None or run_id in turn.live:
-        return
-    if run.wake_at > turn.now:
-        # The body waits to be tried again; a step of its last attempt that came due meanwhile is woken then.
-        return
-    if not run.started_at:
+    run, event = _unloaded(turn, run_id)
+    # Where the body waits to be tried again, or for room, a step that came due meanwhile is woken then.
+    if run is not None and event is not None and run.wake_at <= turn.now and run.status != "queued":
         begin(turn, run_id, run, event)
-        return
+
+
+def let_in(turn: Turn, most: int) -> None:
+    """Execute runs that waited for room, as many as there is room for now."""
+    for _ in range(most):
+        run_id = turn.waiting.take(turn.rules.room)
+        if run_id is None:
+            return
+        run, event = _unloaded(turn, run_id)
+        if run is not None and event is not None:
+            _execute(turn, run_id, run, event)
+
+
+def _unloaded(turn: Turn, run_id: str) -> tuple[Run | None, Event | None]:
+    run = None if run_id in turn.live else turn.state.get(RUNS, RUNS.key(run_id))
+    return run, None if run is None else event_of(turn, run_id, run)
+
+
+def _execute(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     function = turn.rules.functions.get(run.function)
     if function is None:
-        if run.status != "parked":
-            _change(turn, run_id, run, "parked")
+        _park(turn, run_id, run, event)
+    elif run.started_at:
+        _go_on(turn, run_id, run, event, function)
+    else:
+        run = replace(run, status="running", version=run.version or function.versions[0], started_at=turn.now)
+        turn.state.put(RUNS.key(run_id), run)
+        turn.history.append(_started(turn.now, run_id, run, event))
+        turn.load(run_id, Live(run, event))
+        turn.effects.append(Execute(run_id, run, event, {}))
+
+
+def _wait(turn: Turn, run_id: str, run: Run, event: Event) -> None:
+    turn.waiting.add(run_id, run, event, turn.now)
+    if run.started_at:
+        _change(turn, run_id, run, "queued", NO_ROOM)
+    else:
+        turn.state.put(RUNS.key(run_id), replace(run, status="queued"))
+        turn.history.append(disposed(turn, run_id, run, event, "queued", detail=NO_ROOM))
+
+
+def _park(turn: Turn, run_id: str, run: Run, event: Event) -> None:
+    if run.status == "parked":
         return
+    if not run.started_at:
+        turn.history.append(disposed(turn, run_id, run, event, "queued", detail="no code"))
+    _change(turn, run_id, run, "parked")
+
+
+def _go_on(turn: Turn, run_id: str, run: Run, event: Event, function: Function) -> None:
     if run.version not in function.versions:
         run = replace(run, version=function.versions[0])
         turn.history.append(_changed(turn, run_id, run, "moved"))
@@ -68,13 +108,14 @@ def resume(turn: Turn, command: Resume) -> None:
 def load(turn: Turn, run_id: str, run: Run, event: Event) -> dict[str, Step]:
     """Make a run one that is being executed, as far as decisions can see; return its steps by their ids."""
     steps = recorded_steps(turn, run_id)
-    turn.live[run_id] = Live(
+    live = Live(
         run,
         event,
         set(steps),
         {name for name, step in steps.items() if not step.wake_at},
         {name for name, step in steps.items() if step.wake_at},
     )
+    turn.load(run_id, live)
     return steps
 
 
@@ -83,14 +124,14 @@ def suspend(turn: Turn, command: Suspend) -> None:
     live = turn.live.get(command.run_id)
     if live is None or live.signals != command.signals or not live.pending:
         return
-    del turn.live[command.run_id]
+    turn.unload(command.run_id)
     _change(turn, command.run_id, live.run, "sleeping")
     turn.effects.append(Release(command.run_id))
 
 
 def retry_run(turn: Turn, command: RetryRun) -> None:
     """The body failed outside its steps: execute it again later."""
-    live = turn.live.pop(command.run_id, None)
+    live = turn.unload(command.run_id)
     if live is None:
         return
     at = turn.now + command.delay
@@ -111,14 +152,14 @@ def recorded_steps(turn: Turn, run_id: str) -> dict[str, Step]:
     return {key[len(start) :].decode(): step for key, step in turn.state.scan(STEPS, start, start[:-1] + b"\1")}
 
 
-def _change(turn: Turn, run_id: str, run: Run, status: str) -> None:
+def _change(turn: Turn, run_id: str, run: Run, status: str, detail: str = "") -> None:
     run = replace(run, status=status)
     turn.state.put(RUNS.key(run_id), run)
-    turn.history.append(_changed(turn, run_id, run, status))
+    turn.history.append(_changed(turn, run_id, run, status, detail))
 
 
-def _changed(turn: Turn, run_id: str, run: Run, change: str) -> RunChanged:
-    return RunChanged(turn.now, run_id, run.function, run.version, change, run.attempt)
+def _changed(turn: Turn, run_id: str, run: Run, change: str, detail: str = "") -> RunChanged:
+    return RunChanged(turn.now, run_id, run.function, run.version, change, run.attempt, detail=detail)
 
 
 def _started(now: int, run_id: str, run: Run, event: Event) -> RunStarted:

@@ -6,7 +6,7 @@ them there, each once, however often and in whatever order they are read.
 
 How a status follows::
 
-    queued       admitted, but not begun: it waits for its event's time or for a gate
+    queued       admitted, but not begun: it waits for its event's time, for a gate or for room; or begun, and waits for room
     running      begun, and nothing of it waits for a time
     sleeping     a step of it sleeps
     waiting      a step of it or its body waits for the next attempt, or the app has no code for it
@@ -236,8 +236,8 @@ def _change(run: FoldedRun, record: RunChanged) -> None:
     if run.created_at is None and not record.version:
         # Parked before it began, which is the first that history hears of it.
         run.created_at = record.at
-    if record.change in {"parked", "retrying", "sleeping", "running"}:
-        run.phase = record.change
+    if record.change in {"parked", "retrying", "sleeping", "running", "queued"}:
+        run.phase, run.detail = record.change, record.detail
     run.version, run.attempt = record.version, record.attempt
     run.wake_at, run.error = record.wake_at, record.error
     run.changes.append(record)

@@ -77,9 +77,11 @@ class Folded(Record, frozen=True):
 class Run(Record, frozen=True):
     """A run that has not ended.
 
-    ``status``: ``delayed`` (until its event's time), ``running`` (its code is loaded, or will be when a leader takes over),
-    ``sleeping`` (unloaded until a timer), ``retrying`` (its body failed; until a timer), ``lent`` (its code is still running in
-    the worker that led the partition before; until a timer), ``parked`` (its function's code is not in the app). ``root`` is what idempotency keys derive from. ``shared`` names the run's event where other runs have it too.
+    ``status``: ``delayed`` (until its event's time), ``queued`` (until there is room for it), ``running`` (its code is loaded, or
+    will be when a leader takes over), ``sleeping`` (unloaded until a timer), ``retrying`` (its body failed; until a timer),
+    ``lent`` (its code is still running in the worker that led the partition before; until a timer), ``parked`` (its
+    function's code is not in the app). ``root`` is what idempotency keys derive from. ``shared`` names the run's event where
+    other runs have it too.
     """
 
     function: str
@@ -130,6 +132,12 @@ class Timer(Record, frozen=True):
     keys: tuple[bytes, ...] = ()
 
 
+class Waits(Record, frozen=True):
+    """A run waits for room since a time; its key says for which function, and its place (see `stream_engine.core.waiting`)."""
+
+    since: int
+
+
 class Intake(Record, frozen=True):
     """What has arrived from one source of commands; see `stream_engine.core.intake`."""
 
@@ -169,6 +177,7 @@ USES = Table(b"u", Uses)
 STEPS = Table(b"s", Step)
 ENDED = Table(b"z", Ended)
 TIMERS = Table(b"t", Timer)
+WAITING = Table(b"w", Waits)
 INTAKE = Table(b"i", Intake)
 OUTBOX = Table(b"o", Outgoing)
 SEQUENCES = Table(b"q", Sequence)

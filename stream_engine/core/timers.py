@@ -1,48 +1,35 @@
-"""Timers in the order in which they are due, of which only the nearest are kept in memory."""
-
-import heapq
+"""Timers in the order in which they are due."""
 
 from stream_engine.core.state import State
 from stream_engine.core.tables import TIMERS
+from stream_engine.core.window import Window
 
 _WINDOW = 10_000
 
 
 class Timers:
-    """The timers of a partition: those up to a horizon in a heap, the rest in the store until the heap is empty."""
+    """The timers of a partition, of which only the nearest are kept in memory."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._near: list[bytes] = []
-        self._horizon = TIMERS.prefix
-        self._refill()
+    def __init__(self, state: State, window: int = _WINDOW) -> None:
+        """Take up the timers that are there; ``window`` is how many are read into memory at a time."""
+        self._near = Window(state, TIMERS, TIMERS.prefix, TIMERS.stop, window)
 
     def add(self, key: bytes) -> None:
         """Note a timer that was put into the state under ``key``."""
-        if key < self._horizon:
-            heapq.heappush(self._near, key)
+        self._near.add(key)
 
     def next_due(self) -> int | None:
         """Return when the next timer is due, in milliseconds since the epoch, or None if there is none.
 
         A timer that was deleted may still be named; taking it yields nothing.
         """
-        return int.from_bytes(self._near[0][1:9], "big") if self._near else None
+        first = self._near.first
+        return None if first is None else int.from_bytes(first[1:9], "big")
 
     def take_due(self, now: int, limit: int) -> list[bytes]:
         """Return the keys of up to ``limit`` timers that are due, earliest first; they are not returned again."""
         due: list[bytes] = []
         latest = TIMERS.timed_key(now + 1)
-        while self._near and self._near[0] < latest and len(due) < limit:
-            due.append(heapq.heappop(self._near))
-            if not self._near:
-                self._refill()
+        while len(due) < limit and (first := self._near.first) is not None and first < latest:
+            due.append(self._near.take())
         return due
-
-    def _refill(self) -> None:
-        for key, _ in self._state.scan(TIMERS, self._horizon, TIMERS.stop):
-            if len(self._near) == _WINDOW:
-                self._horizon = key
-                return
-            self._near.append(key)
-        self._horizon = TIMERS.stop

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from stream_engine.core.history import HistoryRecord
 from stream_engine.core.outbox import commands_queue, next_number, post
 from stream_engine.core.records import Command, Commands, Event, Record, encode
+from stream_engine.core.room import UNLIMITED, Room
 from stream_engine.core.state import State
 from stream_engine.core.tables import TIMERS, Outgoing, Run, Step, Timer
 from stream_engine.core.timers import Timers
+from stream_engine.core.waiting import Waiting
 
 
 class Execute(Record, frozen=True):
@@ -54,9 +56,10 @@ class Function(Record, frozen=True):
 
 @dataclass(frozen=True)
 class Rules:
-    """What decisions go by that is not in the state: the app's name, its functions, and the numbers of the deployment.
+    """What decisions go by that is not in the state: the app's name, its functions, the numbers of the deployment, the room.
 
     ``deduplicate_for`` is in milliseconds; ``checkpoint_bytes`` is how long the journal grows at least between checkpoints.
+    ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
     """
 
     app: str
@@ -67,6 +70,7 @@ class Rules:
     partition: int
     deduplicate_for: int = 24 * 3_600_000
     checkpoint_bytes: int = 16 * 1024 * 1024
+    room: Room = field(default_factory=lambda: Room(UNLIMITED))
 
 
 @dataclass
@@ -87,10 +91,14 @@ class Live:
 
 @dataclass
 class Turn:
-    """One group of decisions: the state that it reads and changes, journal time, and what it says to the world outside."""
+    """One group of decisions: the state that it reads and changes, journal time, and what it says to the world outside.
+
+    ``left`` has the function of each run whose execution ends; once the record counts, there is room for another one.
+    """
 
     state: State
     timers: Timers
+    waiting: Waiting
     live: dict[str, Live]
     rules: Rules
     now: int
@@ -99,6 +107,23 @@ class Turn:
     sends: list[bytes] = field(default_factory=list)
     forget: list[tuple[int, bytes]] = field(default_factory=list)
     resumes: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def load(self, run_id: str, live: Live) -> None:
+        """Have a run executed."""
+        self.live[run_id] = live
+        self.rules.room.take(live.run.function)
+
+    def unload(self, run_id: str) -> Live | None:
+        """Have a run executed no longer; return what was known of it, or None if it was not."""
+        live = self.live.pop(run_id, None)
+        if live is not None:
+            self.left.append(live.run.function)
+        return live
+
+    def unload_at_once(self, run_id: str) -> None:
+        """Undo a `load` that nothing outside of this turn will hear of."""
+        self.rules.room.give(self.live.pop(run_id).run.function)
 
     def set_timer(self, at: int, timer: Timer) -> None:
         """Have a timer fire at a time (milliseconds since the epoch), or at once if that is past."""

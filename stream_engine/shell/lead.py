@@ -5,7 +5,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from confluent_kafka import Producer
 
@@ -55,23 +55,15 @@ class Process:
     end_term: Callable[[Term], None]
 
 
-class Sized(Protocol):
-    """What limits how much is executed at a time in the whole worker."""
-
-    def has_room(self) -> bool:
-        """Return whether another run may begin."""
-
-
 class Lead:
     """Drives the core's `Leader` of a partition, after a `Candidacy`; lives on the leaders' thread."""
 
-    def __init__(self, partition: int, process: Process, store: RocksStore, room: Sized) -> None:
+    def __init__(self, partition: int, process: Process, store: RocksStore) -> None:
         self.partition = partition
         self.appending = False
         self.ready_at = 0.0
         self._process = process
         self._store = store
-        self._room = room
         self._candidacy: Candidacy | None = None
         self._leader: Leader | None = None
         self._term: Term | None = None
@@ -88,11 +80,6 @@ class Lead:
     def leading(self) -> bool:
         """Whether the partition is led."""
         return self._leader is not None
-
-    @property
-    def running(self) -> int:
-        """How many runs are being executed."""
-        return self._leader.running if self._leader else 0
 
     @property
     def untold(self) -> bool:
@@ -141,6 +128,8 @@ class Lead:
             _log.info("partition %d: stepping down from epoch %d", self.partition, self._term.epoch)
             self._term.end()
             self._process.end_term(self._term)
+        if self._leader is not None:
+            self._leader.close()
         self.appending = False
         self._candidacy = self._leader = self._term = self._outbox = self._teller = None
         self._commands.clear()
@@ -212,7 +201,7 @@ class Lead:
         inputs = self._inputs
         while term.reports and len(inputs) < _GROUP:
             inputs.append(term.reports.popleft())
-        while self._commands and len(inputs) < _GROUP and self._room.has_room():
+        while self._commands and len(inputs) < _GROUP:
             inputs.append(self._commands.popleft())
         if self._held and len(self._commands) < _BACKLOG // 2:
             self._hold(held=False)

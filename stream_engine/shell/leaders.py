@@ -33,10 +33,9 @@ Perform = Callable[[list[tuple[Term, list[Effect]]]], None]
 class Leaders(threading.Thread):
     """Leads the partitions that are assigned; every public method may be called from any thread."""
 
-    def __init__(self, folder: Path, max_runs: int, perform: Perform, failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, folder: Path, perform: Perform, failed: Callable[[BaseException], None]) -> None:
         super().__init__(name="leaders", daemon=True)
         self._folder = folder
-        self._max_runs = max_runs
         self._perform = perform
         self._failed = failed
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -47,6 +46,7 @@ class Leaders(threading.Thread):
         self._awake = False
         self._stopping = False
         self._retry_at = 0.0
+        self._cycles = 0
         self._process: Process | None = None
 
     def begin(self, process: Process) -> None:
@@ -92,10 +92,6 @@ class Leaders(threading.Thread):
         """Return the partitions that are led."""
         return {partition for partition, lead in list(self._leads.items()) if lead.leading}
 
-    def has_room(self) -> bool:
-        """Return whether another run may begin."""
-        return sum(lead.running for lead in self._leads.values()) < self._max_runs
-
     def stop(self, timeout: float) -> None:
         """Have everything acknowledged that is under way, give up all partitions, and end the thread."""
         self._inbox.put(self._stop)
@@ -121,7 +117,7 @@ class Leaders(threading.Thread):
         for lead, about, offset in self._reports:
             lead.reported(about, offset)
         self._reports.clear()
-        for lead in self._leads.values():
+        for lead in self._in_turn():
             lead.turn()
         if self._effects:
             effects, self._effects = self._effects, []
@@ -130,6 +126,13 @@ class Leaders(threading.Thread):
             self._retry_at = monotonic() + _RETRY_SECONDS
             for lead in self._leads.values():
                 lead.retry()
+
+    def _in_turn(self) -> list[Lead]:
+        """Return the leads, another one first in each cycle: whoever comes first takes the room that has become free."""
+        leads = list(self._leads.values())
+        self._cycles += 1
+        first = self._cycles % max(1, len(leads))
+        return leads[first:] + leads[:first]
 
     def _wait(self, journal: Producer, outgoing: Producer) -> None:
         if any(lead.appending for lead in self._leads.values()):
@@ -157,7 +160,7 @@ class Leaders(threading.Thread):
     def _assign(self, partition: int) -> None:
         if self._process is not None and partition not in self._leads and not self._stopping:
             store = RocksStore(self._folder / str(partition), self._cache)
-            self._leads[partition] = Lead(partition, self._process, store, self)
+            self._leads[partition] = Lead(partition, self._process, store)
 
     def _revoke(self, partition: int) -> None:
         lead = self._leads.pop(partition, None)

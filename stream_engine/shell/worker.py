@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from stream_engine.core.intake import leader_source
+from stream_engine.core.room import Room
 from stream_engine.core.turn import Effect, Rules
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import Executor
@@ -164,7 +165,7 @@ class _Threads:
         self._loop = worker.loop
         self._executor = executor
         self._control = ControlFollower(control, worker.failed)
-        self._leaders = Leaders(folder.path, worker.limits.runs, self._perform, worker.failed)
+        self._leaders = Leaders(folder.path, self._perform, worker.failed)
         commands = clients.member(settings, names.leader_group, **quiet)
         self._reader = CommandsReader(commands, names.commands, self._leaders, worker.failed)
         self._recovery = Recovery(clients.reader(settings, **quiet), self._leaders.call, worker.failed)
@@ -248,7 +249,7 @@ def _routing(worker: Worker, deployment: Deployment, control: ControlFollower) -
 
 
 def _rules(worker: Worker, deployment: Deployment) -> Callable[[int], Rules]:
-    functions, names = worker.engine.rules_functions(), deployment.names
+    functions, names, room = worker.engine.rules_functions(), deployment.names, Room(worker.limits.runs)
 
     def rules(partition: int) -> Rules:
         source = leader_source(deployment.journal_id, partition)
@@ -260,6 +261,7 @@ def _rules(worker: Worker, deployment: Deployment) -> Callable[[int], Rules]:
             source,
             partition,
             checkpoint_bytes=worker.settings.checkpoint_bytes,
+            room=room,
         )
 
     return rules

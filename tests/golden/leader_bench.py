@@ -13,6 +13,7 @@ from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
 from stream_engine.core.outbox import entry_parts
 from stream_engine.core.records import Admit, Command, Commands, Decided, Event, Mark, decode_commands, decode_journal
+from stream_engine.core.room import Room
 from stream_engine.core.tables import (
     ENDED,
     EVENTS,
@@ -23,6 +24,7 @@ from stream_engine.core.tables import (
     SEQUENCES,
     STEPS,
     TIMERS,
+    WAITING,
     Outgoing,
     Table,
     parts,
@@ -49,6 +51,7 @@ _TABLES: dict[bytes, tuple[str, Table[Any]]] = {
         ("intake", INTAKE),
         ("outbox", OUTBOX),
         ("sequence", SEQUENCES),
+        ("waiting", WAITING),
     )
 }
 
@@ -70,6 +73,7 @@ class Bench:
     """One partition's journal, a store for each worker, and the transcript."""
 
     def __init__(self, functions: Sequence[Function] = FUNCTIONS, partition: int = 0) -> None:
+        self.places = 1_000
         self.lines: list[str] = []
         self.journal: list[bytes] = []
         self.run_id = ""
@@ -95,7 +99,8 @@ class Bench:
             if change is not None:
                 self._write(store, change)
         known = {function.id: function for function in functions or self._functions}
-        leader = candidate.lead(Rules("shop", known, 2, "commands", "journal/J/0", self._partition))
+        room = Room(self.places)
+        leader = candidate.lead(Rules("shop", known, 2, "commands", "journal/J/0", self._partition, room=room))
         recovered = leader.recovered()
         for key, message in recovered.sends:
             self._note(f"send again {_key(key)}: {_message(message)}")
@@ -171,6 +176,12 @@ def _key(key: bytes) -> str:
     if table is TIMERS:
         at, rest = timed_parts(key)
         return f"{name} {at} {' '.join(rest)}".rstrip()
+    if table is WAITING:
+        function, place = key[1:].split(b"\0", 1)
+        at, partition, offset = (
+            int.from_bytes(place[start:stop], "big") for start, stop in ((0, 8), (8, 12), (12, 20))
+        )
+        return f"{name} {function.decode()} {at} {partition}/{offset} {place[20:].decode()}"
     if table is OUTBOX:
         queue, number = entry_parts(key)
         return f"{name} {queue} {number}"

@@ -148,6 +148,28 @@ def a_function_is_missing(bench: Bench) -> None:
     bench.step("w3", third, 1_050)
 
 
+def runs_wait_for_room(bench: Bench) -> None:
+    bench.places = 2
+    leader = bench.elect("w1", 1_000)
+    bench.say("Two runs may be executed at a time; the third waits.")
+    bench.step("w1", leader, 1_010, routed(0, 5, 6, 7))
+    third = bench.run_id
+    bench.step("w1", leader, 1_020, Sleep(third, "nap", 50))
+    bench.step("w1", leader, 1_030, Suspend(third, 0))
+    bench.say("Its place is free; that was not known before the record counted.")
+    bench.step("w1", leader, 1_040)
+    bench.say("The nap ends, and there is no room.")
+    bench.step("w1", leader, 1_080)
+    bench.decide(leader, 1_090)
+    bench.say("A worker takes over that may execute one run at a time: of the three, two wait.")
+    bench.places = 1
+    second = bench.elect("w2", 1_100)
+    bench.step("w2", second, 1_110)
+    bench.say("A place that becomes free goes to the run that was admitted first.")
+    bench.step("w2", second, 1_120, FinishRun(bench.run_id, b'"done"'))
+    bench.step("w2", second, 1_130)
+
+
 SCENARIOS = (
     a_run_from_its_event_to_its_end,
     a_step_is_tried_again_and_fails_for_good,
@@ -157,6 +179,7 @@ SCENARIOS = (
     a_command_comes_more_than_once,
     a_body_fails_and_is_executed_again,
     a_function_is_missing,
+    runs_wait_for_room,
 )
 
 

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from stream_engine.core import timers
 from stream_engine.core.change import Change
 from stream_engine.core.state import State
 from stream_engine.core.tables import SEQUENCES, TIMERS, Sequence, Timer, timed_parts
@@ -70,7 +69,7 @@ class TimersMachine(RuleBasedStateMachine):
         super().__init__()
         self.store = SimStore()
         self.state = State(self.store)
-        self.timers = Timers(self.state)
+        self.timers = Timers(self.state, 3)
         self.waiting: set[bytes] = set()
         self.now = 0
 
@@ -114,7 +113,7 @@ class TimersMachine(RuleBasedStateMachine):
     def take_over(self) -> None:
         """Begin anew from what is stored."""
         self.settle()
-        self.timers = Timers(self.state)
+        self.timers = Timers(self.state, 3)
 
     @invariant()
     def nothing_due_is_hidden(self) -> None:
@@ -132,19 +131,14 @@ TestTimers = TimersMachine.TestCase
 @given(st.lists(st.integers(0, 30), max_size=40), st.integers(1, 5))
 def test_timers_beyond_the_window_come_from_the_store(times: list[int], window: int) -> None:
     """A partition may have more sleepers than memory."""
-    was = timers._WINDOW
-    timers._WINDOW = window
-    try:
-        state = State(SimStore())
-        for number, at in enumerate(times):
-            state.put(TIMERS.timed_key(at, "wake", str(number), ""), Timer("wake", str(number)))
-        table = Timers(state)
-        taken: list[int] = []
-        for now in range(31):
-            while due := table.take_due(now, 3):
-                for key in due:
-                    state.delete(key)
-                    taken.append(timed_parts(key)[0])
-        assert taken == sorted(times)
-    finally:
-        timers._WINDOW = was
+    state = State(SimStore())
+    for number, at in enumerate(times):
+        state.put(TIMERS.timed_key(at, "wake", str(number), ""), Timer("wake", str(number)))
+    table = Timers(state, window)
+    taken: list[int] = []
+    for now in range(31):
+        while due := table.take_due(now, 3):
+            for key in due:
+                state.delete(key)
+                taken.append(timed_parts(key)[0])
+    assert taken == sorted(times)

@@ -38,6 +38,7 @@ class Site:
     machine: Machine
     rules: Callable[[int], Rules]
     keeper: type[Keeper]
+    room_changed: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Leading:
         self.partition = partition
         self.store = store
         self.term: Term | None = None
+        self.leader: Leader | None = None
         self._random = site.kafka.schedule.random
         self._journal = site.kafka.log(site.topics.journal, partition)
         self._commands = site.kafka.log(site.topics.commands, partition)
@@ -86,6 +88,10 @@ class Leading:
         if self.term is not None:
             self.term.end()
             self.term = None
+        if self.leader is not None:
+            self.leader.close()
+            self.leader = None
+            self.site.room_changed()
 
     def _run(self) -> Body:
         site = self.site
@@ -130,6 +136,7 @@ class Leading:
 
     def _lead(self, leader: Leader) -> Body:
         schedule = self.site.kafka.schedule
+        self.leader = leader
         term = self.term = Term(self.site.host, self.partition, leader.epoch, schedule.now)
         term.wake = self.thread.wake
         channel = Channel(term, self.site.producer(), self.site.referee, self.site.topics.history)
@@ -186,7 +193,9 @@ class Leading:
     def commit(self, leader: Leader, raw: bytes, desk: Desk) -> Commit:
         """Append a record; return what takes effect."""
         offset = yield from self.append(raw, "record")
-        return leader.acknowledged(offset)
+        committed = leader.acknowledged(offset)
+        self.site.room_changed()
+        return committed
 
     def write(self, change: Change) -> None:
         """Write a change to the store, whole."""

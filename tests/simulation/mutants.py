@@ -30,11 +30,14 @@ from stream_engine.core.records import (
     ReturnStep,
     decode_state,
 )
+from stream_engine.core.room import Room
 from stream_engine.core.route import Router
 from stream_engine.core.snapshot import Restore, Snapshot, SpoiledError
+from stream_engine.core.state import State
 from stream_engine.core.step import record_step
 from stream_engine.core.tables import FOLDED_KEY, OUTBOX, Intake
 from stream_engine.core.turn import Turn
+from stream_engine.core.waiting import Waiting
 from tests.simulation.keeping import Keeper
 from tests.simulation.leading import Commit, Desk, Leading
 from tests.simulation.schedule import Body
@@ -276,7 +279,7 @@ def _forgets_steps(turn: Any, run_id: str) -> dict[str, Any]:
 
 
 def _clock(self: Leader, now: int) -> Any:
-    return Turn(self._state, self._timers, self._live, self._rules, now)
+    return Turn(self._state, self._timers, self._waiting, self._live, self._rules, now)
 
 
 def _sent_at_once(self: Leader, offset: int | None) -> Committed:
@@ -331,6 +334,15 @@ def _forgets_epoch(self: Snapshot, *arguments: Any) -> Iterator[bytes]:
 
 _take_state = Restore.take
 _records = Snapshot.records
+
+
+def _knows_nobody(self: Waiting, state: Any, window: int = 1) -> None:
+    _wait_for_room(self, State(SimStore()), window)
+    self._state = state
+
+
+_wait_for_room = Waiting.__init__
+
 _suspend: Callable[[Any, Any], None] = run.suspend
 
 MUTANTS = (
@@ -368,4 +380,9 @@ MUTANTS = (
     Mutant("commands are trimmed that nobody took", [patch.object(Leader, "acknowledged", _trims_untaken)]),
     Mutant("a store is folded over a hole", [patch.object(Candidate, "must_restore", lambda *_: False)]),
     Mutant("a run is suspended that has work", [patch.dict(HANDLERS, {Suspend: _suspends_anyway})]),
+    Mutant("there is always room", [patch.object(Room, "has", lambda self, function: True)]),
+    Mutant("room is not given back", [patch.object(Room, "give", lambda self, function: None)]),
+    Mutant("a term keeps its room when it ends", [patch.object(Leader, "close", lambda self: None)]),
+    Mutant("whoever waits for room waits for ever", [patch.object(leader, "let_in", lambda turn, most: None)]),
+    Mutant("a takeover forgets who waits for room", [patch.object(Waiting, "__init__", _knows_nobody)]),
 )

@@ -126,6 +126,12 @@ class Referee:
         if offset not in self.folds[partition].counted:
             self.object(4, f"{host.name}/{partition}: {effect} belongs to offset {offset}, which does not count")
 
+    def executes(self, host: Host, running: int, places: int) -> None:
+        """A worker executes so many runs, of so many that it may."""
+        if running > places:
+            self.object(5, f"{host.name} executes {running} runs, and may execute {places}")
+        self.schedule.counts["all places taken"] += running == places
+
     def step_began(self, term: Term, effect: Execute, step_id: str, attempt: int) -> int:
         """The body of a step begins; return the number of this execution."""
         run_id = effect.run_id

@@ -40,6 +40,8 @@ HAPPENS = [
         "run retrying",
         "run sleeping",
         "run running",
+        "run queued",
+        "all places taken",
     ),
     "runs of handlers",
     *("snapshot written", "snapshot abandoned", "snapshot spoiled", "restored", "restoration interrupted"),

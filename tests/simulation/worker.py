@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stream_engine.core.intake import leader_source
+from stream_engine.core.room import Room
 from stream_engine.core.route import Router
 from stream_engine.core.turn import Function, Rules
 from tests.simulation.execution import Machine
@@ -52,6 +53,7 @@ class Cluster:
     leaders: Group
     parts: Parts
     checkpoint_bytes: int
+    places: int
 
 
 class Worker:
@@ -63,6 +65,7 @@ class Worker:
         self.functions = functions
         self.on_gone: Callable[[], None] = lambda: None
         self._cluster = cluster
+        self._room = Room(cluster.places)
         self._leading: dict[int, Leading] = {}
         self._leaving: dict[int, Leading] = {}
         self._routing: dict[int, Routing] = {}
@@ -132,7 +135,15 @@ class Worker:
             machine,
             self._rules,
             cluster.parts.keeper,
+            self._room_changed,
         )
+
+    def _room_changed(self) -> None:
+        """See to it that what is executed stays within the limit, and that all partitions look for room again."""
+        running = sum(leading.leader.running for leading in self._leading.values() if leading.leader is not None)
+        self._cluster.referee.executes(self.host, running, self._cluster.places)
+        for leading in self._leading.values():
+            leading.thread.wake()
 
     def _depot(self) -> Depot:
         cluster = self._cluster
@@ -161,4 +172,5 @@ class Worker:
             source,
             partition,
             checkpoint_bytes=self._cluster.checkpoint_bytes,
+            room=self._room,
         )

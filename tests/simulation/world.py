@@ -32,6 +32,7 @@ class Config:
     faults: Faults
     rolling: bool
     checkpoint_bytes: int
+    places: int
 
 
 def draw(random: Random) -> Config:
@@ -53,6 +54,7 @@ def draw(random: Random) -> Config:
         ),
         rolling=random.random() < 0.3,
         checkpoint_bytes=random.choice((200, 1_000, 5_000, 1_000_000)),
+        places=random.choice((1, 2, 5, 1_000, 1_000)),
     )
 
 
@@ -77,6 +79,7 @@ class World:
             leaders,
             parts or Parts(),
             self.config.checkpoint_bytes,
+            self.config.places,
         )
         self.catalogues = self._catalogues()
         skews = [self.schedule.random.randrange(-200, 200) for _ in range(self.config.workers + 1)]

@@ -94,7 +94,7 @@ class _Hasty(Leaders):
 
     def __init__(self, folder: Path) -> None:
         self.failures: list[BaseException] = []
-        super().__init__(folder, 1, lambda _: None, self.failures.append)
+        super().__init__(folder, lambda _: None, self.failures.append)
         self.reader = CommandsReader(cast("Consumer", _Client()), _TOPIC, self, self.failures.append)
         self.offsets: dict[int, list[int]] = {partition: [] for partition in range(_PARTITIONS)}
 

@@ -67,6 +67,8 @@ def _disposed(disposition: str, detail: str = "") -> EventDisposed:
         ([STARTED, _change("retrying", attempt=1, wake_at=T + 60)], "waiting", "retry 1 of its function at 2026-09-21T14:13:20.060Z"),
         ([STARTED, _change("retrying", attempt=1), _change("running", attempt=1)], "running", None),
         ([_change("parked", version="")], "waiting", "no code"),
+        ([STARTED, _step("a", "sleeping", wake_at=T + 60), _change("queued")], "queued", "its turn"),
+        ([STARTED, _change("queued"), _change("running")], "running", None),
         ([STARTED, _change("parked"), _change("moved", version="2")], "waiting", "no code"),
         ([STARTED, _change("parked"), _change("moved", version="2"), _change("running", version="2")], "running", None),
         ([STARTED, _step("a", "sleeping"), ENDED], "completed", None),

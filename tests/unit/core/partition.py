@@ -1,9 +1,12 @@
 """A partition whose every append is acknowledged at once, for tests of what its leader decides."""
 
+from dataclasses import replace
+
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Committed, Take
 from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
+from stream_engine.core.room import Room
 from stream_engine.core.turn import Function, Rules
 from tests.golden.leader_bench import routed
 from tests.simulation.store import SimStore
@@ -14,19 +17,21 @@ RULES = Rules("shop", {"pay": Function("pay", ("1",))}, 1, "commands", "journal/
 class Partition:
     """A partition and its leader."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: int = 1_000) -> None:
         self.store = SimStore()
         self.end = 0
+        self.places = places
         self.leader = self.take_over()
 
     def take_over(self) -> Leader:
-        """Begin a new term over the same store."""
+        """Begin a new term over the same store, in a process of its own."""
+        self.room = Room(self.places)
         candidate = Candidate("w", self.store, "J")
         raw = candidate.campaign(0)
         candidate.elected(self.end)
         self._write(candidate.replay(self.end, raw))
         self.end += 1
-        self.leader = candidate.lead(RULES)
+        self.leader = candidate.lead(replace(RULES, room=self.room))
         self.leader.recovered()
         return self.leader
 
@@ -39,7 +44,7 @@ class Partition:
         return committed
 
     def begin(self, *offsets: int) -> list[str]:
-        """Begin a run for each event; return their ids."""
+        """Admit an event for each offset; return the ids of the runs that begin."""
         assert self.leader.decide([routed(self.leader.commands, *offsets, ts=0)], 10) is not None
         committed = self.leader.acknowledged(self.end)
         self.end += 1

@@ -160,3 +160,75 @@ def test_a_full_record_leaves_the_rest_for_the_next() -> None:
         partition.store.write(committed.change)
         assert [type(effect) for effect in committed.effects] == [Deliver]
     assert left == [2, 1, 0]
+
+
+def test_runs_that_wait_are_let_in_a_number_at_a_time() -> None:
+    partition = Partition(places=1)
+    partition.begin(*range(AT_ONCE + 3))
+    waiting = AT_ONCE + 2
+    partition.places = 1_000
+    partition.take_over()
+    assert partition.leader.due() == 0
+    begun = [len(partition.step(20).effects) for _ in range(2)]
+    assert begun == [1 + AT_ONCE, waiting - AT_ONCE]
+    assert partition.leader.due() is None
+
+
+def test_a_takeover_executes_no_more_than_there_is_room_for() -> None:
+    partition = Partition()
+    partition.begin(*range(20))
+    partition.places = 3
+    leader = partition.take_over()
+    committed = partition.step(20)
+    assert len([effect for effect in committed.effects if isinstance(effect, Execute)]) == 3
+    assert [told.change for told in committed.told.records if isinstance(told, RunChanged)] == ["queued"] * 17
+    assert (leader.running, leader.due()) == (3, None)
+
+
+def test_a_timer_of_a_run_that_waits_for_room_is_kept_in_mind() -> None:
+    partition = Partition(places=1)
+    (first,) = partition.begin(5)
+    partition.step(20, Sleep(first, "nap", 50))
+    partition.step(30, Suspend(first, 0))
+    (second,) = partition.begin(6)
+    assert partition.step(70).effects == [], "there is no room"
+    partition.take_over()
+    assert [effect.run_id for effect in partition.step(80).effects] == [second]
+    partition.step(90, FinishRun(second, b"1"))
+    execute, deliver = partition.step(100).effects
+    assert isinstance(execute, Execute)
+    assert isinstance(deliver, Deliver)
+    assert (execute.run_id, deliver.step_id, deliver.step.status) == (first, "nap", "completed")
+
+
+def test_a_run_that_waits_for_room_is_executed_in_its_turn_only() -> None:
+    """A timer that comes due when there happens to be room does not let it in a second time."""
+    partition = Partition(places=1)
+    (first,) = partition.begin(5)
+    partition.step(20, Sleep(first, "short", 50), Sleep(first, "long", 100))
+    partition.step(30, Suspend(first, 0))
+    (second,) = partition.begin(6)
+    partition.step(70)
+    partition.step(90, FinishRun(second, b"1"))
+    committed = partition.step(120)
+    assert [effect.run_id for effect in committed.effects if isinstance(effect, Execute)] == [first]
+    partition.step(130, RetryRun(first, 1_000, _ERROR))
+    assert partition.leader.due() == 1_130
+
+
+def test_a_full_function_leaves_room_for_another() -> None:
+    partition = Partition(places=100)
+    begun = partition.begin(*range(200))
+    assert len(begun) == 95
+    assert partition.room.has("other")
+
+
+def test_what_a_term_held_of_the_room_is_free_when_it_ends() -> None:
+    partition = Partition(places=10)
+    run, *_ = partition.begin(1, 2, 3)
+    assert partition.room.free == 7
+    partition.leader.decide([FinishRun(run, b"1")], 20)
+    assert partition.room.free == 7, "whether its end counts is not known yet"
+    partition.leader.close()
+    partition.leader.close()
+    assert partition.room.free == 10
