@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stream_engine.core.commands import FinishRun, Input, RecordStep, Sleep
-from stream_engine.core.records import Event
+from stream_engine.core.records import Event, ReturnRun, ReturnStep
 from stream_engine.core.tables import Run, Step
 from stream_engine.core.turn import Deliver, Execute
 from stream_engine.sdk.execution import Executor
@@ -21,12 +21,16 @@ class ScriptedTerm:
         self.posted: list[Input] = []
         self.order: list[tuple[str, Step]] = []
         self.lease = True
+        self.returned: list[ReturnStep | ReturnRun] = []
 
     def post(self, command: Input) -> None:
         self.posted.append(command)
 
     def may_begin(self) -> bool:
         return self.lease
+
+    def give_back(self, command: ReturnStep | ReturnRun) -> None:
+        self.returned.append(command)
 
     def execute(self, function: str, steps: dict[str, Step] | None = None, **header: Any) -> None:
         event = Event("start", "id:1", "1", 0, 0, "topic", 0, 0, b'{"n":1}')

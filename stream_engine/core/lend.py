@@ -13,7 +13,7 @@ from stream_engine.core.finish import fail_run, finish_run
 from stream_engine.core.payload import event_of
 from stream_engine.core.records import ReturnRun, ReturnStep
 from stream_engine.core.run import load, retry_run
-from stream_engine.core.step import fail_step, record_step
+from stream_engine.core.step import fail_step, record_step, wake_step
 from stream_engine.core.tables import RUNS, STEPS, Step, Timer
 from stream_engine.core.turn import Turn
 
@@ -47,6 +47,10 @@ def return_step(turn: Turn, command: ReturnStep) -> None:
     step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
     if step is None or (step.status, step.attempt) != ("lent", command.attempt):
         return
+    if command.result is None and command.error is None:
+        turn.state.put(STEPS.key(run_id, step_id), replace(step, wake_at=turn.now))
+        wake_step(turn, run_id, step_id)
+        return
     unloaded = run_id not in turn.live
     if unloaded and not _load(turn, run_id):
         return
@@ -56,7 +60,8 @@ def return_step(turn: Turn, command: ReturnStep) -> None:
             FailStep(run_id, step_id, command.attempt, command.started_at, command.error, command.retry_in),
         )
     else:
-        record_step(turn, RecordStep(run_id, step_id, command.attempt, command.started_at, command.result or b"null"))
+        assert command.result is not None
+        record_step(turn, RecordStep(run_id, step_id, command.attempt, command.started_at, command.result))
     if unloaded:
         turn.unload_at_once(run_id)
         turn.resumes.append(run_id)

@@ -155,7 +155,8 @@ class Handle(Record, frozen=True, tag="handle"):
 class ReturnStep(Record, frozen=True, tag="return step"):
     """What a step came to that was lent to the worker which led its partition before: ``result`` (JSON), or ``error``.
 
-    After an error it is tried again after ``retry_in`` milliseconds, or never if that is None.
+    After an error it is tried again after ``retry_in`` milliseconds, or never if that is None. Neither: it did not come to
+    its end, and is to be begun again.
     """
 
     run_id: str
@@ -170,7 +171,7 @@ class ReturnStep(Record, frozen=True, tag="return step"):
 class ReturnRun(Record, frozen=True, tag="return run"):
     """What a run's code came to that was lent: ``result``, ``error`` with ``retry_in`` as in `ReturnStep`, or neither.
 
-    Neither: the code asked for another step, and is to be executed anew where its partition is led now.
+    Neither: it did not come to its end, or asked for another step, and is to be executed anew.
     """
 
     run_id: str

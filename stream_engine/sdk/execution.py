@@ -4,16 +4,17 @@ The seam. Everything is called on the loop's thread:
 
 - ``async with Executor(engine) as executor`` enters the app's lifespan, and at the end leaves it.
 - ``perform(term, effects)`` once the record that decided them counts; a term's effects in their order.
+- ``lend(term, lease)`` when the term is about to be ended on purpose: what is running goes on, and is posted to the term as lent.
 - ``end_term(term)`` when the term is over, after its last ``perform``; nothing of its runs is posted afterwards.
-- The executor calls ``term.post`` and ``term.may_begin`` (see `stream_engine.sdk.run.Term`).
+- The executor calls ``term.post``, ``term.may_begin`` and ``term.give_back`` (see `stream_engine.sdk.run.Term`).
 """
 
 import asyncio
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 from stream_engine.core.receive import MAX_BYTES
 from stream_engine.core.turn import Attempt, Deliver, Effect, Execute
@@ -21,6 +22,7 @@ from stream_engine.sdk.body import run_body
 from stream_engine.sdk.client import Clock, wall_clock
 from stream_engine.sdk.context import Context, SyncContext
 from stream_engine.sdk.engine import Engine
+from stream_engine.sdk.lent import Lent
 from stream_engine.sdk.lifespan import LifespanTask
 from stream_engine.sdk.run import Execution, Host, Term
 from stream_engine.sdk.tasks import TaskFactory
@@ -30,7 +32,6 @@ from stream_engine.sdk.watchdog import Watchdog
 THREADS = "stream-engine-code-"
 """What the names of the threads begin with on which users' ``def`` functions and steps run."""
 
-_DRAIN_POLL_SECONDS = 0.01
 _CLOSE_SECONDS = 5.0
 
 
@@ -70,6 +71,8 @@ class Executor:
         )
         self._terms: dict[Term, dict[str, Execution]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self._lent: dict[asyncio.Task[None], Execution] = {}
+        self._ending: WeakSet[Term] = WeakSet()
         self._lifespan = None if engine.lifespan is None else LifespanTask(engine.lifespan(engine))
         self._factory: TaskFactory | None = None
         self._watchdog: Watchdog | None = None
@@ -87,7 +90,9 @@ class Executor:
         self._watchdog = Watchdog(self._host.loop, self._stall_after)
 
     def perform(self, term: Term, effects: Iterable[Effect]) -> None:
-        """Perform what was decided in a term."""
+        """Perform what was decided in a term; of one that is being ended, nothing: the next leader finds it in the state."""
+        if term in self._ending:
+            return
         executions = self._terms.get(term)
         if executions is None:
             executions = self._terms[term] = {}
@@ -111,22 +116,44 @@ class Executor:
         for term, effects in decided:
             self.perform(term, effects)
 
+    def lend(self, term: Term, lease: int) -> None:
+        """Go on with what is running in a term, for ``lease`` milliseconds; post what that is, and leave everything else."""
+        self._ending.add(term)
+        for execution in self._terms.pop(term, {}).values():
+            lent = _lend(execution)
+            if lent is None:
+                self._leave(execution)
+                continue
+            if execution.task is not None:
+                self._lent[execution.task] = execution
+                execution.task.add_done_callback(self._lent.pop)
+            for command in lent.commands(lease):
+                term.post(command)
+
     def end_term(self, term: Term) -> None:
         """Leave all executions of a term; nothing more of them is posted."""
         for execution in self._terms.pop(term, {}).values():
             self._leave(execution)
 
-    async def drain(self, seconds: float) -> None:
-        """Begin no more steps, and wait until what is in progress has been done and recorded, at most ``seconds``."""
+    def begin_draining(self) -> None:
+        """Begin no more steps, in any term."""
         self._host.draining = True
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not self._at_rest():  # noqa: ASYNC110 - once in a worker's life; what is awaited is a state of all its runs
-            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait until all that was lent has ended, at most ``seconds``; give the rest up, and return whether there was none."""
+        if self._lent:
+            await asyncio.wait(self._lent, timeout=seconds)
+        rest = list(self._lent.values())
+        for execution in rest:
+            _give_up(execution)
+        return not rest
 
     async def aclose(self) -> None:
         """Leave all executions, wait a moment for their ``finally``, and leave the lifespan."""
         for term in list(self._terms):
             self.end_term(term)
+        for execution in list(self._lent.values()):
+            self._leave(execution)
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=_CLOSE_SECONDS)
         for pool in (self._host.run_threads, self._host.step_threads):
@@ -162,5 +189,22 @@ class Executor:
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
-    def _at_rest(self) -> bool:
-        return all(execution.at_rest for executions in self._terms.values() for execution in executions.values())
+
+def _lend(execution: Execution) -> Lent | None:
+    """Let an execution go on with nothing but what is running now; return None if nothing is."""
+    if execution.closed or execution.finished or (execution.waits and not execution.bodies):
+        return None
+
+    def over() -> None:
+        # Not at once: whoever brings the last of what is lent is in the middle of the code that is to be left.
+        execution.host.loop.call_soon(execution.close)
+
+    lent = Lent(execution.run_id, execution.run.attempt, execution.bodies, execution.term.give_back, over)
+    execution.lent = lent
+    return lent
+
+
+def _give_up(execution: Execution) -> None:
+    if execution.lent is not None:
+        execution.lent.give_up()
+    execution.close()

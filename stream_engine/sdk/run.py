@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from stream_engine.core.commands import Input, Suspend
+from stream_engine.core.records import ReturnRun, ReturnStep
 from stream_engine.core.tables import Step
 from stream_engine.core.turn import Execute
 from stream_engine.sdk.client import Clock
 from stream_engine.sdk.errors import StepUsageError
 from stream_engine.sdk.event_types import EventTypes
 from stream_engine.sdk.function import Function
+from stream_engine.sdk.lent import Lent
 from stream_engine.sdk.mailbox import Mailbox, Signal
 from stream_engine.sdk.middleware import Middleware
 from stream_engine.sdk.names import check_step_id
@@ -29,6 +31,9 @@ class Term(Protocol):
 
     def may_begin(self) -> bool:
         """Return whether the term's lease is in force, so that a step's body may begin."""
+
+    def give_back(self, command: ReturnStep | ReturnRun, /) -> None:
+        """Send what came of something that was lent to whoever leads the partition now."""
 
 
 class Unwind(BaseException):
@@ -68,6 +73,8 @@ class Execution(Outside):
         busy: how many steps the code has asked for that do not wait for a timer.
         held: how many of these may not begin yet.
         timed: how many steps wait for a timer; when only such are left, the run can be unloaded.
+        bodies: the steps whose bodies are running, each with its attempt and when that began.
+        lent: what goes on after the term, if anything does.
     """
 
     __slots__ = (
@@ -78,6 +85,7 @@ class Execution(Outside):
         "_timer",
         "_unasked",
         "_used",
+        "bodies",
         "busy",
         "closed",
         "ctx",
@@ -86,6 +94,7 @@ class Execution(Outside):
         "function",
         "held",
         "host",
+        "lent",
         "mailbox",
         "run",
         "run_id",
@@ -106,6 +115,8 @@ class Execution(Outside):
         self.mailbox = Mailbox(host.loop, _outcomes(effect.steps), keep=not function.code.is_async)
         self.closed = self.finished = False
         self.busy = self.held = self.timed = 0
+        self.bodies: dict[str, tuple[int, int]] = {}
+        self.lent: Lent | None = None
         self._recorded = set(effect.steps)
         self._unasked = set(effect.steps)
         self._used: dict[str, int] = {}
@@ -122,9 +133,9 @@ class Execution(Outside):
         return bool(self._unasked)
 
     @property
-    def at_rest(self) -> bool:
-        """Whether the code does nothing but wait for timers, or for being allowed to begin a step."""
-        return self.busy == self.held and self.held + self.timed > 0
+    def waits(self) -> bool:
+        """Whether the code waits for a step, and for nothing else that is known of."""
+        return bool(self.busy or self.timed or self._suspending or self.unwound_at >= 0)
 
     def signal(self, step: str, signal: Signal) -> None:
         """Take what the leader says of a step."""
@@ -152,7 +163,7 @@ class Execution(Outside):
         self.finished = True
         self._disarm()
         if not self.closed:
-            self.term.post(conclusion)
+            self._post(conclusion)
         if self._askers:
             self._cancel_askers()
 
@@ -162,7 +173,10 @@ class Execution(Outside):
         Raises:
             StepUsageError: no step can be asked for here and now, or not by this id.
         """
-        if self.closed or self.finished or self.unwound_at >= 0:
+        if self.closed or self.finished or self.unwound_at >= 0 or self.lent is not None:
+            if self.lent is not None:
+                self.lent.asked = True
+                self.host.loop.call_soon_threadsafe(self.lent.interrupt)
             raise StepUsageError(f"step {id!r}: run {self.run_id} is being left; `finally` and `with` can call no step")
         if isinstance(scope.get(), CurrentStep):
             raise StepUsageError(f"step {id!r} is asked for inside another step's body; ask for it in the function")
@@ -205,7 +219,7 @@ class Execution(Outside):
 
     def may_begin(self) -> bool:
         """Return whether a step's body may begin now; if not, `hold` it."""
-        return self.term.may_begin() and not (self._suspending or self.mailbox.crowded or self.host.draining)
+        return self._is_granted() and not (self._suspending or self.mailbox.crowded)
 
     async def hold(self) -> None:
         """Wait until a step's body may begin: not while outcomes wait for their turn, or the run may be unloaded."""
@@ -215,7 +229,7 @@ class Execution(Outside):
                 await self.mailbox.settled()
             while self._suspending:
                 await self._resumption()
-            while self.host.draining or not self.term.may_begin():  # noqa: ASYNC110 - a lease is a matter of time, and is renewed on another thread
+            while not self._is_granted():  # noqa: ASYNC110 - a lease is a matter of time, and is renewed on another thread
                 await asyncio.sleep(_LEASE_POLL_SECONDS)
         finally:
             self.held -= 1
@@ -252,7 +266,13 @@ class Execution(Outside):
         if self.closed:
             # The body took its cancellation for something else. Another execution of the run may have begun by now.
             raise asyncio.CancelledError
-        self.term.post(command)
+        if self.lent is not None:
+            self.lent.take(command)
+        else:
+            self.term.post(command)
+
+    def _is_granted(self) -> bool:
+        return self.lent is None and not self.host.draining and self.term.may_begin()
 
     def _unwind(self) -> NoReturn:
         self.unwound_at = self.mailbox.received

@@ -132,6 +132,7 @@ async def _attempt(
     """Call the body once; return what is to be reported, and its result as it will be read from the record."""
     started_at = execution.host.clock()
     task = asyncio.current_task()
+    execution.bodies[call.id] = (call.attempt, started_at)
     scope.set(call)
     try:
         if about.is_async and body.timeout is None and not execution.host.middleware.steps:
@@ -147,6 +148,7 @@ async def _attempt(
         retry_in = retry.delay(error, call.attempt, execution.host.clock())
         return FailStep(execution.run_id, call.id, call.attempt, started_at, failure_of(error), retry_in), None
     finally:
+        del execution.bodies[call.id]
         scope.set(execution)
     return RecordStep(execution.run_id, call.id, call.attempt, started_at, raw), value
 

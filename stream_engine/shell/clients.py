@@ -48,7 +48,8 @@ def member(settings: Settings, group: str, **properties: Any) -> Consumer:
             | {
                 "group.id": group,
                 "session.timeout.ms": SESSION_MS,
-                "heartbeat.interval.ms": 2_000,
+                # By a heartbeat a member learns that the group changes: nobody leads a partition that is on its way.
+                "heartbeat.interval.ms": 300,
                 "partition.assignment.strategy": "cooperative-sticky",
             }
             | properties,

@@ -9,11 +9,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_engine.core.change import Take
 from stream_engine.core.records import ForeignError, decode_commands
+from stream_engine.shell.clock import monotonic
 from stream_engine.shell.leaders import Leaders
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _BATCH = 1_000
+_HAND_OVER_SECONDS = 3.0
 _MISPLACED = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"}
 
 
@@ -55,9 +57,7 @@ class CommandsReader(threading.Thread):
     def run(self) -> None:
         """Read, until told to stop."""
         try:
-            self._consumer.subscribe(
-                [self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
-            )
+            self._consumer.subscribe([self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
             while not self._stopping.is_set():
                 self._serve()
                 self._begin()
@@ -108,6 +108,13 @@ class CommandsReader(threading.Thread):
         self._joined = True
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # The next leader is named once this returns.
+        until = monotonic() + _HAND_OVER_SECONDS
+        for left in [self._leaders.hand_over(part.partition) for part in partitions]:
+            left.wait(max(0.0, until - monotonic()))
+        self._lose(consumer, partitions)
+
+    def _lose(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_unassign([part for part in partitions if part.partition in self._reading])
         for part in partitions:
             self._reading.discard(part.partition)

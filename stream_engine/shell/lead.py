@@ -13,7 +13,7 @@ from stream_engine.core.candidate import MismatchError
 from stream_engine.core.change import Committed, DeposedError, Take
 from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
-from stream_engine.core.records import Checkpoint
+from stream_engine.core.records import Checkpoint, Command
 from stream_engine.core.snapshot import LostStateError
 from stream_engine.core.tables import FOLDED_KEY
 from stream_engine.core.turn import Effect, Rules
@@ -52,7 +52,9 @@ class Process:
     reported: Callable[["Lead", object, int | None], None]
     wake: Callable[[], None]
     perform: Callable[[Term, list[Effect]], None]
+    lend: Callable[[Term], None]
     end_term: Callable[[Term], None]
+    give_back: Callable[[int, Command], None]
 
 
 class Lead:
@@ -73,6 +75,8 @@ class Lead:
         self._appended_at = 0.0
         self._marked_at = 0.0
         self._checkpoint_at = 0.0
+        self._left: Callable[[], None] | None = None
+        self._over = False
         self._outbox: Outbox | None = None
         self._teller: Teller | None = None
 
@@ -102,15 +106,17 @@ class Lead:
 
     def turn(self) -> None:
         """Do what can be done now: campaign, or decide and append."""
-        if self.appending:
+        if self.appending or self._over:
             return
-        if self._leader is None:
+        if self._left is not None:
+            self._hand_over(self._left)
+        elif self._leader is None:
             if self._candidacy is None and monotonic() >= self.ready_at:
                 self._stand()
-            return
-        raw = self._decide(self._leader)
-        if raw is not None:
-            self.append(raw, self._leader)
+        else:
+            raw = self._decide(self._leader)
+            if raw is not None:
+                self.append(raw, self._leader)
 
     def reported(self, about: object, offset: int | None) -> None:
         """Take Kafka's report of an append made for a candidate or a leader, which may be gone by now."""
@@ -135,6 +141,12 @@ class Lead:
         self._commands.clear()
         self._inputs.clear()
         self.ready_at = monotonic() + random.uniform(0.05, 0.5)
+
+    def hand_over(self, left: Callable[[], None]) -> None:
+        """Give up the lead on purpose: what is running is lent to this worker, and then ``left`` is called."""
+        self._left = left
+        if self._term is not None:
+            self._process.lend(self._term)
 
     def misplaced(self) -> None:
         """Take that the next commands to read have been deleted: another leader has taken them, or they are lost."""
@@ -181,7 +193,7 @@ class Lead:
         """Begin to lead: what the candidacy came to."""
         process = self._process
         self._candidacy, self._leader = None, leader
-        self._term = Term(self.partition, leader.epoch, process.wake)
+        self._term = Term(self.partition, leader.epoch, process.wake, process.give_back)
         self._outbox = Outbox(process.outgoing, leader.sent)
         self._teller = Teller(process.outgoing, process.names.history, self.partition, leader.told)
         recovered = leader.recovered()
@@ -210,6 +222,21 @@ class Lead:
         if inputs or (due is not None and due <= now) or self._to_mark(leader):
             return leader.decide(inputs, now)
         return leader.renew(now) if term.wants_lease else None
+
+    def _hand_over(self, left: Callable[[], None]) -> None:
+        term = self._term
+        if self._leader is not None and term is not None:
+            if not term.lent:
+                return
+            if term.reports or self._inputs:
+                while term.reports and len(self._inputs) < _GROUP:
+                    self._inputs.append(term.reports.popleft())
+                raw = self._leader.decide(self._inputs, now_ms())
+                if raw is not None:
+                    self.append(raw, self._leader)
+                return
+        self._over = True
+        left()
 
     def _to_mark(self, leader: Leader) -> bool:
         if not leader.unmarked or monotonic() < self._marked_at + _MARK_SECONDS:

@@ -58,8 +58,14 @@ class Leaders(threading.Thread):
         """Take the lead of a partition."""
         self._inbox.put(lambda: self._assign(partition))
 
+    def hand_over(self, partition: int) -> threading.Event:
+        """Give up the lead of a partition on purpose, with what is running lent to this worker; return what is set then."""
+        left = threading.Event()
+        self._inbox.put(lambda: self._hand_over(partition, left))
+        return left
+
     def revoke(self, partition: int) -> None:
-        """Give up the lead of a partition; returns at once."""
+        """Give up the lead of a partition as it is; returns at once."""
         self._inbox.put(lambda: self._revoke(partition))
 
     def arrived(self, partition: int, takes: list[Take]) -> None:
@@ -161,6 +167,19 @@ class Leaders(threading.Thread):
         if self._process is not None and partition not in self._leads and not self._stopping:
             store = RocksStore(self._folder / str(partition), self._cache)
             self._leads[partition] = Lead(partition, self._process, store)
+
+    def _hand_over(self, partition: int, left: threading.Event) -> None:
+        lead = self._leads.get(partition)
+        if lead is None:
+            left.set()
+            return
+
+        def leave() -> None:
+            self._revoke(partition)
+            left.set()
+
+        # By way of the inbox, because it is called while all leads are gone through.
+        lead.hand_over(lambda: self._inbox.put(leave))
 
     def _revoke(self, partition: int) -> None:
         lead = self._leads.pop(partition, None)

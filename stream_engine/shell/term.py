@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from stream_engine.core.commands import Input
+from stream_engine.core.records import Command, ReturnRun, ReturnStep
 from stream_engine.shell.clock import monotonic
 
 LEASE_SECONDS = 5.0
@@ -16,12 +17,16 @@ class Term:
     after an acknowledgement would begin a step that another worker has been leading for long.
     """
 
-    def __init__(self, partition: int, epoch: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, partition: int, epoch: int, wake: Callable[[], None], send: Callable[[int, Command], None]
+    ) -> None:
         self.partition = partition
         self.epoch = epoch
         self.reports: deque[Input] = deque()
+        self.lent = False
         self.wants_lease = False
         self._wake = wake
+        self._send = send
         self._lease_until = monotonic() + LEASE_SECONDS
         self._over = False
 
@@ -40,6 +45,15 @@ class Term:
         self.wants_lease = True
         self._wake()
         return False
+
+    def give_back(self, command: ReturnStep | ReturnRun) -> None:
+        """Send what came of something that was lent to whoever leads the partition now; from any thread."""
+        self._send(self.partition, command)
+
+    def all_lent(self) -> None:
+        """Note that everything that goes on has been posted as lent; from any thread."""
+        self.lent = True
+        self._wake()
 
     def renew(self, appended_at: float) -> None:
         """Extend the lease: a record that was appended at this time (`monotonic`) has been acknowledged."""

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from stream_engine.core.intake import leader_source
+from stream_engine.core.records import Command, Commands, encode
 from stream_engine.core.room import Room
 from stream_engine.core.turn import Effect, Rules
 from stream_engine.sdk.engine import Engine
@@ -44,6 +46,7 @@ _SWITCH_SECONDS = 0.0005
 _COLLECT_AFTER = (200_000, 20, 50)
 _READY_POLL_SECONDS = 0.01
 _STOP_SECONDS = 10.0
+_RETURN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,10 @@ class Worker:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), None if announced else _READY_POLL_SECONDS)
             await asyncio.to_thread(threads.stop_routing)
-            await executor.drain(self.limits.drain)
+            executor.begin_draining()
+            await asyncio.to_thread(threads.hand_over)
+            if not await executor.drain(self.limits.drain):
+                _log.warning("what had not ended after %g s is begun again by whoever leads now", self.limits.drain)
         finally:
             await asyncio.to_thread(threads.stop)
 
@@ -164,6 +170,7 @@ class _Threads:
         settings, names, quiet = worker.settings, deployment.names, worker.quiet
         self._loop = worker.loop
         self._executor = executor
+        self._lease = int((worker.limits.drain + _RETURN_SECONDS) * 1_000)
         self._control = ControlFollower(control, worker.failed)
         self._leaders = Leaders(folder.path, self._perform, worker.failed)
         commands = clients.member(settings, names.leader_group, **quiet)
@@ -190,7 +197,9 @@ class _Threads:
             self._leaders.note_report,
             self._leaders.wake,
             self._leaders.collect,
+            self._lend,
             self._end_term,
+            self._give_back,
         )
 
     def start(self) -> None:
@@ -211,17 +220,39 @@ class _Threads:
         """Route no more events."""
         self._routing.stop()
 
+    def hand_over(self) -> None:
+        """Give up all partitions, and leave their group."""
+        self._reader.stop()
+
     def stop(self) -> None:
         """End all threads, the ones that others feed on last."""
         self._routing.stop()
-        self._leaders.stop(_STOP_SECONDS)
         self._reader.stop()
+        self._leaders.stop(_STOP_SECONDS)
+        self._process.outgoing.flush(_STOP_SECONDS)
         self._recovery.stop()
         self._checkpoints.stop()
         self._control.stop()
 
     def _perform(self, effects: list[tuple[Term, list[Effect]]]) -> None:
         self._loop.call_soon_threadsafe(self._executor.perform_all, effects)
+
+    def _lend(self, term: Term) -> None:
+        def lend() -> None:
+            self._executor.lend(term, self._lease)
+            term.all_lent()
+
+        self._loop.call_soon_threadsafe(lend)
+
+    def _give_back(self, partition: int, command: Command) -> None:
+        def delivered(error: Any, _: Any) -> None:
+            if error is not None:
+                _log.warning(
+                    "%s/%d: what was lent could not be returned, and is begun again: %s", topic, partition, error
+                )
+
+        topic, value = self._process.names.commands, encode(Commands("", None, [(0, command)]))
+        self._process.outgoing.produce(topic, value, None, partition, on_delivery=delivered)
 
     def _end_term(self, term: Term) -> None:
         self._loop.call_soon_threadsafe(self._executor.end_term, term)

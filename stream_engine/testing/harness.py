@@ -22,7 +22,7 @@ from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, R
 from stream_engine.core.intake import leader_source
 from stream_engine.core.leader import Leader
 from stream_engine.core.receive import receive
-from stream_engine.core.records import decode_commands
+from stream_engine.core.records import ReturnRun, ReturnStep, decode_commands
 from stream_engine.core.route import DeadLetter, Router
 from stream_engine.core.runs import RunIndex
 from stream_engine.core.tables import Outgoing
@@ -106,6 +106,9 @@ class Harness:
     def may_begin(self) -> bool:
         """Return True: nobody else leads."""
         return True
+
+    def give_back(self, command: ReturnStep | ReturnRun) -> None:
+        """Do nothing: the lead is never given up."""
 
     async def __aenter__(self) -> Self:
         transport = MemoryTransport(self._topic, self._outcome)

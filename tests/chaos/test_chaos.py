@@ -1,6 +1,7 @@
 """Workers are killed, paused, joined and stopped under load on a real broker; an independent checker judges each time."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -83,16 +84,42 @@ def test_a_worker_joins_and_leaves_under_load(campaign: Campaign) -> None:
 
 
 def test_a_stopped_worker_lets_its_steps_end(campaign: Campaign) -> None:
-    """SIGTERM: what runs is recorded, what comes next is left to another worker, and the process ends well."""
+    """SIGTERM: its partitions move at once, what runs goes on, and its result is recorded by whoever leads then."""
     worker = campaign.workers.start()
     worker.ready()
     produce(campaign.servers, f"{campaign.name}.events", b'{"name": "load/slow", "data": {"n": 1}}')
     until(lambda: read_notes(campaign.notes), "the step begins")
-    assert worker.stop() == 0, worker.talk
+    worker.terminate()
+    other = campaign.workers.start()
+    other.ready()
     with Observer(campaign.servers, campaign.name, campaign.notes) as observer:
-        seen = observer.look([])
-        [recorded] = [record for record in seen.history if record["schema"] == "StepRecorded"]
-        assert (recorded["step_id"], recorded["status"], recorded["attempt"]) == ("long", "completed", 0)
-        campaign.workers.start().ready()
-        until(lambda: observer.look([]).history[-1]["schema"] == "RunEnded", "the run ends")
-    assert [note.step for note in read_notes(campaign.notes)] == ["long", "after"]
+        until(lambda: _told(observer, "RunEnded"), "the run ends")
+        recorded = {record["step_id"]: record for record in _told(observer, "StepRecorded")}
+    assert worker.ended() == 0, worker.talk
+    assert {step: (record["status"], record["attempt"]) for step, record in recorded.items()} == {
+        "long": ("completed", 0),
+        "after": ("completed", 0),
+    }
+    assert [(note.step, note.pid) for note in read_notes(campaign.notes)] == [
+        ("long", worker.pid),
+        ("after", other.pid),
+    ]
+
+
+def test_what_does_not_end_in_time_is_begun_again_elsewhere(campaign: Campaign) -> None:
+    """``--drain-timeout`` bounds what a stopped worker goes on with; the next leader need not wait any longer."""
+    worker = campaign.workers.start("--drain-timeout", "100ms")
+    worker.ready()
+    produce(campaign.servers, f"{campaign.name}.events", b'{"name": "load/slow", "data": {"n": 1}}')
+    until(lambda: read_notes(campaign.notes), "the step begins")
+    worker.stop()
+    other = campaign.workers.start()
+    other.ready()
+    with Observer(campaign.servers, campaign.name, campaign.notes) as observer:
+        until(lambda: _told(observer, "RunEnded"), "the run ends")
+    notes = [(note.step, note.pid) for note in read_notes(campaign.notes)]
+    assert notes == [("long", worker.pid), ("long", other.pid), ("after", other.pid)]
+
+
+def _told(observer: Observer, schema: str) -> list[dict[str, Any]]:
+    return [record for record in observer.look([]).history if record["schema"] == schema]

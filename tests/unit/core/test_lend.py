@@ -66,6 +66,20 @@ def test_what_is_not_returned_in_time_is_begun_again_with_the_same_attempt() -> 
     assert execute == Attempt(partition.run, "slow", 0)
 
 
+def test_what_did_not_come_to_its_end_is_begun_again_at_once() -> None:
+    partition = Handed(step=True)
+    partition.step(200)
+    given_up = ReturnStep(partition.run, "slow", 0, 30, None)
+    assert partition.receive(300, given_up).effects == [Attempt(partition.run, "slow", 0)]
+    assert partition.receive(310, given_up).effects == []
+    partition = Handed(step=True)
+    partition.step(200)
+    partition.step(210, Suspend(partition.run, 0))
+    execute, attempt = partition.receive(300, given_up).effects
+    assert isinstance(execute, Execute)
+    assert attempt == Attempt(partition.run, "slow", 0)
+
+
 def test_a_failure_is_returned_like_a_result() -> None:
     partition = Handed(step=True)
     partition.step(200)
