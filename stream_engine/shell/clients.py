@@ -70,6 +70,8 @@ _FETCHING = {
     "queued.max.messages.kbytes": 32 * 1024,
     # After an empty fetch the next one is sent at once: latency is worth more than a request.
     "fetch.queue.backoff.ms": 5,
+    # A partition that is newly assigned is asked for by the next request, so the one under way must not wait for long.
+    "fetch.wait.max.ms": 100,
 }
 
 
