@@ -71,7 +71,6 @@ class Execution(Outside):
         closed: whether the leader wants to hear no more of this execution.
         finished: whether the code has come to its end.
         busy: how many steps the code has asked for that do not wait for a timer.
-        held: how many of these may not begin yet.
         timed: how many steps wait for a timer; when only such are left, the run can be unloaded.
         bodies: the steps whose bodies are running, each with its attempt and when that began.
         lent: what goes on after the term, if anything does.
@@ -92,7 +91,6 @@ class Execution(Outside):
         "event",
         "finished",
         "function",
-        "held",
         "host",
         "lent",
         "mailbox",
@@ -114,7 +112,7 @@ class Execution(Outside):
         self.ctx: Any = None
         self.mailbox = Mailbox(host.loop, _outcomes(effect.steps), keep=not function.code.is_async)
         self.closed = self.finished = False
-        self.busy = self.held = self.timed = 0
+        self.busy = self.timed = 0
         self.bodies: dict[str, tuple[int, int]] = {}
         self.lent: Lent | None = None
         self._recorded = set(effect.steps)
@@ -155,8 +153,7 @@ class Execution(Outside):
         self._disarm()
         if self.task is not None and not self.finished:
             self.task.cancel()
-        if self._askers:
-            self._cancel_askers()
+        self._cancel_askers()
 
     def finish(self, conclusion: Input) -> None:
         """Note that the code has come to its end, and post what follows from it."""
@@ -164,8 +161,7 @@ class Execution(Outside):
         self._disarm()
         if not self.closed:
             self._post(conclusion)
-        if self._askers:
-            self._cancel_askers()
+        self._cancel_askers()
 
     def name(self, id: str) -> str:
         """Return the id that a step is recorded by: the user's, or for its repeats ``id:1``, ``id:2``, ...
@@ -223,16 +219,12 @@ class Execution(Outside):
 
     async def hold(self) -> None:
         """Wait until a step's body may begin: not while outcomes wait for their turn, or the run may be unloaded."""
-        self.held += 1
-        try:
-            if self.mailbox.crowded:
-                await self.mailbox.settled()
-            while self._suspending:
-                await self._resumption()
-            while not self._is_granted():  # noqa: ASYNC110 - a lease is a matter of time, and is renewed on another thread
-                await asyncio.sleep(_LEASE_POLL_SECONDS)
-        finally:
-            self.held -= 1
+        if self.mailbox.crowded:
+            await self.mailbox.settled()
+        while self._suspending:
+            await self._resumption()
+        while not self._is_granted():  # noqa: ASYNC110 - a lease is a matter of time, and is renewed on another thread
+            await asyncio.sleep(_LEASE_POLL_SECONDS)
 
     async def rewind(self) -> None:
         """Prepare for the code, which was left to wait for a timer, to begin anew: at once if one came due meanwhile.
@@ -292,18 +284,17 @@ class Execution(Outside):
 
     def _arm(self) -> None:
         if not (self.busy or self.finished or self.closed or self._timer):
-            self._timer = self.host.loop.call_later(self.host.unload_after, self._unload)
+            self._timer = self.host.loop.call_later(
+                self.host.unload_after, self.mailbox.after_settling, self._unload_if_timed
+            )
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _unload(self) -> None:
-        self._timer = None
-        self.mailbox.after_settling(self._unload_if_timed)
-
     def _unload_if_timed(self) -> None:
+        self._timer = None
         if self.timed and not (self.busy or self.finished or self.closed or self._suspending):
             self._suspend()
 

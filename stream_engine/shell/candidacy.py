@@ -15,6 +15,7 @@ from stream_engine.shell.store import RocksStore
 from stream_engine.shell.topics import Names
 
 _log = logging.getLogger(__name__)
+_NEVER = 2**62
 
 
 class Surroundings(Protocol):
@@ -48,6 +49,10 @@ class Seat(Protocol):
     def partition(self) -> int:
         """The partition to lead."""
 
+    @property
+    def assigned(self) -> bool:
+        """Whether it is to be led, and not only followed."""
+
     def guard(self, candidacy: "Candidacy", step: Callable[[], None]) -> None:
         """Do something that may raise what ends a candidacy; do nothing for one that is over."""
 
@@ -59,7 +64,10 @@ class Seat(Protocol):
 
 
 class Candidacy:
-    """Drives the core's `Candidate`, and `Restore` where the journal has been trimmed; lives on the leaders' thread."""
+    """Drives the core's `Candidate`, and `Restore` where the journal has been trimmed; lives on the leaders' thread.
+
+    Where the seat is not assigned, it follows the journal without an end, until `promote`.
+    """
 
     def __init__(self, seat: Seat, process: Surroundings, store: RocksStore) -> None:
         self._seat = seat
@@ -68,6 +76,7 @@ class Candidacy:
         self._store = store
         self._claim = b""
         self._last = -1
+        self._following = False
         self._commands_start = 0
         self._candidate: Candidate | None = None
         self._restore: Restore | None = None
@@ -82,13 +91,26 @@ class Candidacy:
             self._failed,
         )
 
+    def promote(self) -> None:
+        """Campaign, now that the seat is assigned; one that is still being restored does so by itself."""
+        if self._following:
+            self._campaign(self._ready())
+
+    def end(self) -> None:
+        """Read no more."""
+        names = self._process.names
+        for topic in (names.journal, names.state):
+            self._process.recovery.leave((topic, self._partition))
+
     def elected(self, offset: int | None) -> None:
         """Take Kafka's report of the claim."""
-        candidate = self._candidate
-        assert candidate is not None
-        to_read = candidate.elected(offset)
-        self._last = to_read[-1]
-        if len(to_read) == 1:
+        to_read = self._ready().elected(offset)
+        self._last = to_read.stop - 1
+        if not to_read:
+            self._lead()
+        elif self._following:
+            return
+        elif len(to_read) == 1:
             self._replayed(self._last, self._claim)
         else:
             self._read(self._process.names.journal, to_read, self._replayed)
@@ -96,17 +118,28 @@ class Candidacy:
     def _fresh(self) -> Candidate:
         return Candidate(self._process.name, self._store, self._process.journal_id)
 
-    def _asked(self, journal: range, commands: range, state: range) -> None:
+    def _ready(self) -> Candidate:
         assert self._candidate is not None
+        return self._candidate
+
+    def _proceed(self, candidate: Candidate) -> None:
+        if self._seat.assigned:
+            self._campaign(candidate)
+        else:
+            self._following = True
+            self._read(self._process.names.journal, range(candidate.reads_from, _NEVER), self._replayed)
+
+    def _asked(self, journal: range, commands: range, state: range) -> None:
+        candidate = self._ready()
         self._commands_start = commands.start
-        if not self._candidate.must_restore(journal.start):
-            self._campaign(self._candidate)
+        if not candidate.must_restore(journal.start):
+            self._proceed(candidate)
             return
         _log.warning(
             "partition %d: the journal begins at offset %d, and the store needs it from %d on; rebuilt from %s",
             self._partition,
             journal.start,
-            self._candidate.reads_from,
+            candidate.reads_from,
             self._process.names.state,
         )
         self._restore = Restore(self._process.journal_id, journal.start)
@@ -130,7 +163,7 @@ class Candidacy:
                 self._restore = None
                 self._process.recovery.leave((self._process.names.state, self._partition))
                 self._candidate = self._fresh()
-                self._campaign(self._candidate)
+                self._proceed(self._candidate)
             elif offset == state[-1]:
                 restore.ended()
         except SpoiledError as error:
@@ -144,19 +177,21 @@ class Candidacy:
         self._seat.append(self._claim, self)
 
     def _replayed(self, offset: int, raw: bytes) -> None:
-        candidate = self._candidate
-        assert candidate is not None
-        change = candidate.replay(offset, raw)
+        change = self._ready().replay(offset, raw)
         if change is not None:
             self._store.write(change)
         if offset == self._last:
-            leader = candidate.lead(self._process.rules(self._partition))
-            if leader.commands < self._commands_start:
-                raise LostStateError(
-                    f"{self._process.names.commands}/{self._partition} begins at offset {self._commands_start}, "
-                    f"and commands from {leader.commands} on have not been taken"
-                )
-            self._seat.take(leader)
+            self._lead()
+
+    def _lead(self) -> None:
+        leader = self._ready().lead(self._process.rules(self._partition))
+        if leader.commands < self._commands_start:
+            raise LostStateError(
+                f"{self._process.names.commands}/{self._partition} begins at offset {self._commands_start}, "
+                f"and commands from {leader.commands} on have not been taken"
+            )
+        self.end()
+        self._seat.take(leader)
 
     def _read(self, topic: str, offsets: range, take: Callable[[int, bytes], None]) -> None:
         self._process.recovery.read(

@@ -35,6 +35,7 @@ class CommandsReader(threading.Thread):
         self._partitions: set[int] = set()
         self._reading: set[int] = set()
         self._joined = False
+        self._member: str | None = None
         self._stopping = threading.Event()
 
     def take_from(self, partition: int, offset: int) -> None:
@@ -48,6 +49,10 @@ class CommandsReader(threading.Thread):
     def assigned(self) -> set[int] | None:
         """Return the partitions that the group wants this worker to lead; None while it has not joined."""
         return set(self._partitions) if self._joined else None
+
+    def member(self) -> str | None:
+        """Return the name by which the group knows this worker; None while it has not joined."""
+        return self._member
 
     def stop(self) -> None:
         """Leave the group and end the thread."""
@@ -106,6 +111,7 @@ class CommandsReader(threading.Thread):
             self._partitions.add(part.partition)
             self._leaders.assign(part.partition)
         self._joined = True
+        self._member = consumer.memberid()
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The next leader is named once this returns.

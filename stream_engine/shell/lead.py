@@ -60,8 +60,9 @@ class Process:
 class Lead:
     """Drives the core's `Leader` of a partition, after a `Candidacy`; lives on the leaders' thread."""
 
-    def __init__(self, partition: int, process: Process, store: RocksStore) -> None:
+    def __init__(self, partition: int, process: Process, store: RocksStore, *, assigned: bool) -> None:
         self.partition = partition
+        self.assigned = assigned
         self.appending = False
         self.ready_at = 0.0
         self._process = process
@@ -136,11 +137,19 @@ class Lead:
             self._process.end_term(self._term)
         if self._leader is not None:
             self._leader.close()
+        if self._candidacy is not None:
+            self._candidacy.end()
         self.appending = False
         self._candidacy = self._leader = self._term = self._outbox = self._teller = None
         self._commands.clear()
         self._inputs.clear()
         self.ready_at = monotonic() + random.uniform(0.05, 0.5)
+
+    def promote(self) -> None:
+        """Lead the partition that was only followed so far."""
+        self.assigned = True
+        if self._candidacy is not None:
+            self._guarded(self._candidacy.promote)
 
     def hand_over(self, left: Callable[[], None]) -> None:
         """Give up the lead on purpose: what is running is lent to this worker, and then ``left`` is called."""
@@ -180,10 +189,12 @@ class Lead:
             self.step_down()
             self._store.empty()
         except LostStateError as error:
-            raise UserError(
-                f"the state of partition {self.partition} cannot be rebuilt: {error}; restore {self._process.names.state} "
-                "or the state folder of a worker that led it, or give the app new topics"
-            ) from error
+            if not self.assigned:
+                # Whoever leads has the state, and will write it.
+                _log.warning("partition %d: no copy can be made yet: %s", self.partition, error)
+                self.step_down()
+                return
+            raise _lost(self.partition, self._process.names, error) from error
 
     def _stand(self) -> None:
         candidacy = self._candidacy = Candidacy(self, self._process, self._store)
@@ -294,3 +305,10 @@ class Lead:
     def _hold(self, *, held: bool) -> None:
         self._held = held
         self._process.hold(self.partition, held)
+
+
+def _lost(partition: int, names: Names, error: LostStateError) -> UserError:
+    return UserError(
+        f"the state of partition {partition} cannot be rebuilt: {error}; restore {names.state} "
+        "or the state folder of a worker that led it, or give the app new topics"
+    )

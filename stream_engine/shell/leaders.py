@@ -58,6 +58,10 @@ class Leaders(threading.Thread):
         """Take the lead of a partition."""
         self._inbox.put(lambda: self._assign(partition))
 
+    def follow(self, partitions: set[int]) -> None:
+        """Keep a warm copy of these partitions, as far as they are not led, and of no others."""
+        self._inbox.put(lambda: self._follow(partitions))
+
     def hand_over(self, partition: int) -> threading.Event:
         """Give up the lead of a partition on purpose, with what is running lent to this worker; return what is set then."""
         left = threading.Event()
@@ -164,9 +168,23 @@ class Leaders(threading.Thread):
         return min([longest, *due])
 
     def _assign(self, partition: int) -> None:
-        if self._process is not None and partition not in self._leads and not self._stopping:
+        lead = self._leads.get(partition)
+        if lead is None:
+            self._open(partition, assigned=True)
+        elif not lead.assigned:
+            lead.promote()
+
+    def _follow(self, partitions: set[int]) -> None:
+        for partition, lead in list(self._leads.items()):
+            if not lead.assigned and partition not in partitions:
+                self._revoke(partition)
+        for partition in partitions - self._leads.keys():
+            self._open(partition, assigned=False)
+
+    def _open(self, partition: int, *, assigned: bool) -> None:
+        if self._process is not None and not self._stopping:
             store = RocksStore(self._folder / str(partition), self._cache)
-            self._leads[partition] = Lead(partition, self._process, store)
+            self._leads[partition] = Lead(partition, self._process, store, assigned=assigned)
 
     def _hand_over(self, partition: int, left: threading.Event) -> None:
         lead = self._leads.get(partition)

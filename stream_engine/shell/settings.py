@@ -28,11 +28,13 @@ STATE_DIR: Final = PREFIX + "STATE_DIR"
 PARTITIONS: Final = PREFIX + "PARTITIONS"
 START: Final = PREFIX + "START"
 CHECKPOINT_BYTES: Final = PREFIX + "CHECKPOINT_BYTES"
+STANDBYS: Final = PREFIX + "STANDBYS"
 APP: Final = PREFIX + "APP"
-VARIABLES: Final = (BOOTSTRAP_SERVERS, STATE_DIR, PARTITIONS, START, APP, CHECKPOINT_BYTES)
+VARIABLES: Final = (BOOTSTRAP_SERVERS, STATE_DIR, PARTITIONS, START, APP, CHECKPOINT_BYTES, STANDBYS)
 
 DEFAULT_PARTITIONS: Final = 16
 MAX_PARTITIONS: Final = 1024
+DEFAULT_STANDBYS: Final = 1
 DEFAULT_CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
 MASK: Final = "***"
 
@@ -79,6 +81,7 @@ class Settings:
         start: where a consumer group without offsets begins.
         app: the app that commands are about when they are not told, or None.
         checkpoint_bytes: how far a partition's journal grows at least before its state is written to the state topic.
+        standbys: how many other workers keep a warm copy of each partition's state.
         cache_dir: absolute path of the folder for what can be downloaded again; it need not exist yet.
     """
 
@@ -89,6 +92,7 @@ class Settings:
     start: StartPosition = "latest"
     app: str | None = None
     checkpoint_bytes: int = DEFAULT_CHECKPOINT_BYTES
+    standbys: int = DEFAULT_STANDBYS
     cache_dir: Path = field(default_factory=lambda: _xdg(os.environ, "XDG_CACHE_HOME", "~/.cache"))
 
     @classmethod
@@ -114,6 +118,7 @@ class Settings:
             start=_start(given.get(START)),
             app=given.get(APP),
             checkpoint_bytes=_number(given, CHECKPOINT_BYTES, DEFAULT_CHECKPOINT_BYTES, range(1, 2**40 + 1)),
+            standbys=_number(given, STANDBYS, DEFAULT_STANDBYS, range(11)),
             cache_dir=_xdg(environ, "XDG_CACHE_HOME", "~/.cache"),
         )
 
@@ -139,6 +144,7 @@ class Settings:
             START: self.start,
             APP: self.app or "",
             CHECKPOINT_BYTES: str(self.checkpoint_bytes),
+            STANDBYS: str(self.standbys),
         }
         return shown | {_variable(name): _shown(name, value) for name, value in sorted(self.kafka.items())}
 

@@ -35,6 +35,7 @@ from stream_engine.shell.leaders import Leaders
 from stream_engine.shell.recovery import Recovery
 from stream_engine.shell.routing import Route, Routing
 from stream_engine.shell.settings import Settings
+from stream_engine.shell.standbys import Standbys
 from stream_engine.shell.term import Term
 from stream_engine.shell.topics import Names
 from stream_engine.shell.trouble import Patience
@@ -182,6 +183,13 @@ class _Threads:
             names,
             self._leaders.call,
         )
+        self._standbys = Standbys(
+            clients.admin(settings, **quiet),
+            names.leader_group,
+            settings.standbys,
+            self._reader.member,
+            self._leaders.follow,
+        )
         self._routing = _routing(worker, deployment, self._control)
         self._process = Process(
             worker.name,
@@ -209,6 +217,7 @@ class _Threads:
         self._checkpoints.start()
         self._leaders.begin(self._process)
         self._reader.start()
+        self._standbys.start()
         self._routing.start()
 
     def ready(self) -> bool:
@@ -222,12 +231,13 @@ class _Threads:
 
     def hand_over(self) -> None:
         """Give up all partitions, and leave their group."""
+        self._standbys.stop()
         self._reader.stop()
 
     def stop(self) -> None:
         """End all threads, the ones that others feed on last."""
         self._routing.stop()
-        self._reader.stop()
+        self.hand_over()
         self._leaders.stop(_STOP_SECONDS)
         self._process.outgoing.flush(_STOP_SECONDS)
         self._recovery.stop()

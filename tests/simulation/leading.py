@@ -5,6 +5,7 @@ Between any two calls of the seam the process may die or be stopped: every ``yie
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 
 from stream_engine.core.candidate import Candidate, MismatchError
 from stream_engine.core.change import Change, Committed, DeposedError, Take
@@ -124,15 +125,31 @@ class Leading:
         if candidate.must_restore(self._journal.start):
             yield from self.keeper.restore(self.store)
             candidate = Candidate(site.host.name, self.store, self._journal.topic_id)
+        yield from self._follow(candidate)
         offset = yield from self.append(candidate.campaign(site.machine.clock()), "claim")
         for at in candidate.elected(offset):
-            change = candidate.replay(at, self._journal.read(at))
-            if change is not None:
-                self.write(change)
-                yield "replay"
+            self._replay(candidate, at)
+            yield "replay"
         leader = candidate.lead(site.rules(self.partition))
         site.kafka.schedule.note("leads", site.host.name, self.partition, "epoch", leader.epoch)
         return leader
+
+    def _follow(self, candidate: Candidate) -> Body:
+        # As a worker does that stands by.
+        schedule = self.site.kafka.schedule
+        until = schedule.now + self._random.choice((0, 0, 5, 50)) * MILLISECOND
+        while schedule.now < until:
+            while candidate.reads_from < self._journal.end:
+                self._replay(candidate, candidate.reads_from)
+                schedule.happened("followed")
+                yield "follow"
+            self._wake_at(schedule.now + MILLISECOND)
+            yield None
+
+    def _replay(self, candidate: Candidate, at: int) -> None:
+        change = candidate.replay(at, self._journal.read(at))
+        if change is not None:
+            self.write(change)
 
     def _lead(self, leader: Leader) -> Body:
         schedule = self.site.kafka.schedule
@@ -164,19 +181,16 @@ class Leading:
 
     def _lend(self, leader: Leader, term: Term, desk: Desk) -> Body:
         lease = self._random.choice((5, 50, 500))
-        inputs: list[Take | Input] = [*term.inbox, *desk.executor.lend(lease, self._give_back)]
+        inputs: list[Take | Input] = [
+            *term.inbox,
+            *desk.executor.lend(lease, partial(_give_back, self.site, self.partition)),
+        ]
         term.inbox.clear()
         raw = leader.decide(inputs, self.site.machine.clock())
         if raw is not None:
             committed = yield from self.commit(leader, raw, desk)
             yield "lent"
             self.write(committed.change)
-
-    def _give_back(self, command: ReturnStep) -> None:
-        raw = encode(Commands("", None, [(0, command)]))
-        producer, topic = self.site.producer(), self.site.topics.commands
-        self.site.kafka.schedule.happened("step returned", self.partition)
-        producer.append(topic, self.partition, Draft(raw), lambda _: None)
 
     def take_up(self, leader: Leader, term: Term, desk: Desk) -> Body:
         """Begin a term with what an earlier one left to do."""
@@ -287,3 +301,9 @@ class Leading:
             return
         self._alarm = at
         self.site.host.at(at - now, self.thread.wake)
+
+
+def _give_back(site: Site, partition: int, command: ReturnStep) -> None:
+    site.kafka.schedule.happened("step returned", partition)
+    draft = Draft(encode(Commands("", None, [(0, command)])))
+    site.producer().append(site.topics.commands, partition, draft, lambda _: None)

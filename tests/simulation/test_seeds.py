@@ -46,6 +46,7 @@ HAPPENS = [
     "runs of handlers",
     *("snapshot written", "snapshot abandoned", "snapshot spoiled", "restored", "restoration interrupted"),
     *("trimmed journal", "trimmed commands", "trimmed state", "trim undone", "read what was trimmed"),
+    *("followed", "crash after follow", "pause after follow"),
     *("step returned", "lent step recorded"),
     *("crash after chunk appended", "crash after restoring", "pause after snapshot under way"),
 ]
