@@ -65,7 +65,10 @@ class Leaders(threading.Thread):
     def hand_over(self, partition: int) -> threading.Event:
         """Give up the lead of a partition on purpose, with what is running lent to this worker; return what is set then."""
         left = threading.Event()
-        self._inbox.put(lambda: self._hand_over(partition, left))
+        if self.is_alive():
+            self._inbox.put(lambda: self._hand_over(partition, left))
+        else:
+            left.set()
         return left
 
     def revoke(self, partition: int) -> None:
