@@ -90,10 +90,9 @@ class CommandsReader(threading.Thread):
             if error is not None:
                 self._complain(message.partition(), error)
                 continue
-            partition, offset, value = message.partition(), message.offset(), message.value()
+            partition = message.partition()
             assert partition is not None
-            assert offset is not None
-            batches.setdefault(partition, []).append(_take(self._topic, partition, offset, value))
+            batches.setdefault(partition, []).append(_take(message))
         for partition, takes in batches.items():
             self._leaders.arrived(partition, takes)
 
@@ -155,9 +154,11 @@ class CommandsReader(threading.Thread):
             (self._consumer.pause if held else self._consumer.resume)([part])
 
 
-def _take(topic: str, partition: int, offset: int, value: bytes | None) -> Take:
+def _take(message: Message) -> Take:
+    offset, value = message.offset(), message.value() or b""
+    assert offset is not None
     try:
-        return Take(offset, decode_commands(value or b""))
+        return Take(offset, decode_commands(value), message.timestamp()[1], len(value))
     except ForeignError as error:
-        _log.error("%s/%d: offset %d is passed over: %s", topic, partition, offset, error)
+        _log.error("%s/%s: offset %d is passed over: %s", message.topic(), message.partition(), offset, error)
         return Take(offset, None)

@@ -2,7 +2,6 @@
 
 import logging
 import random
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from stream_engine.core.records import Checkpoint, Command
 from stream_engine.core.snapshot import LostStateError
 from stream_engine.core.tables import FOLDED_KEY
 from stream_engine.core.turn import Effect, Rules
+from stream_engine.shell.backlog import Backlog
 from stream_engine.shell.candidacy import Candidacy
 from stream_engine.shell.checkpoints import Checkpoints
 from stream_engine.shell.clock import monotonic, now_ms
@@ -31,7 +31,6 @@ from stream_engine.shell.topics import Names
 _log = logging.getLogger(__name__)
 _GROUP = 500
 _MARK_SECONDS = 1.0
-_BACKLOG = 256
 _CHECKPOINT_RETRY_SECONDS = 5.0
 
 
@@ -70,9 +69,8 @@ class Lead:
         self._candidacy: Candidacy | None = None
         self._leader: Leader | None = None
         self._term: Term | None = None
-        self._commands: deque[Take] = deque()
+        self._commands = Backlog(lambda held: process.hold(partition, held))
         self._inputs: list[Take | Input] = []
-        self._held = False
         self._appended_at = 0.0
         self._marked_at = 0.0
         self._checkpoint_at = 0.0
@@ -101,9 +99,7 @@ class Lead:
     def arrived(self, takes: list[Take]) -> None:
         """Take records of the commands topic."""
         if self._leader is not None:
-            self._commands.extend(takes)
-            if not self._held and len(self._commands) > _BACKLOG:
-                self._hold(held=True)
+            self._commands.add(takes)
 
     def turn(self) -> None:
         """Do what can be done now: campaign, or decide and append."""
@@ -141,7 +137,7 @@ class Lead:
             self._candidacy.end()
         self.appending = False
         self._candidacy = self._leader = self._term = self._outbox = self._teller = None
-        self._commands.clear()
+        self._commands.begin_anew()
         self._inputs.clear()
         self.ready_at = monotonic() + random.uniform(0.05, 0.5)
 
@@ -214,7 +210,6 @@ class Lead:
             self._teller.tell(told)
         if recovered.trim is not None:
             process.checkpoints.trim(self.partition, recovered.trim)
-        self._held = False
         process.take_from(self.partition, leader.commands)
         _log.info("partition %d: leading in epoch %d", self.partition, leader.epoch)
 
@@ -224,11 +219,9 @@ class Lead:
         inputs = self._inputs
         while term.reports and len(inputs) < _GROUP:
             inputs.append(term.reports.popleft())
-        while self._commands and len(inputs) < _GROUP:
-            inputs.append(self._commands.popleft())
-        if self._held and len(self._commands) < _BACKLOG // 2:
-            self._hold(held=False)
         now = now_ms()
+        if (oldest := self._commands.oldest) is not None:
+            inputs += self._commands.take(_GROUP - len(inputs), leader.allowance(oldest, now))
         due = leader.due()
         if inputs or (due is not None and due <= now) or self._to_mark(leader):
             return leader.decide(inputs, now)
@@ -301,10 +294,6 @@ class Lead:
                 leader.abandoned()
 
         checkpoints.write(self.partition, leader.snapshot(), self._store.view(without=FOLDED_KEY), done)
-
-    def _hold(self, *, held: bool) -> None:
-        self._held = held
-        self._process.hold(self.partition, held)
 
 
 def _lost(partition: int, names: Names, error: LostStateError) -> UserError:

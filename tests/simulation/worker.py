@@ -54,6 +54,7 @@ class Cluster:
     parts: Parts
     checkpoint_bytes: int
     places: int
+    patience: int
 
 
 class Worker:
@@ -172,5 +173,6 @@ class Worker:
             source,
             partition,
             checkpoint_bytes=self._cluster.checkpoint_bytes,
+            patience=self._cluster.patience,
             room=self._room,
         )

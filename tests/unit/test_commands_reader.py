@@ -32,6 +32,9 @@ class _Message(NamedTuple):
     def offset(self) -> int:
         return self.at.offset
 
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 0
+
     def value(self) -> bytes:
         return encode(Commands("router", 0, []))
 
