@@ -3,13 +3,20 @@
 Times are nanoseconds of the machine's monotonic clock, which all processes of a machine share.
 """
 
+import asyncio
 import os
+import socket
 import time
+
+import msgspec
 
 from stream_engine.sdk.context import Context
 from stream_engine.sdk.engine import Engine
 
 APP_VARIABLE = "STREAM_ENGINE_TEST_BENCH_APP"
+
+_SLOW_SECONDS = 1.0
+_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 engine = Engine(os.environ.get(APP_VARIABLE, "bench"))
 
@@ -37,3 +44,16 @@ async def five_steps(ctx: Context) -> list[int]:
     begun = tick()
     steps = [await ctx.step.run(name, note) for name in ("first", "second", "third", "fourth", "fifth")]
     return [begun, *steps, tick()]
+
+
+@engine.function("slow", on="bench/slow")
+async def slow(ctx: Context) -> None:
+    """Take a second, in which nothing is computed."""
+    await ctx.step.run("wait", asyncio.sleep, _SLOW_SECONDS)
+
+
+@engine.function("ping", on="bench/ping")
+async def ping(ctx: Context) -> None:
+    """Tell the benchmark that the run of an event has begun."""
+    sent, port = ctx.event.data["sent"], ctx.event.data["port"]
+    _socket.sendto(msgspec.json.encode([sent, tick()]), ("127.0.0.1", port))

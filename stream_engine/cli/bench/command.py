@@ -1,21 +1,21 @@
 """The command: a worker of the bench app in a process of its own, load from this one, and a line for each figure."""
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import msgspec
 
+from stream_engine.cli.bench import burst as bursts
 from stream_engine.cli.bench.app import APP_VARIABLE, tick
+from stream_engine.cli.bench.figure import Figure, latency, rss_bytes
 from stream_engine.cli.bench.kafka import Ends, flood, raw_loop
 from stream_engine.cli.output import print_json, say
 from stream_engine.shell import clients, topics
@@ -25,15 +25,6 @@ from stream_engine.shell.settings import BOOTSTRAP_SERVERS, STATE_DIR, Settings
 
 _MESSAGE_BYTES = [100, 190, 260, 110, 160, 150]
 """What a one-step run puts on Kafka, about: event, command's share, journal's share, and three records of history."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the report."""
-
-    name: str
-    value: float
-    unit: str
 
 
 @click.command()
@@ -47,29 +38,41 @@ class Figure:
 @click.option(
     "--samples", type=click.IntRange(10), default=200, show_default=True, help="Runs, one at a time, for latencies."
 )
+@click.option(
+    "--burst",
+    type=click.IntRange(1_000),
+    help="Measure this instead: so many events at once on a function that is slow.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
-def bench(runs: int, samples: int, *, as_json: bool) -> None:
+def bench(runs: int, samples: int, burst: int | None, *, as_json: bool) -> None:
     """Measure what one worker process does here, with default settings, broker and load on the same machine."""
     settings = connected(Settings.from_env())
     app = f"bench-{uuid.uuid4().hex[:8]}"
     names = topics.Names.of(app)
     with _worker(settings, app) as pid:
-        load = _Bench(settings, names)
-        figures = list(load.measure(runs, samples))
-        load.close()
-        figures.append(Figure("memory of the worker (RSS)", _rss_bytes(pid) / 2**20, "MiB"))
+        if burst is None:
+            figures = list(_measure(settings, names, runs, samples))
+            figures.append(Figure("memory of the worker (RSS)", rss_bytes([pid]) / 2**20, "MiB"))
+        else:
+            figures = list(bursts.measure(settings, names.events, [pid], burst))
     admin = clients.admin(settings)
     for future in admin.delete_topics([topic.name for topic in topics.wanted(names, 1)]).values():
         future.result()
-    raw = raw_loop(settings, admin, f"{app}.raw", _MESSAGE_BYTES, runs)
-    figures.append(
-        Figure("raw loop: produce and consume the same messages", runs / (raw.produce + raw.consume), "runs/s")
-    )
+    if burst is None:
+        raw = raw_loop(settings, admin, f"{app}.raw", _MESSAGE_BYTES, runs)
+        seconds = raw.produce + raw.consume
+        figures.append(Figure("raw loop: produce and consume the same messages", runs / seconds, "runs/s"))
     if as_json:
         print_json(figures)
         return
     for figure in figures:
-        click.echo(f"{figure.name:55} {figure.value:12,.2f} {figure.unit}")
+        click.echo(f"{figure.name:65} {figure.value:12,.2f} {figure.unit}")
+
+
+def _measure(settings: Settings, names: topics.Names, runs: int, samples: int) -> Iterator[Figure]:
+    load = _Bench(settings, names)
+    yield from load.measure(runs, samples)
+    load.close()
 
 
 class _Bench:
@@ -95,9 +98,9 @@ class _Bench:
         say(f"{samples} runs, one at a time")
         one = [self._one("bench/one") for _ in range(samples)]
         five = [self._one("bench/five") for _ in range(samples)]
-        yield from _latency("start: event sent to function begun", one, lambda run: run[1] - run[0])
-        yield from _latency("result: event sent to result seen", one, lambda run: run[-1] - run[0])
-        yield from _latency("a step: begun to the next begun", five, lambda run: (run[-2] - run[2]) // 5)
+        yield from latency("start: event sent to function begun", (run[1] - run[0] for run in one))
+        yield from latency("result: event sent to result seen", (run[-1] - run[0] for run in one))
+        yield from latency("a step: begun to the next begun", ((run[-2] - run[2]) // 5 for run in five))
 
     def close(self) -> None:
         """Leave Kafka."""
@@ -137,12 +140,6 @@ class _Bench:
         return [sent, *self._ends.times(batch[0]), seen]
 
 
-def _latency(name: str, runs: list[list[int]], measure: Callable[[list[int]], int]) -> Iterator[Figure]:
-    times = sorted(measure(run) / 1e6 for run in runs)
-    yield Figure(f"{name}, p50", statistics.median(times), "ms")
-    yield Figure(f"{name}, p99", times[len(times) * 99 // 100], "ms")
-
-
 @contextmanager
 def _worker(settings: Settings, app: str) -> Iterator[int]:
     """Run a worker of the bench app in a process and a state folder of its own; the value is its process id."""
@@ -167,8 +164,3 @@ def _worker(settings: Settings, app: str) -> Iterator[int]:
         finally:
             process.terminate()
             process.wait()
-
-
-def _rss_bytes(pid: int) -> int:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

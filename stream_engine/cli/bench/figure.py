@@ -1,0 +1,29 @@
+"""A line of the report, and what several figures are made with."""
+
+import os
+import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the report."""
+
+    name: str
+    value: float
+    unit: str
+
+
+def latency(name: str, nanoseconds: Iterable[int]) -> Iterator[Figure]:
+    """Yield the median of times, and what all but a hundredth of them stay below."""
+    times = sorted(time / 1e6 for time in nanoseconds)
+    yield Figure(f"{name}, p50", statistics.median(times), "ms")
+    yield Figure(f"{name}, p99", times[len(times) * 99 // 100], "ms")
+
+
+def rss_bytes(pids: Iterable[int]) -> int:
+    """Return the resident memory of processes together."""
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE")
