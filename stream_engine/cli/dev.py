@@ -40,7 +40,8 @@ def dev(app: str) -> None:
             say(_greeting(engine, settings))
 
         try:
-            asyncio.run(serve(engine, settings, Limits(drain=_DRAIN_SECONDS), ready))
+            # What is edited here is what counts, also when an edit is undone.
+            asyncio.run(serve(engine, settings, Limits(drain=_DRAIN_SECONDS), ready, activate=True))
         finally:
             if activity.is_alive():
                 activity.stop()

@@ -36,7 +36,10 @@ from stream_engine.shell.worker import Limits, Worker
 @click.option(
     "--drain-timeout", type=DURATION, default="30s", show_default=True, help="How long steps in flight may take to end."
 )
-def worker(app: str, max_runs: int, threads: int, drain_timeout: int) -> None:
+@click.option(
+    "--activate", is_flag=True, help="Route events by these functions, even if a newer deploy has others: a rollback."
+)
+def worker(app: str, max_runs: int, threads: int, drain_timeout: int, *, activate: bool) -> None:
     """Serve APP, which is `module:attr` or `file.py:attr`; create its topics if they are missing.
 
     Prints `ready` on stderr once it serves. SIGTERM lets the steps in flight end, and leaves the group.
@@ -44,16 +47,18 @@ def worker(app: str, max_runs: int, threads: int, drain_timeout: int) -> None:
     log_to_stderr()
     engine = load_engine(app)
     limits = Limits(max_runs, threads, drain_timeout / 1_000)
-    asyncio.run(serve(engine, connected(Settings.from_env()), limits, lambda: say("ready")))
+    asyncio.run(serve(engine, connected(Settings.from_env()), limits, lambda: say("ready"), activate=activate))
 
 
-async def serve(engine: Engine, settings: Settings, limits: Limits, ready: Callable[[], None]) -> None:
-    """Serve an app until SIGTERM or SIGINT; call ``ready`` once it serves.
+async def serve(
+    engine: Engine, settings: Settings, limits: Limits, ready: Callable[[], None], *, activate: bool
+) -> None:
+    """Serve an app until SIGTERM or SIGINT; call ``ready`` once it serves. See `Worker` for ``activate``.
 
     Raises:
         UserError: the app cannot be served; the message says what to do.
     """
-    worker = Worker(engine, settings, limits)
+    worker = Worker(engine, settings, limits, activate=activate)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)

@@ -94,18 +94,32 @@ class Control:
         return position if position >= 0 else self._offset
 
 
-def publish(producer: Producer, topic: str, control: Control, catalogue: Catalogue, now: int) -> None:
-    """Publish a worker's catalogue, and put it in force unless it was known before.
+def publish(
+    producer: Producer, topic: str, control: Control, catalogue: Catalogue, *, activate: bool, now: int
+) -> None:
+    """Publish a worker's catalogue, and put it in force if it is new, or if ``activate`` says so.
 
-    A catalogue that was known before belongs to a worker of an earlier deploy that is still there, or came back.
+    One that was known before may belong to a worker of an earlier deploy that is still there, and must not undo a newer
+    one; or to a deploy that was rolled back, which only its operator can tell. ``now`` is milliseconds since the epoch.
 
     Raises:
         ControlError: Kafka did not take it.
     """
     key = _catalogue_key(catalogue.digest)
-    if control.value(key) is None:
+    known, active = control.value(key) is not None, control.active()
+    if not known:
         write(producer, topic, {key: catalogue.encode()})
-        write(producer, topic, {_ACTIVE: msgspec.json.encode(Active(catalogue.digest, now))})
+    if active is not None and active.digest == catalogue.digest:
+        return
+    if known and not activate and active is not None:
+        _log.warning(
+            "events are routed by the functions of another deploy (%s), and not by those of this worker (%s), which an earlier "
+            "deploy had; if this one takes its place, as after a rollback, start a worker with --activate",
+            ", ".join(sorted(active.functions)),
+            ", ".join(sorted(catalogue.functions)),
+        )
+        return
+    write(producer, topic, {_ACTIVE: msgspec.json.encode(Active(catalogue.digest, now))})
 
 
 def write(producer: Producer, topic: str, values: dict[str, bytes]) -> None:

@@ -86,10 +86,12 @@ def deploy(admin: AdminClient, engine: Engine, settings: Settings) -> Deployment
 class Worker:
     """One process that serves an app; `serve` does all of it."""
 
-    def __init__(self, engine: Engine, settings: Settings, limits: Limits) -> None:
+    def __init__(self, engine: Engine, settings: Settings, limits: Limits, *, activate: bool = False) -> None:
+        """Prepare; with ``activate``, events are routed by this worker's functions even if an earlier deploy had the same."""
         self.engine = engine
         self.settings = settings
         self.limits = limits
+        self._activate = activate
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self.loop = asyncio.get_running_loop()
@@ -125,7 +127,7 @@ class Worker:
         finally:
             folder.release()
         if self._failure is not None:
-            raise UserError(f"the worker cannot go on: {self._failure}") from self._failure
+            raise UserError(f"the worker cannot go on: {_why(self._failure)}") from self._failure
 
     async def _serve(self, threads: "_Threads", executor: Executor, ready: Callable[[], None]) -> None:
         threads.start()
@@ -157,7 +159,7 @@ class Worker:
         producer = clients.producer(self.settings, **self.quiet)
         missing = {key: value for key, value in schemas.to_publish().items() if control.value(key) != value}
         write(producer, names.control, missing)
-        publish(producer, names.control, control, self.engine.catalogue(), now_ms())
+        publish(producer, names.control, control, self.engine.catalogue(), activate=self._activate, now=now_ms())
         control.read_to_end()
         return control
 
@@ -266,6 +268,15 @@ class _Threads:
 
     def _end_term(self, term: Term) -> None:
         self._loop.call_soon_threadsafe(self._executor.end_term, term)
+
+
+def _why(failure: BaseException) -> str:
+    if isinstance(failure, KafkaException):
+        error = failure.args[0]
+        if error.name() in {"_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "UNKNOWN_TOPIC_OR_PART"}:
+            return f"a topic of the app is gone ({error.str()}); `stream-engine doctor` says which, `topics apply` creates it"
+        return str(error.str())
+    return str(failure)
 
 
 def _routing(worker: Worker, deployment: Deployment, control: ControlFollower) -> Routing:

@@ -263,7 +263,7 @@ def test_a_function_that_nobody_has_published_is_an_error(history: History) -> N
     catalogue = Catalogue({"process-order": FunctionSpec("process-order", ["order/placed"], ["1"])})
     control = Control(reader, topic)
     control.read_to_end()
-    publish(producer, topic, control, catalogue, now_ms())
+    publish(producer, topic, control, catalogue, activate=False, now=now_ms())
     reader.close()
     assert history.listed("--function", "process-order") == []
     unknown = history.command("list", "--function", "proces-order")

@@ -37,11 +37,11 @@ class Deploys:
         self.served = Served(self.settings, self.name, folder)
         self.worker: WorkerProcess | None = None
 
-    def deploy(self, **env: str) -> WorkerProcess:
+    def deploy(self, *options: str, **env: str) -> WorkerProcess:
         """Stop the worker, if there is one, in the middle of whatever it does; start another."""
         if self.worker is not None:
             assert self.worker.stop() == 0, self.worker.talk
-        self.worker = self.workers.start("--drain-timeout", "100ms", **env)
+        self.worker = self.workers.start("--drain-timeout", "100ms", *options, **env)
         self.worker.ready()
         return self.worker
 
@@ -89,6 +89,22 @@ def test_a_run_without_code_waits_for_it(deploys: Deploys) -> None:
     deploys.deploy(BEHAVIOURS_VERSIONS="1")
     deploys.served.open("begun")
     assert deploys.served.result(begun) == "begun on version 1"
+
+
+@pytest.mark.parametrize("deploys", ["versions.py"], indirect=True)
+def test_a_deploy_that_is_rolled_back_says_so_and_is_put_in_force_by_activate(deploys: Deploys) -> None:
+    """A worker of an older deploy must not undo a newer one by starting again; whoever rolls back says it."""
+    deploys.deploy(BEHAVIOURS_VERSIONS="1")
+    deploys.deploy(BEHAVIOURS_VERSIONS="")
+    deploys.deploy(BEHAVIOURS_VERSIONS="1").said("start a worker with --activate")
+    passed = deploys.served.send({"name": "deploy", "data": {"gate": "passed"}})
+    other = deploys.served.send({"name": "other", "data": {}})
+    deploys.served.result(deploys.served.started(other))
+    assert deploys.served.told("RunStarted", 0, partition=passed[0], offset=passed[1]) == []
+    deploys.deploy("--activate", BEHAVIOURS_VERSIONS="1")
+    deploys.served.open("back")
+    run = deploys.begin("deploy", "back")
+    assert deploys.served.result(run) == "back on version 1"
 
 
 @pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
