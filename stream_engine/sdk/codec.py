@@ -1,6 +1,8 @@
 """Values as JSON, and back as the type that an annotation names."""
 
 import inspect
+import json
+import re
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -15,7 +17,11 @@ DECODE_ERRORS = (msgspec.DecodeError, ValidationError)
 
 def _encode_other(value: Any) -> Any:
     if isinstance(value, BaseModel):
-        return msgspec.Raw(value.model_dump_json(by_alias=True, round_trip=True).encode())
+        raw = value.model_dump_json(by_alias=True, round_trip=True).encode()
+        # A model may be configured to write these as they are, which is not JSON.
+        if b"NaN" in raw or b"Infinity" in raw:
+            _check_numbers(value)
+        return msgspec.Raw(raw)
     raise NotImplementedError(f"{type(value).__qualname__} is not a type that JSON can express")
 
 
@@ -32,9 +38,43 @@ def try_encode(value: Any) -> bytes:
         ValueError: JSON cannot express it; the message says why.
     """
     try:
-        return encode(value)
+        raw = encode(value)
+        # What is no number is written as null.
+        if b"null" in raw and value is not None:
+            _check_numbers(value)
+        return raw
     except (NotImplementedError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{type(value).__qualname__} cannot be written as JSON: {error}") from error
+
+
+def _check_numbers(value: Any) -> None:
+    """Refuse a value that has NaN or Infinity in it.
+
+    MessagePack, which keeps them, is as fast as JSON, so that a null which is right costs little; but bytes and large
+    integers may look the same in it, and it has no integers of more than 64 bits.
+    """
+    try:
+        suspect = _PACKED_NO_NUMBER.search(_pack(value)) is not None
+    except OverflowError:
+        suspect = True
+    if not suspect:
+        return
+    try:
+        json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=_dump_other), allow_nan=False)
+    except ValueError:
+        raise ValueError("NaN or Infinity is in it, and JSON has no such numbers") from None
+
+
+def _dump_other(value: Any) -> Any:
+    assert isinstance(value, BaseModel)
+    if value.model_config.get("ser_json_inf_nan") == "strings":
+        return decode_plain(value.model_dump_json(by_alias=True, round_trip=True).encode())
+    return value.model_dump(mode="json", by_alias=True, round_trip=True)
+
+
+_pack = msgspec.msgpack.Encoder(enc_hook=_dump_other).encode
+_PACKED_NO_NUMBER = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+"""The sign, the exponent of ones, behind the byte that a float begins with."""
 
 
 def decoder(annotation: Any) -> Decode:

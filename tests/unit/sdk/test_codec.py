@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from stream_engine.sdk.codec import DECODE_ERRORS, decoder, encode, try_encode
 from stream_engine.sdk.signature import return_decoder
@@ -71,6 +71,63 @@ def test_models_inside_of_plain_values_are_encoded() -> None:
 def test_what_json_cannot_express_is_named(value: Any) -> None:
     with pytest.raises(ValueError, match=f"{type(value).__name__} cannot be written as JSON"):
         try_encode(value)
+
+
+class Number(BaseModel):
+    x: float
+
+
+class Literal(Number):
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+
+class Spelt(Number):
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+
+@dataclass
+class Holder:
+    inner: Any
+
+
+NAN = float("nan")
+LOOKS_LIKE_NAN = 0xCB7FF00000000000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        NAN,
+        float("inf"),
+        -float("inf"),
+        {"a": [1.0, (NAN,)]},
+        {"a": 2**70, "b": NAN},
+        Number(x=NAN),
+        Literal(x=-float("inf")),
+        [Literal(x=NAN)],
+        Holder(NAN),
+        {"a": Holder(Number(x=NAN))},
+    ],
+)
+def test_what_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{type(value).__name__} cannot be written as JSON: NaN or Infinity is in it"):
+        try_encode(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"a": None, "b": "null"},
+        [None, LOOKS_LIKE_NAN, b"\xcb\x7f\xf0", 2**70, 1e308],
+        {"a": Spelt(x=NAN), "b": None},
+        {"a": Literal(x=1), "b": "NaN", "c": None},
+        {"a": Decimal("NaN"), "b": None},
+        {"a": Point(1, None), "b": MODEL},
+    ],
+)
+def test_a_null_that_is_right_is_written(value: Any) -> None:
+    assert try_encode(value) == encode(value)
 
 
 def test_a_circle_is_refused() -> None:

@@ -63,6 +63,7 @@ def test_a_bound_event_gets_its_key_and_is_checked() -> None:
     [
         ([1], r"event 'a': its data is b'\[1\]'; give a dict or a model"),
         ({"x": object()}, "dict cannot be written as JSON"),
+        ({"x": float("nan")}, "dict cannot be written as JSON: NaN or Infinity is in it"),
         ({"x": "y" * 600_000}, r"event 'a' has 600,0\d\d bytes of JSON; the limit is 524,288"),
     ],
 )

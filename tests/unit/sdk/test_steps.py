@@ -299,6 +299,10 @@ def test_a_step_that_takes_too_long_fails_and_is_tried_again(body: Any) -> None:
             object(),
             "step 'a' of function 'f' returned something that cannot be recorded: object cannot be written as JSON",
         ),
+        (
+            float("nan"),
+            "step 'a' of function 'f' returned something that cannot be recorded: float cannot be written as JSON: NaN or",
+        ),
         ("x" * MAX_BYTES, r"step 'a' of function 'f' returned 524,290 bytes of JSON; the limit is 524,288"),
     ],
 )
