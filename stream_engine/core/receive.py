@@ -48,6 +48,11 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decode = msgspec.json.Decoder(_Envelope).decode
 
 
+def is_event_id(text: str) -> bool:
+    """Say whether a text may be an event's id: printable, because ids are lines of listings and parts of keys."""
+    return 0 < len(text) <= MAX_NAME and text.isprintable()
+
+
 def receive(message: Message, checks: dict[str, Check], max_bytes: int = MAX_BYTES) -> Event | Rejection:
     """Return the event that a message is, or why it is none.
 
@@ -91,8 +96,9 @@ def _judge(message: Message, envelope: _Envelope, checks: dict[str, Check]) -> E
 def _wrong_form(envelope: _Envelope, data: bytes) -> str | None:
     if not 0 < len(envelope.name) <= MAX_NAME:
         return f"the name has {len(envelope.name)} characters; 1 to {MAX_NAME} are allowed"
-    if envelope.id is not None and not 0 < len(envelope.id) <= MAX_NAME:
-        return f"the id has {len(envelope.id)} characters; 1 to {MAX_NAME} are allowed"
+    if envelope.id is not None and not is_event_id(envelope.id):
+        size = len(envelope.id)
+        return f"the id {envelope.id[:64]!a} has {size} characters; 1 to {MAX_NAME} printable ones are allowed"
     return None if data.startswith(b"{") else "data is not a JSON object"
 
 

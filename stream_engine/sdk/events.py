@@ -6,7 +6,7 @@ from typing import Any, Generic, NamedTuple
 import msgspec
 from typing_extensions import TypeVar
 
-from stream_engine.core.receive import MAX_BYTES, MAX_NAME
+from stream_engine.core.receive import MAX_BYTES, MAX_NAME, is_event_id
 from stream_engine.core.records import Event as EventRecord
 from stream_engine.sdk.codec import DECODE_ERRORS, Decode, decode_plain, encode, try_encode
 from stream_engine.sdk.errors import NonRetriableError, epoch_ms
@@ -150,7 +150,7 @@ def key_bytes(key: str | bytes | int | None) -> bytes | None:
 
 
 def _id(name: str, id: object) -> str:
-    if isinstance(id, str) and 0 < len(id) <= MAX_NAME and id.isprintable():
+    if isinstance(id, str) and is_event_id(id):
         return id
     raise ValueError(f"Event {name!r}: id={id!r}: give 1 to {MAX_NAME} printable characters, or leave it out")
 

@@ -97,6 +97,8 @@ def test_the_time_is_the_producers_or_the_logs(ts: Any, expected: int) -> None:
         ({"name": "a" * (MAX_NAME + 1)}, "invalid-event"),
         ({"name": "a", "id": ""}, "invalid-event"),
         ({"name": "a", "id": "x" * (MAX_NAME + 1)}, "invalid-event"),
+        ({"name": "a", "id": "a\0b"}, "invalid-event"),
+        ({"name": "a", "id": "a\nb"}, "invalid-event"),
         ({"name": "a", "more": 1}, "invalid-event"),
         ({"name": "a", "data": []}, "invalid-event"),
         ({"name": "a", "data": None}, "invalid-event"),
@@ -112,6 +114,12 @@ def test_what_is_no_event_is_rejected_with_a_stable_code(value: Any, reason: str
     assert isinstance(rejection, Rejection)
     assert rejection.reason == reason
     assert rejection.detail
+
+
+def test_an_id_that_is_refused_is_shown_without_what_cannot_be_printed() -> None:
+    assert _receive({"name": "a", "id": "a\0b"}) == Rejection(
+        "invalid-event", r"the id 'a\x00b' has 3 characters; 1 to 256 printable ones are allowed"
+    )
 
 
 def test_the_apps_check_judges_the_data_of_its_event_alone() -> None:

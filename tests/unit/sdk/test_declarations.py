@@ -224,6 +224,7 @@ def test_triggers_are_listed_once_and_the_direct_start_last() -> None:
     [
         (lambda: Event(""), "Event: name=''"),
         (lambda: Event("a", id=""), "Event 'a': id='': give 1 to 256 printable"),
+        (lambda: Event("a", id="a\0b"), r"Event 'a': id='a\\x00b': give 1 to 256 printable"),
         (lambda: Event("a", ts="now"), "Event 'a': ts='now': give a datetime with a time zone"),  # type: ignore[arg-type] # what the test is about
         (lambda: Event("a", ts=10**20), "Event 'a': ts=1000"),
     ],
