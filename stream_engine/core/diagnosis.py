@@ -58,18 +58,22 @@ class TopicFacts(msgspec.Struct, frozen=True):
 
 
 class GroupFacts(msgspec.Struct, frozen=True):
-    """A consumer group. ``lag``: how many records lie before it. ``lost``: how many were deleted before it read them."""
+    """A consumer group. ``lag``: how many records lie before it. ``lost``: how many were deleted before it read them.
+
+    ``catalogues``: the digests of the catalogues of its members, as far as they tell.
+    """
 
     name: str
     members: int
     lag: int = 0
     lost: int = 0
+    catalogues: frozenset[str] = frozenset()
 
 
 class AppFacts(msgspec.Struct, frozen=True):
     """An app. ``skew`` is how far, in milliseconds, the broker's clock is ahead of this machine's at least, None where unknown.
 
-    ``took`` is how long the question took: what that hides of a difference.
+    ``took`` is how long the question took: what that hides of a difference. ``catalogue`` is the digest of the one in force.
     """
 
     name: str
@@ -80,6 +84,7 @@ class AppFacts(msgspec.Struct, frozen=True):
     skew: int | None = None
     took: int = 0
     problem: str | None = None
+    catalogue: str | None = None
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -201,6 +206,15 @@ def _groups(app: AppFacts) -> Iterator[Finding]:
             yield Finding(
                 "error", f"group {group.name}", what, "reset the group, and keep events for longer than outages last"
             )
+    catalogues = frozenset().union(*(group.catalogues for group in app.groups))
+    if catalogues and app.catalogue is not None and app.catalogue not in catalogues:
+        what = f"events are routed by functions that no worker here has: {', '.join(app.functions or [])}"
+        yield Finding(
+            "error",
+            app.name,
+            what,
+            "if a deploy was rolled back, start a worker with --activate; else deploy the newest code",
+        )
     if all(group.members for group in app.groups):
         workers = max(group.members for group in app.groups)
         served = "1 worker serves it" if workers == 1 else f"{workers} workers serve it"

@@ -9,6 +9,8 @@ from stream_engine.shell.settings import Settings
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 SESSION_MS = 10_000
+CATALOGUE_MARK = "stream-engine-"
+"""What the client id of a worker begins with; its catalogue's digest follows, so that `doctor` can tell what it serves."""
 
 _LATENCY = {
     # A small request must not wait for the acknowledgement of the last one's packet.

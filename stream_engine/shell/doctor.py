@@ -83,7 +83,8 @@ def _app(settings: Settings, app: str) -> AppFacts:
     except UserError as error:
         return AppFacts(app, names.events, [], [], problem=str(error))
     functions = None if catalogue is None else sorted(catalogue.functions)
-    return AppFacts(app, names.events, found, groups, functions, skew, took)
+    digest = None if catalogue is None else catalogue.digest
+    return AppFacts(app, names.events, found, groups, functions, skew, took, catalogue=digest)
 
 
 def _topics(
@@ -120,7 +121,7 @@ def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:
 
 def _group(admin: AdminClient, group: str, found: list[TopicFacts]) -> GroupFacts:
     try:
-        members = len(admin.describe_consumer_groups([group])[group].result().members)
+        members = admin.describe_consumer_groups([group])[group].result().members
     except KafkaException as error:
         if error.args[0].name() != _NO_GROUP:
             raise
@@ -131,7 +132,9 @@ def _group(admin: AdminClient, group: str, found: list[TopicFacts]) -> GroupFact
     starts, ends = _offsets(admin, parts, _EARLIEST), _offsets(admin, parts, _LATEST)
     places = [(part.offset, starts[part.topic, part.partition], ends[part.topic, part.partition]) for part in parts]
     lag = sum(max(end - max(offset, start), 0) for offset, start, end in places)
-    return GroupFacts(group, members, lag, sum(max(start - offset, 0) for offset, start, _ in places))
+    lost = sum(max(start - offset, 0) for offset, start, _ in places)
+    digests = (member.client_id.rpartition(clients.CATALOGUE_MARK) for member in members)
+    return GroupFacts(group, len(members), lag, lost, frozenset(digest for _, mark, digest in digests if mark))
 
 
 def _offsets(admin: AdminClient, parts: list[TopicPartition], at: OffsetSpec) -> Mapping[tuple[str, int], int]:

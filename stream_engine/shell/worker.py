@@ -176,7 +176,8 @@ class _Threads:
         self._lease = int((worker.limits.drain + _RETURN_SECONDS) * 1_000)
         self._control = ControlFollower(control, worker.failed)
         self._leaders = Leaders(folder.path, self._perform, worker.failed)
-        commands = clients.member(settings, names.leader_group, **quiet)
+        serves = {"client.id": clients.CATALOGUE_MARK + worker.engine.catalogue().digest}
+        commands = clients.member(settings, names.leader_group, **quiet | serves)
         self._reader = CommandsReader(commands, names.commands, self._leaders, worker.failed)
         self._recovery = Recovery(clients.reader(settings, **quiet), self._leaders.call, worker.failed)
         self._checkpoints = Checkpoints(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 
+from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import DeposedError, Trim
 from stream_engine.core.leader import Leader
 from stream_engine.core.records import Checkpoint
@@ -68,6 +69,18 @@ class Keeper:
                 raise DeposedError(str(error)) from error
         self._kafka.schedule.happened("restored", self._host.name, self._partition)
         self._referee.wrote(self._host, self._partition, store)
+
+    def follow(self, candidate: Candidate, replay: Callable[[int], None], wake_at: Callable[[int], None]) -> Body:
+        """Keep a copy for a while before the claim, as a worker does that stands by."""
+        schedule = self._kafka.schedule
+        until = schedule.now + schedule.random.choice((0, 0, 5, 50)) * MILLISECOND
+        while schedule.now < until:
+            while candidate.reads_from < self._journal.end:
+                replay(candidate.reads_from)
+                schedule.happened("followed")
+                yield "follow"
+            wake_at(schedule.now + MILLISECOND)
+            yield None
 
     def _read(self, restore: Restore, store: SimStore) -> Generator[str | None, None, None]:
         for at in range(self._state.start, self._state.end):

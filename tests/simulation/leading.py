@@ -125,7 +125,7 @@ class Leading:
         if candidate.must_restore(self._journal.start):
             yield from self.keeper.restore(self.store)
             candidate = Candidate(site.host.name, self.store, self._journal.topic_id)
-        yield from self._follow(candidate)
+        yield from self.keeper.follow(candidate, partial(self._replay, candidate), self._wake_at)
         offset = yield from self.append(candidate.campaign(site.machine.clock()), "claim")
         for at in candidate.elected(offset):
             self._replay(candidate, at)
@@ -133,18 +133,6 @@ class Leading:
         leader = candidate.lead(site.rules(self.partition))
         site.kafka.schedule.note("leads", site.host.name, self.partition, "epoch", leader.epoch)
         return leader
-
-    def _follow(self, candidate: Candidate) -> Body:
-        # As a worker does that stands by.
-        schedule = self.site.kafka.schedule
-        until = schedule.now + self._random.choice((0, 0, 5, 50)) * MILLISECOND
-        while schedule.now < until:
-            while candidate.reads_from < self._journal.end:
-                self._replay(candidate, candidate.reads_from)
-                schedule.happened("followed")
-                yield "follow"
-            self._wake_at(schedule.now + MILLISECOND)
-            yield None
 
     def _replay(self, candidate: Candidate, at: int) -> None:
         change = candidate.replay(at, self._journal.read(at))

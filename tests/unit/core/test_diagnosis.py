@@ -106,6 +106,16 @@ def test_an_app_without_workers() -> None:
     assert finding.what == "no worker has ever served it"
 
 
+def test_functions_in_force_that_no_worker_has() -> None:
+    """A deploy was rolled back without a word: its events would be passed over."""
+    old = [GroupFacts("shop.router", 1), GroupFacts("shop.leaders", 1, catalogues=frozenset({"old"}))]
+    [finding] = broken(apps=[replace(APP, groups=old, catalogue="new")])
+    assert finding.level == "error"
+    assert "--activate" in (finding.to_do or "")
+    both = [GroupFacts("shop.router", 2), GroupFacts("shop.leaders", 2, catalogues=frozenset({"old", "new"}))]
+    assert broken(apps=[replace(APP, groups=both, catalogue="new")]) == []
+
+
 def test_events_that_are_gone_before_they_were_routed() -> None:
     [finding] = broken(apps=[replace(APP, groups=[GroupFacts("shop.router", 1, lost=7), GROUPS[1]])])
     assert (finding.level, finding.what) == ("error", "7 events were deleted before they were routed")
