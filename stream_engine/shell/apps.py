@@ -1,5 +1,7 @@
 """Which apps there are: those whose topics exist."""
 
+from collections.abc import Iterable
+
 from confluent_kafka import KafkaException
 
 from stream_engine.shell import clients
@@ -7,7 +9,12 @@ from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 from stream_engine.shell.trouble import ANSWER_SECONDS, Trouble
 
-_HISTORY = Names.of("").history
+_OWN = Names.of("")
+_SUFFIXES = (_OWN.commands, _OWN.journal, _OWN.control)
+"""What the names of an app's topics end in that hold what cannot be had again.
+
+Any of them says that there is an app: one that has lost some of its topics is the one that somebody looks for.
+"""
 
 
 def apps(settings: Settings) -> list[str]:
@@ -24,6 +31,9 @@ def apps(settings: Settings) -> list[str]:
         raise trouble.no_answer(consumer, error) from error
     finally:
         consumer.close()
-    candidates = (topic.removesuffix(_HISTORY) for topic in topics if topic.endswith(_HISTORY))
-    # Another system's topic may well be named "something.history".
-    return sorted(app for app in candidates if app and Names.of(app).commands in topics)
+    return named_by(topics)
+
+
+def named_by(topics: Iterable[str]) -> list[str]:
+    """Return the names of the apps that these topics belong to, in order."""
+    return sorted({topic[: -len(end)] for topic in topics for end in _SUFFIXES if topic.endswith(end)} - {""})

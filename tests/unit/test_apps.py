@@ -11,6 +11,7 @@ import pytest
 
 from stream_engine.cli import apps
 from stream_engine.cli.apps import load_engine, resolve_app_name
+from stream_engine.shell.apps import named_by
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.settings import Settings
 
@@ -142,3 +143,17 @@ def test_without_a_name_there_must_be_one_app(monkeypatch: pytest.MonkeyPatch, f
     monkeypatch.setattr(apps, "apps", lambda _: found)
     with pytest.raises(UserError, match=message):
         resolve_app_name(None, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("topics", "names"),
+    [
+        (["shop.events", "shop.commands", "shop.journal", "shop.control", "shop.history"], ["shop"]),
+        (["shop.journal"], ["shop"]),
+        (["shop.control"], ["shop"]),
+        (["b.commands", "a.b.commands"], ["a.b", "b"]),
+        (["shop.events", "shop.history", "shop.state", ".commands", "commands"], []),
+    ],
+)
+def test_an_app_is_known_by_any_of_the_topics_that_it_cannot_do_without(topics: list[str], names: list[str]) -> None:
+    assert named_by(topics) == names
