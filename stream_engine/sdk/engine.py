@@ -85,7 +85,8 @@ class Engine:
         """Add functions that were declared elsewhere: a list of them, another engine's, or all of a module's.
 
         Raises:
-            DeclarationError: two have one id and version, or two versions of one function accept new runs.
+            DeclarationError: something else is given, or two have one id and version, or two versions of one function
+                accept new runs.
         """
         for item in _listed(functions):
             if not isinstance(item, Function):
@@ -186,6 +187,10 @@ class Engine:
 def _listed(functions: ModuleType | Iterable[Function[..., Any]]) -> Iterable[Function[..., Any]]:
     if isinstance(functions, ModuleType):
         return [value for value in vars(functions).values() if isinstance(value, Function)]
+    if not isinstance(functions, Iterable):
+        raise DeclarationError(
+            f"Engine.include: {functions!r}: give a list of functions declared by @function, or a module"
+        )
     return functions
 
 

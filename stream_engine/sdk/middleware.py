@@ -38,6 +38,8 @@ def compile_middleware(items: Iterable[Any]) -> Middleware:
     Raises:
         DeclarationError: one of them has none of the methods, or one that is none of them, or one that is not ``async def``.
     """
+    if not isinstance(items, Iterable):
+        raise DeclarationError.of("Engine", "middleware", items, "give a list of objects that have its methods")
     made = [item() if isinstance(item, type) else item for item in items]
     for item in made:
         _check(item)

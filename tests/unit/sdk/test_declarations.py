@@ -55,6 +55,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "app's name is dots": (lambda: Engine(".."), r"Engine: name='\.\.'"),
     "events topic": (lambda: Engine("shop", events="a/b"), r"Engine: events='a/b'"),
     "lifespan": (lambda: Engine("shop", lifespan=3), r"Engine: lifespan=3: give a function"),  # type: ignore[arg-type] # what the test is about
+    "middleware is no list": (lambda: Engine("shop", middleware=3), r"Engine: middleware=3: give a list of objects"),  # type: ignore[arg-type] # what the test is about
     "middleware without methods": (
         lambda: Engine("shop", middleware=[Empty]),
         r"middleware Empty: it has none of the methods around_run, around_step, around_send",
@@ -126,6 +127,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "include": (
         lambda: Engine("shop").include([cast("Any", print)]),
         r"Engine\.include: <built-in .* is not a function declared by",
+    ),
+    "include no list": (
+        lambda: Engine("shop").include(cast("Any", declare())),
+        r"Engine\.include: Function\(.*: give a list of functions declared by @function, or a module",
     ),
 }
 
