@@ -13,6 +13,7 @@ from stream_engine.cli.output import print_json, print_lines, say
 from stream_engine.cli.run_table import table
 from stream_engine.cli.timeline import draw
 from stream_engine.cli.times import FORMS, TIME
+from stream_engine.cli.values import RUN_ID
 from stream_engine.core.identity import partition_of
 from stream_engine.core.run_document import document
 from stream_engine.core.run_listing import Listing, Selection
@@ -77,7 +78,7 @@ def list_(app: str | None, limit: int | None, *, as_json: bool, **filters: Unpac
 
 
 @runs.command()
-@click.argument("run")
+@click.argument("run", metavar="RUN", type=RUN_ID)
 @click.option("--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(run: str, app: str | None, *, as_json: bool) -> None:
@@ -113,10 +114,7 @@ def _check_function(settings: Settings, app: str, function: str) -> None:
 
 
 def _find(reader: HistoryReader, run_id: str) -> FoldedRun | None:
-    try:
-        partition = partition_of(run_id)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    partition = partition_of(run_id)
     if partition not in reader.partitions():
         return None
     index = RunIndex()

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from stream_engine.core.duration import FORMS, milliseconds
+from stream_engine.core.identity import partition_of
 
 
 class _Duration(click.ParamType):
@@ -37,5 +38,21 @@ class _Json(click.ParamType):
         return raw
 
 
+class _RunId(click.ParamType):
+    """A run's id, as text."""
+
+    name = "run id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the id."""
+        text = str(value)
+        try:
+            partition_of(text)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return text
+
+
 DURATION = _Duration()
 JSON = _Json()
+RUN_ID = _RunId()

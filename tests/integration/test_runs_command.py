@@ -164,7 +164,7 @@ def test_show_finds_a_run_that_began_long_ago(history: History) -> None:
     [
         (["show", _run(7)], 1, f"there is no run '{_run(7)}' in the history of"),
         (["show", "a-99"], 1, "there is no run 'a-99'"),
-        (["show", "nonsense"], 1, "not a run id: 'nonsense'"),
+        (["show", "nonsense"], 2, "not a run id: 'nonsense'"),
         (["list", "--app", "no-such-app"], 1, "there is no app 'no-such-app'"),
         (["list", "--since", "then"], 2, "'then' is not a time"),
         (["list", "--status", "asleep"], 2, "'asleep'"),

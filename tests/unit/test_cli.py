@@ -38,6 +38,13 @@ def test_an_unknown_command_is_a_usage_error_that_names_it() -> None:
     assert "brocker" in result.stderr
 
 
+@pytest.mark.parametrize("run", ["", "nonsense", "-0", "a-b"])
+def test_what_is_no_run_id_is_a_usage_error(run: str) -> None:
+    result = CliRunner().invoke(main, ["runs", "show", "--", run])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"not a run id: {run!r}" in result.stderr
+
+
 def test_a_users_error_is_a_message_and_exit_code_1() -> None:
     result = CliRunner().invoke(main, ["broker", "status"], env={"STREAM_ENGINE_PARTITIONS": "many"})
     assert (result.exit_code, result.stdout) == (1, "")
