@@ -216,6 +216,11 @@ class Demo:
 
     def _kill(self) -> None:
         self._worker.kill()
+        # All that the dead worker has told, of which `follow` may have seen less so far; what it sees again counts once.
+        with HistoryReader(self._settings, APP) as history:
+            for batch in history.read(history.span(history.partitions())):
+                for entry in batch:
+                    self._told.take(entry)
         self._interrupted = self._told.under_way()
         # What history has told by now is recorded for good, and must not be executed once more.
         self._recorded = set(self._told.attempts)
