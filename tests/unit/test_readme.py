@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 import pytest
 
-from stream_engine import Event, Function, testing
+from stream_engine import DeclarationError, Event, Function, function, testing
 from stream_engine.cli.main import main
 from stream_engine.cli.sample import command
 from stream_engine.testing import Kit
@@ -48,6 +49,16 @@ def readme() -> Iterator[ModuleType]:
 def test_its_functions_are_declared(readme: ModuleType) -> None:
     assert len(blocks(README, "python")) == 4
     assert [function.id for function in readme.engine.functions] == ["process-order", "pack", "resize"]
+
+
+def test_options_that_it_says_are_missing_are_errors() -> None:
+    _, _, missing = README.partition("\nNot there yet: ")
+    options = re.findall(r"`(\w+)=`", missing)
+    assert options == ["idempotency", "timeouts", "on_cancel"]
+    for option in options:
+        unchecked: Any = {option: 1}
+        with pytest.raises(DeclarationError, match="there is no such option"):
+            function("f", **unchecked)
 
 
 def test_its_tests_pass(readme: ModuleType, stream_engine: Kit) -> None:
