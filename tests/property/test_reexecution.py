@@ -102,12 +102,16 @@ async def do(ctx: Context, node: Node, trace: list[Any]) -> Any:
     return await KINDS[kind](ctx, what, trace)
 
 
-def app(program: Node, trace: list[Any]) -> Engine:
+def app(program: Node, seen: list[Any]) -> Engine:
+    """Return an app that notes what happens until the run ends: what it has left by then is ended in no order."""
     engine = Engine("app")
 
     @engine.function("f")
     async def f(ctx: Context) -> Any:
-        return await do(ctx, program, trace)
+        trace: list[Any] = []
+        value = await do(ctx, program, trace)
+        seen.extend(trace)
+        return value
 
     return engine
 
