@@ -71,6 +71,7 @@ def test_missing_and_wrong_topics(settings: Settings, app_name: str) -> None:
     assert "records expire" in wrong[f"topic {names.journal}"]
     assert "2 errors" in result.stderr
     assert any(what == "no worker has ever served it" for _, _, what in findings(result))
+    assert ("error", f"topic {names.history}", "missing") in findings(doctor(settings, "--json"))
 
 
 def test_events_that_were_deleted_before_they_were_routed(settings: Settings, app_name: str) -> None:
