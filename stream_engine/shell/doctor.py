@@ -2,19 +2,27 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType, TopicMetadata
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,
+    MemberDescription,
+    OffsetSpec,
+    ResourceType,
+    TopicMetadata,
+)
 
 from stream_engine.core.catalogue import RESERVED
 from stream_engine.core.diagnosis import AppFacts, BrokerFacts, Facts, GroupFacts, StateFacts, TopicFacts
 from stream_engine.sdk.events import Event, message
 from stream_engine.shell import clients, topics
 from stream_engine.shell.apps import apps
-from stream_engine.shell.clock import now_ms
+from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.localbroker import connected
 from stream_engine.shell.published import Published
@@ -27,6 +35,8 @@ PROBE: Final = RESERVED + "doctor"
 
 _BROKER_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 10.0
+_LOADING: Final = {"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS"}
+_LOADING_SECONDS: Final = 0.1
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the client's
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's
 _NO_GROUP: Final = "GROUP_ID_NOT_FOUND"
@@ -119,9 +129,23 @@ def _configs(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     }
 
 
+def _members(admin: AdminClient, group: str) -> list[MemberDescription]:
+    deadline = monotonic() + _ANSWER_SECONDS
+    while True:
+        try:
+            members: list[MemberDescription] = admin.describe_consumer_groups([group])[group].result().members
+        except KafkaException as error:
+            # A broker that has just started is still about to load what it knows of groups.
+            if error.args[0].name() not in _LOADING or monotonic() > deadline:
+                raise
+            time.sleep(_LOADING_SECONDS)
+        else:
+            return members
+
+
 def _group(admin: AdminClient, group: str, found: list[TopicFacts]) -> GroupFacts:
     try:
-        members = admin.describe_consumer_groups([group])[group].result().members
+        members = _members(admin, group)
     except KafkaException as error:
         if error.args[0].name() != _NO_GROUP:
             raise
