@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from stream_engine.core.change import Trim
 from stream_engine.core.records import Checkpoint
 from stream_engine.core.snapshot import Snapshot
-from stream_engine.shell.store import View, ViewClosedError
+from stream_engine.shell.store import DamagedError, StoreError, View, ViewClosedError
 from stream_engine.shell.topics import Names
 
 _log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Checkpoints(threading.Thread):
                     break
             while len(offsets) + len(troubles) < count:
                 self._producer.poll(_ROOM_SECONDS)
-        except ViewClosedError as error:
+        except (ViewClosedError, StoreError, DamagedError) as error:
             troubles.append(str(error))
         finally:
             view.close()

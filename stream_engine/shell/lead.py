@@ -103,8 +103,10 @@ class Lead:
 
     def turn(self) -> None:
         """Do what can be done now: campaign, or decide and append."""
-        if self.appending or self._over:
-            return
+        if not (self.appending or self._over):
+            self._guarded(self._turn)
+
+    def _turn(self) -> None:
         if self._left is not None:
             self._hand_over(self._left)
         elif self._leader is None:
@@ -175,6 +177,7 @@ class Lead:
             self._guarded(step)
 
     def _guarded(self, step: Callable[[], None]) -> None:
+        rebuild = False
         try:
             step()
         except DeposedError as error:
@@ -183,7 +186,7 @@ class Lead:
         except MismatchError as error:
             _log.warning("partition %d: the store is emptied and rebuilt: %s", self.partition, error)
             self.step_down()
-            self._store.empty()
+            rebuild = True
         except LostStateError as error:
             if not self.assigned:
                 # Whoever leads has the state, and will write it.
@@ -191,6 +194,9 @@ class Lead:
                 self.step_down()
                 return
             raise _lost(self.partition, self._process.names, error) from error
+        if rebuild:
+            # Only now that the exception is gone: with what it keeps alive, it may keep the store open.
+            self._store.empty()
 
     def _stand(self) -> None:
         candidacy = self._candidacy = Candidacy(self, self._process, self._store)
@@ -292,8 +298,11 @@ class Lead:
             else:
                 self._checkpoint_at = monotonic() + _CHECKPOINT_RETRY_SECONDS
                 leader.abandoned()
+                if leader is self._leader:
+                    self._guarded(view.check)
 
-        checkpoints.write(self.partition, leader.snapshot(), self._store.view(without=FOLDED_KEY), done)
+        view = self._store.view(without=FOLDED_KEY)
+        checkpoints.write(self.partition, leader.snapshot(), view, done)
 
 
 def _lost(partition: int, names: Names, error: LostStateError) -> UserError:

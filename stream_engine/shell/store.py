@@ -1,4 +1,11 @@
-"""The state of one partition on disk: RocksDB, written once for each acknowledged group."""
+"""The state of one partition on disk: RocksDB, written once for each acknowledged group.
+
+What goes wrong with it is one of two things. Files that are damaged or gone are of no use, and Kafka has all that was in them:
+`DamagedError`, and the store is to be emptied and rebuilt. Everything else (a full disk, missing rights, a tool that has the
+store open) would be the same after a rebuild: `StoreError`, which ends the worker, so that others take over its partitions.
+
+RocksDB keeps no log of its own, because the journal is one (ADR 8): after a crash the store is what it was some writes ago.
+"""
 
 import logging
 import shutil
@@ -7,8 +14,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, RdictIter, ReadOptions, WriteBatch
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    RdictIter,
+    ReadOptions,
+    WriteBatch,
+    WriteOptions,
+)
 
+from stream_engine.core.candidate import MismatchError
 from stream_engine.core.change import Change
 from stream_engine.shell.errors import UserError
 
@@ -19,7 +37,11 @@ _VIEW_BATCH = 500
 
 
 class StoreError(UserError):
-    """RocksDB refuses to open or to write; the message says which folder and why."""
+    """RocksDB cannot use the folder, and a rebuilt store would fare no better; the message says which folder and why."""
+
+
+class DamagedError(MismatchError):
+    """Files of the store are damaged or gone; the message says in which folder, and what RocksDB found."""
 
 
 class ViewClosedError(Exception):
@@ -32,9 +54,11 @@ class View:
     An iterator, because those that the binding's ``snapshot`` gives show what is written later.
     """
 
-    def __init__(self, cursor: RdictIter, without: bytes) -> None:
+    def __init__(self, path: Path, cursor: RdictIter, without: bytes) -> None:
+        self._path = path
         self._cursor: RdictIter | None = cursor
         self._without = without
+        self._fault: StoreError | DamagedError | None = None
         self._lock = threading.Lock()
         cursor.seek_to_first()
 
@@ -43,9 +67,15 @@ class View:
 
         Raises:
             ViewClosedError: the store was closed meanwhile.
+            StoreError, DamagedError: RocksDB cannot read the rest.
         """
         while batch := self._batch():
             yield from batch
+
+    def check(self) -> None:
+        """Raise again what reading has come upon: a store that cannot be read is not only of no use for views."""
+        if self._fault is not None:
+            raise self._fault
 
     def close(self) -> None:
         """Let go of the store, which cannot be opened again before."""
@@ -63,6 +93,11 @@ class View:
                 if key != self._without:
                     batch.append((key, cursor.value()))
                 cursor.next()
+            self._fault = _ended(self._path, cursor)
+            if self._fault is not None:
+                # Whoever keeps the exception would keep the store open.
+                self._cursor = cursor = None
+                raise self._fault
         return batch
 
 
@@ -70,7 +105,7 @@ class RocksStore:
     """A `stream_engine.core.state.Store` in a folder of its own."""
 
     def __init__(self, path: Path, cache: Cache) -> None:
-        """Open the store, and create it if it is missing.
+        """Open the store, and create it if it is missing; one that is damaged is emptied, with a warning.
 
         Raises:
             StoreError: RocksDB cannot open the folder.
@@ -79,15 +114,30 @@ class RocksStore:
         self._cache = cache
         self._view: View | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = _open(path, cache)
+        try:
+            self._db = _open(path, cache)
+        except DamagedError as error:
+            _log.warning("%s; it is emptied, and rebuilt from Kafka", error)
+            self._db = _create(path, cache)
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of a key, or None."""
-        value: bytes | None = self._db.get(key)
+        """Return the value of a key, or None.
+
+        Raises:
+            StoreError, DamagedError: RocksDB cannot read it.
+        """
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:  # RocksDB's binding raises plain Exception
+            raise _fault(self.path, "read", error) from error
         return value
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield keys and values in ``start <= key < stop``, ascending."""
+        """Yield keys and values in ``start <= key < stop``, ascending.
+
+        Raises:
+            StoreError, DamagedError: RocksDB cannot read the rest.
+        """
         bounds = ReadOptions()
         bounds.set_iterate_upper_bound(stop)
         cursor = self._db.iter(bounds)
@@ -95,12 +145,17 @@ class RocksStore:
         while cursor.valid():
             yield cursor.key(), cursor.value()
             cursor.next()
+        fault = _ended(self.path, cursor)
+        # Whoever keeps the exception would keep the store open.
+        del cursor
+        if fault is not None:
+            raise fault
 
     def write(self, change: Change) -> None:
         """Write a change, whole or not at all.
 
         Raises:
-            StoreError: RocksDB cannot write to the folder.
+            StoreError, DamagedError: RocksDB cannot write to the folder.
         """
         batch = WriteBatch(raw_mode=True)
         for key, value in change.puts:
@@ -110,12 +165,23 @@ class RocksStore:
         try:
             self._db.write(batch)
         except Exception as error:  # RocksDB's binding raises plain Exception
-            raise self._unwritable(error) from error
+            raise _fault(self.path, "written", error) from error
 
     def view(self, *, without: bytes) -> View:
-        """Return a view of the store as it is now, but for one key. A store has one view at a time; an earlier one is closed."""
+        """Return a view of the store as it is now, but for one key. A store has one view at a time; an earlier one is closed.
+
+        The disk will hold by and by what it shows: the journal is trimmed behind a view, and a store that had less would be
+        of no use after a crash.
+
+        Raises:
+            StoreError, DamagedError: RocksDB cannot write to the folder.
+        """
         self._close_view()
-        self._view = View(self._db.iter(ReadOptions()), without)
+        try:
+            self._db.flush(wait=False)
+        except Exception as error:  # RocksDB's binding raises plain Exception
+            raise _fault(self.path, "written", error) from error
+        self._view = View(self.path, self._db.iter(ReadOptions()), without)
         return self._view
 
     def close(self) -> None:
@@ -126,7 +192,7 @@ class RocksStore:
         except Exception as error:  # noqa: BLE001 - RocksDB's binding raises plain Exception
             # Of a folder that was deleted there is nothing to be kept, and a worker closes many stores.
             if self.path.is_dir():
-                _log.warning("%s", self._unwritable(error))
+                _log.warning("%s", _fault(self.path, "written", error))
 
     def empty(self) -> None:
         """Delete everything.
@@ -135,13 +201,7 @@ class RocksStore:
             StoreError: RocksDB cannot open the folder again.
         """
         self.close()
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self.path)
-        self._db = _open(self.path, self._cache)
-
-    def _unwritable(self, error: Exception) -> StoreError:
-        what = f"cannot be written: {error}" if self.path.is_dir() else "was deleted while the worker used it"
-        return StoreError(f"the store {self.path} {what}; nothing is lost: a restart rebuilds it from Kafka")
+        self._db = _create(self.path, self._cache)
 
     def _close_view(self) -> None:
         if self._view is not None:
@@ -150,10 +210,50 @@ class RocksStore:
 
 
 def _open(path: Path, cache: Cache) -> Rdict:
+    unlogged = WriteOptions()
+    unlogged.disable_wal = True  # type: ignore[assignment,method-assign]  # the stub takes it for a method
     try:
-        return Rdict(str(path), _options(cache))
+        db = Rdict(str(path), _options(cache))
+        db.set_write_options(unlogged)
+        return db
     except Exception as error:  # RocksDB's binding raises plain Exception
-        raise StoreError(f"cannot open the store in {path}: {error}") from error
+        raise _fault(path, "opened", error) from error
+
+
+def _create(path: Path, cache: Cache) -> Rdict:
+    try:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
+    except OSError as error:
+        raise _fault(path, "emptied", error) from error
+    return _open(path, cache)
+
+
+def _ended(path: Path, cursor: RdictIter) -> StoreError | DamagedError | None:
+    """Return what ended an iteration, if it was not the end: a damaged block ends one like the last key does."""
+    try:
+        cursor.status()
+    except Exception as error:  # noqa: BLE001 - RocksDB's binding raises plain Exception
+        return _fault(path, "read", error)
+    return None
+
+
+def _fault(path: Path, what: str, error: Exception) -> StoreError | DamagedError:
+    """Return the exception that tells of RocksDB's or the system's; RocksDB's own says what it is by its text alone."""
+    text = str(error)
+    if not path.is_dir() and not path.is_file():
+        return StoreError(
+            f"the store {path} was deleted while the worker used it; nothing is lost: a restart rebuilds it from Kafka"
+        )
+    if "/LOCK: " in text:
+        return StoreError(
+            f"the store {path} is open in another process, perhaps a tool that looks into it; end that, and start the worker again"
+        )
+    if text.startswith("Corruption") or "No such file or directory" in text:
+        return DamagedError(f"the store {path} is damaged: {text}")
+    return StoreError(
+        f"the store {path} cannot be {what}: {text}; nothing is lost: mend that, and a restart goes on from Kafka"
+    )
 
 
 def shared_cache() -> Cache:

@@ -42,7 +42,7 @@ def test_a_folder_that_takes_no_more_is_named_with_the_reason(tmp_path: Path, ca
     shutil.rmtree(path)
     for number in range(100):
         # In the way of the file that is to come next.
-        (path / f"{number:06}.log").mkdir(parents=True)
+        (path / f"{number:06}.sst").mkdir(parents=True)
     with pytest.raises(StoreError, match=f"the store {path} cannot be written: .*; nothing is lost"):
         _fill(store)
     with caplog.at_level(logging.WARNING):

@@ -233,6 +233,15 @@ async def wait(ctx: Context) -> str:
     return await ctx.step.run("gate", gate, ctx.event.data["gate"])
 
 
+@engine.function("nap", on="nap")
+async def nap(ctx: Context) -> int:
+    """Sleep with large results behind it."""
+    data = ctx.event.data
+    results = [await ctx.step.run(step, echo, data["bulk"]) for step in ("a", "b", "c")]
+    await ctx.step.sleep("nap", data["for"])
+    return sum(map(len, results))
+
+
 @engine.function("block")
 async def block(ctx: Context) -> None:
     """Block the event loop until a gate is open, as nobody should."""

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from stream_engine.shell.settings import Settings
+from tests.integration.behaviours.deploys import Deploys
 from tests.integration.behaviours.served import Here
 from tests.raw import create_topic
 from tests.workers import Workers
@@ -38,6 +39,13 @@ def served(broker: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             yield here
         assert worker.alive, worker.talk
         assert worker.stop() == 0, worker.talk
+
+
+@pytest.fixture
+def deploys(request: pytest.FixtureRequest, broker: Settings, tmp_path: Path) -> Iterator[Deploys]:
+    """An app of the test's own; its code is in the file that the test names as the fixture's parameter, or in ``app.py``."""
+    with Deploys(broker, tmp_path, getattr(request, "param", APP.name)) as made:
+        yield made
 
 
 def load(path: Path) -> ModuleType:

@@ -1,11 +1,7 @@
 """What outlives a worker on a real broker: runs, their choices, their versions; also without its disk."""
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -17,46 +13,8 @@ from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names, apply
-from tests.integration.behaviours.served import Served
-from tests.workers import WorkerProcess, Workers, until
-
-_PARTITIONS = 4
-_HERE = Path(__file__).parent
-
-
-class Deploys:
-    """An app whose worker is stopped and started again, with other code or another disk."""
-
-    def __init__(self, settings: Settings, folder: Path, file: str) -> None:
-        self.folder = folder
-        self.settings = replace(settings, state_dir=folder / "state", partitions=_PARTITIONS)
-        self.name = f"restarts-{uuid4().hex[:8]}"
-        env = {"BEHAVIOURS_APP": self.name, "BEHAVIOURS_GATES": str(folder)}
-        self.workers = Workers(f"{_HERE / file}:engine", self.settings, env)
-        apply(clients.admin(self.settings), Names.of(self.name), _PARTITIONS)
-        self.served = Served(self.settings, self.name, folder)
-        self.worker: WorkerProcess | None = None
-
-    def deploy(self, *options: str, **env: str) -> WorkerProcess:
-        """Stop the worker, if there is one, in the middle of whatever it does; start another."""
-        if self.worker is not None:
-            assert self.worker.stop() == 0, self.worker.talk
-        self.worker = self.workers.start("--drain-timeout", "100ms", *options, **env)
-        self.worker.ready()
-        return self.worker
-
-    def begin(self, event: str, gate: str, **more: Any) -> str:
-        """Start a run that waits at a gate; return its id."""
-        place = self.served.send({"name": event, "data": {"gate": gate}, **more})
-        self.served.reached(gate)
-        return self.served.started(place)
-
-
-@pytest.fixture
-def deploys(request: pytest.FixtureRequest, broker: Settings, tmp_path: Path) -> Iterator[Deploys]:
-    made = Deploys(broker, tmp_path, request.param)
-    with made.workers, made.served:
-        yield made
+from tests.integration.behaviours.deploys import PARTITIONS, Deploys
+from tests.workers import until
 
 
 @pytest.mark.parametrize("deploys", ["versions.py"], indirect=True)
@@ -186,7 +144,7 @@ def test_an_empty_disk_is_rebuilt_from_a_snapshot_and_the_journals_tail(deploys:
     deploys.worker = None
     shutil.rmtree(deploys.settings.state_dir)
     worker = deploys.deploy(STREAM_ENGINE_CHECKPOINT_BYTES="3000")
-    worker.said("rebuilt from", times=_PARTITIONS)
+    worker.said("rebuilt from", times=PARTITIONS)
     deploys.served.open("snapshot")
     assert deploys.served.result(waiting) == "snapshot"
     again = deploys.served.send(known)
@@ -203,7 +161,7 @@ def test_a_worker_whose_state_nothing_can_rebuild_stops_and_says_so(deploys: Dep
     deploys.worker = None
     shutil.rmtree(deploys.settings.state_dir)
     admin, journal = clients.admin(deploys.settings), f"{deploys.name}.journal"
-    for future in admin.delete_records([TopicPartition(journal, number, 1) for number in range(_PARTITIONS)]).values():
+    for future in admin.delete_records([TopicPartition(journal, number, 1) for number in range(PARTITIONS)]).values():
         future.result(30)
     worker = deploys.workers.start()
     worker.said("no complete snapshot in the state topic reaches that far")
@@ -215,7 +173,7 @@ def _more(deploys: Deploys, admin: AdminClient, topic: str) -> list[int]:
     """Have the app do some more work; return where the partitions of a topic begin now."""
     deploys.served.result(deploys.served.started(deploys.served.send({"name": "greet", "data": {"n": 1}})))
     earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the client's
-    parts = {TopicPartition(topic, number): earliest for number in range(_PARTITIONS)}
+    parts = {TopicPartition(topic, number): earliest for number in range(PARTITIONS)}
     return [future.result(30).offset for future in admin.list_offsets(parts).values()]
 
 
@@ -226,18 +184,18 @@ def test_a_store_of_another_journal_is_rebuilt_loudly(deploys: Deploys) -> None:
     waiting = deploys.begin("wait", "store")
     assert worker.stop() == 0, worker.talk
     stores = sorted((deploys.settings.state_dir / deploys.name).glob("worker-*/[0-9]*"))
-    assert len(stores) == _PARTITIONS
+    assert len(stores) == PARTITIONS
     for store in stores:
         _put_ahead(store)
     deploys.worker = None
     worker = deploys.deploy()
-    worker.said("the store is emptied and rebuilt: the store has folded up to offset", times=_PARTITIONS)
+    worker.said("the store is emptied and rebuilt: the store has folded up to offset", times=PARTITIONS)
     deploys.served.open("store")
     assert deploys.served.result(waiting) == "store"
     assert worker.stop() == 0, worker.talk
     _create_again(deploys.settings, f"{deploys.name}.journal")
     deploys.worker = None
-    deploys.deploy().said("the store is emptied and rebuilt: the store folds the journal", times=_PARTITIONS)
+    deploys.deploy().said("the store is emptied and rebuilt: the store folds the journal", times=PARTITIONS)
     fresh = deploys.served.send({"name": "greet", "data": {"n": 1}})
     deploys.served.result(deploys.served.started(fresh))
 
@@ -256,4 +214,4 @@ def _create_again(settings: Settings, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": str(settings.bootstrap_servers)})
     admin.delete_topics([topic])[topic].result(30)
     until(lambda: topic not in admin.list_topics(timeout=30).topics, "the topic is gone")
-    apply(clients.admin(settings), Names.of(topic.rpartition(".")[0]), _PARTITIONS)
+    apply(clients.admin(settings), Names.of(topic.rpartition(".")[0]), PARTITIONS)
