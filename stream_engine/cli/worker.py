@@ -15,6 +15,7 @@ from stream_engine.cli.output import say
 from stream_engine.cli.values import DURATION
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import THREADS
+from stream_engine.sdk.slots import Capacity
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.localbroker import connected
 from stream_engine.shell.settings import Settings
@@ -27,11 +28,18 @@ from stream_engine.shell.worker import Limits, Worker
     "--max-runs", type=click.IntRange(1), default=Limits.runs, show_default=True, help="Runs executed at a time."
 )
 @click.option(
+    "--max-steps",
+    type=click.IntRange(1),
+    default=Capacity.steps,
+    show_default=True,
+    help="Bodies of steps in progress at a time.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1),
-    default=Limits.threads,
+    default=Capacity.threads,
     show_default=True,
-    help="Threads for `def` functions and steps.",
+    help="Threads for `def` steps, and as many for `def` functions.",
 )
 @click.option(
     "--drain-timeout", type=DURATION, default="30s", show_default=True, help="How long steps in flight may take to end."
@@ -39,14 +47,14 @@ from stream_engine.shell.worker import Limits, Worker
 @click.option(
     "--activate", is_flag=True, help="Route events by these functions, even if a newer deploy has others: a rollback."
 )
-def worker(app: str, max_runs: int, threads: int, drain_timeout: int, *, activate: bool) -> None:
+def worker(app: str, max_runs: int, max_steps: int, threads: int, drain_timeout: int, *, activate: bool) -> None:
     """Serve APP, which is `module:attr` or `file.py:attr`; create its topics if they are missing.
 
     Prints `ready` on stderr once it serves. SIGTERM lets the steps in flight end, and leaves the group.
     """
     log_to_stderr()
     engine = load_engine(app)
-    limits = Limits(max_runs, threads, drain_timeout / 1_000)
+    limits = Limits(max_runs, Capacity(max_steps, threads), drain_timeout / 1_000)
     asyncio.run(serve(engine, connected(Settings.from_env()), limits, lambda: say("ready"), activate=activate))
 
 

@@ -1,6 +1,7 @@
 """The course of a run's code outside of its steps: how it is called, and what follows from how it ends."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from stream_engine.sdk.middleware import surround
 from stream_engine.sdk.results import encode_result
 from stream_engine.sdk.run import Execution
 from stream_engine.sdk.scope import scope
-from stream_engine.sdk.threads import call_in_thread
+from stream_engine.sdk.threads import Thread, call_in_thread
 
 
 async def run_body(execution: Execution) -> None:
@@ -42,10 +43,9 @@ async def _call(execution: Execution, args: tuple[Any, ...]) -> Any:
     code = execution.function.code
     if code.is_async:
         return await code.call(*args)
-    host = execution.host
     while True:
         try:
-            value = await call_in_thread(host.loop, host.run_threads, code.call, args, {})
+            value = await _call_in_thread(execution, code.call, args)
         except BaseException:
             if execution.unwound_at < 0 or execution.closed:
                 raise
@@ -53,6 +53,21 @@ async def _call(execution: Execution, args: tuple[Any, ...]) -> Any:
             if execution.unwound_at < 0:
                 return value
         await execution.rewind()
+
+
+async def _call_in_thread(execution: Execution, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    host, function = execution.host, execution.run.function
+    # Until it has a thread it only waits, and there is nothing in it that could be lent.
+    execution.busy += 1
+    try:
+        await host.run_slots.take(function)
+    finally:
+        execution.busy -= 1
+    threads: list[Thread] = []
+    try:
+        return await call_in_thread(host.run_threads, threads.append, call, args, {})
+    finally:
+        host.run_slots.give(function, *threads)
 
 
 def _judge(execution: Execution, raised: BaseException) -> Input:

@@ -25,6 +25,7 @@ from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.lent import Lent
 from stream_engine.sdk.lifespan import LifespanTask
 from stream_engine.sdk.run import Execution, Host, Term
+from stream_engine.sdk.slots import Capacity, Slots
 from stream_engine.sdk.tasks import TaskFactory
 from stream_engine.sdk.topics import TopicExists, Topics
 from stream_engine.sdk.watchdog import Watchdog
@@ -42,7 +43,7 @@ class Executor:
         self,
         engine: Engine,
         *,
-        threads: int = 64,
+        capacity: Capacity = Capacity(),  # noqa: B008 - it is frozen
         unload_after: float = 10.0,
         stall_after: float = 1.0,
         clock: Clock = wall_clock,
@@ -50,12 +51,12 @@ class Executor:
     ) -> None:
         """Prepare; create it on the event loop that it is to use.
 
-        ``threads`` is how many ``def`` functions, and as many ``def`` steps, are in progress at a time. A run that waits for
-        nothing but timers for ``unload_after`` seconds is unloaded; user code that blocks the loop for ``stall_after`` seconds
-        is reported. Without ``topic_exists``, steps produce to any topic.
+        A run that waits for nothing but timers for ``unload_after`` seconds is unloaded; user code that blocks the loop for
+        ``stall_after`` seconds is reported. Without ``topic_exists``, steps produce to any topic.
         """
         self._engine = engine
         self._stall_after = stall_after
+        step_slots = Slots(capacity.steps)
         self._host = Host(
             engine.name,
             engine.events_topic,
@@ -63,8 +64,11 @@ class Executor:
             engine.middleware,
             asyncio.get_running_loop(),
             clock,
-            ThreadPoolExecutor(threads, f"{THREADS}run"),
-            ThreadPoolExecutor(threads, f"{THREADS}step"),
+            ThreadPoolExecutor(capacity.threads, f"{THREADS}run"),
+            ThreadPoolExecutor(capacity.threads, f"{THREADS}step"),
+            Slots(capacity.threads),
+            Slots(capacity.threads, step_slots),
+            step_slots,
             MAX_BYTES,
             unload_after,
             Topics(topic_exists),

@@ -18,6 +18,7 @@ from stream_engine.sdk.mailbox import Mailbox, Signal
 from stream_engine.sdk.middleware import Middleware
 from stream_engine.sdk.names import check_step_id
 from stream_engine.sdk.scope import CurrentStep, Outside, scope
+from stream_engine.sdk.slots import Slots
 from stream_engine.sdk.topics import Topics
 
 _LEASE_POLL_SECONDS = 0.02
@@ -45,7 +46,10 @@ class Unwind(BaseException):
 
 @dataclass
 class Host:
-    """What all executions of a worker share. ``unload_after`` is in seconds, ``result_limit`` in bytes of JSON."""
+    """What all executions of a worker share. ``unload_after`` is in seconds, ``result_limit`` in bytes of JSON.
+
+    The slots are for ``def`` functions, for ``def`` steps, and for all steps.
+    """
 
     app_name: str
     events_topic: str
@@ -55,6 +59,9 @@ class Host:
     clock: Clock
     run_threads: ThreadPoolExecutor
     step_threads: ThreadPoolExecutor
+    run_slots: Slots
+    thread_slots: Slots
+    step_slots: Slots
     result_limit: int
     unload_after: float
     topics: Topics

@@ -19,7 +19,7 @@ from stream_engine.sdk.retry import Retry
 from stream_engine.sdk.run import Execution
 from stream_engine.sdk.scope import CurrentStep, scope
 from stream_engine.sdk.signature import Callee, callee
-from stream_engine.sdk.threads import call_in_thread
+from stream_engine.sdk.threads import Thread, call_in_thread
 
 Sends = tuple[tuple[str, Outgoing], ...]
 Make = Callable[[], Awaitable[tuple[Any, Sends]]]
@@ -39,13 +39,18 @@ class Body(NamedTuple):
 class StepCall(CurrentStep):
     """One attempt of a step's body, as middleware sees it; ``args`` and ``kwargs`` may be changed before it is called."""
 
-    __slots__ = ("args", "fn", "kwargs")
+    __slots__ = ("args", "fn", "kwargs", "thread")
 
     def __init__(self, execution: Execution, id: str, attempt: int, body: Body) -> None:
         super().__init__(execution.run_id, id, attempt, execution.run.root)
         self.fn = body.fn
         self.args = body.args
         self.kwargs = body.kwargs
+        self.thread: Thread | None = None
+
+    def note(self, thread: Thread) -> None:
+        """Note the thread that the body is called in."""
+        self.thread = thread
 
 
 async def run_step(execution: Execution, id: str, body: Body) -> Any:
@@ -61,9 +66,7 @@ async def run_step(execution: Execution, id: str, body: Body) -> Any:
         value = None
         report: RecordStep | FailStep | None = None
         while isinstance(signal, int):
-            if not execution.may_begin():
-                await execution.hold()
-            report, value = await _attempt(execution, StepCall(execution, id, signal, body), body, about)
+            report, value = await _in_turn(execution, StepCall(execution, id, signal, body), body, about)
             signal = await _report(execution, id, report)
         if isinstance(report, RecordStep):
             return value
@@ -126,6 +129,22 @@ async def _report(execution: Execution, id: str, report: RecordStep | FailStep) 
     return await execution.report(id, report)
 
 
+async def _in_turn(
+    execution: Execution, call: StepCall, body: Body, about: Callee
+) -> tuple[RecordStep | FailStep, Any]:
+    """Make an attempt once there is a slot for it; the lease is looked at last, because it may take long until then."""
+    host, function = execution.host, execution.run.function
+    slots = host.step_slots if about.is_async else host.thread_slots
+    if not slots.take_now(function):
+        await slots.take(function)
+    try:
+        if not execution.may_begin():
+            await execution.hold()
+        return await _attempt(execution, call, body, about)
+    finally:
+        slots.give(function, call.thread)
+
+
 async def _attempt(
     execution: Execution, call: StepCall, body: Body, about: Callee
 ) -> tuple[RecordStep | FailStep, Any]:
@@ -170,8 +189,7 @@ async def _call(execution: Execution, call: StepCall, seconds: float | None, abo
 async def _call_plainly(execution: Execution, call: StepCall, about: Callee) -> Any:
     if about.is_async:
         return await call.fn(*call.args, **call.kwargs)
-    host = execution.host
-    value = await call_in_thread(host.loop, host.step_threads, call.fn, call.args, call.kwargs)
+    value = await call_in_thread(execution.host.step_threads, call.note, call.fn, call.args, call.kwargs)
     # `lambda: fetch(url)` is no coroutine function, but what it returns is to be awaited all the same.
     return await value if inspect.isawaitable(value) else value
 

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
+Thread = Future[tuple[Any, BaseException | None]]
+
 
 async def call_in_thread(
-    loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor, fn: Callable[..., Any], args: Any, kwargs: Any
+    pool: ThreadPoolExecutor, begun: Callable[[Thread], None], fn: Callable[..., Any], args: Any, kwargs: Any
 ) -> Any:
     """Return what ``fn`` returns, called in a thread of ``pool`` with the caller's context variables.
 
-    A thread cannot be interrupted: if the caller is cancelled, the call goes on, and what it returns is dropped.
+    A thread cannot be interrupted: if the caller is cancelled, the call goes on, and what it returns is dropped. ``begun`` is
+    called with what tells when it ends.
     """
-    value, error = await loop.run_in_executor(pool, copy_context().run, _outcome, fn, args, kwargs)
+    thread = pool.submit(copy_context().run, _outcome, fn, args, kwargs)
+    begun(thread)
+    value, error = await asyncio.wrap_future(thread)
     if error is not None:
         raise error
     return value

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from stream_engine.core.room import Room
 from stream_engine.core.turn import Effect, Rules
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import Executor
+from stream_engine.sdk.slots import Capacity
 from stream_engine.shell import clients, topics
 from stream_engine.shell.checkpoints import PRODUCER, Checkpoints
 from stream_engine.shell.clock import now_ms
@@ -55,7 +56,7 @@ class Limits:
     """How much a worker takes on. ``drain`` is how long, in seconds, steps in flight may take to end when it stops."""
 
     runs: int = 10_000
-    threads: int = 64
+    capacity: Capacity = field(default_factory=Capacity)
     drain: float = 30.0
 
 
@@ -120,7 +121,8 @@ class Worker:
         folder = Folder(settings.state_dir, self.engine.name)
         try:
             topic_exists = partial(topics.exists, settings)
-            async with Executor(self.engine, threads=self.limits.threads, topic_exists=topic_exists) as executor:
+            capacity = self.limits.capacity
+            async with Executor(self.engine, capacity=capacity, topic_exists=topic_exists) as executor:
                 control = await asyncio.to_thread(self._publish, deployment.names)
                 threads = _Threads(self, deployment, folder, executor, control)
                 await self._serve(threads, executor, ready)

@@ -31,12 +31,13 @@ from stream_engine.sdk.client import wall_clock
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.events import Event, Message
 from stream_engine.sdk.execution import Executor
+from stream_engine.sdk.slots import Capacity
 from stream_engine.sdk.transport import ENDED, Outcome
 from stream_engine.testing.memory import TOPIC_ID, MemoryStore, MemoryTopic, MemoryTransport
 from stream_engine.testing.runs import Run
 from stream_engine.testing.waiting import Wait, Waits
 
-_THREADS = 8
+_CAPACITY = Capacity(threads=8)
 
 
 class Harness:
@@ -67,7 +68,7 @@ class Harness:
         self._open: set[str] = set()
         self._waits = Waits()
         self._awake = False
-        self._executor = Executor(engine, threads=_THREADS, unload_after=0, clock=self._clock)
+        self._executor = Executor(engine, capacity=_CAPACITY, unload_after=0, clock=self._clock)
         self._cleanup = ExitStack()
 
     @property
