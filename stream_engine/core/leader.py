@@ -34,7 +34,10 @@ from stream_engine.core.turn import Live, Rules, Turn
 from stream_engine.core.waiting import Waiting
 
 AT_ONCE = 500
-"""How many timers, runs of a takeover, and runs that waited for room, one record deals with at most."""
+"""How many timers, and how many runs of a takeover, one record deals with at most."""
+
+LET_IN = 50
+"""How many runs that waited for room one record lets in at most, so that it is noticed in time when they are enough."""
 
 
 FULL_BYTES = 1024 * 1024
@@ -161,7 +164,7 @@ class Leader:
             fire(turn, key)
         for _ in range(min(AT_ONCE, len(self._resumable))):
             decide(turn, Resume(self._resumable.popleft()))
-        let_in(turn, AT_ONCE)
+        let_in(turn, LET_IN)
         commands = self._folded.commands
         taken = 0
         for command in inputs:

@@ -17,9 +17,14 @@ _RESERVE: Final = 16
 
 
 class Room:
-    """So many places, of which functions hold some. For one thread."""
+    """So many places, of which functions hold some. For one thread.
+
+    Attributes:
+        busy: whether those who hold places already give more work than can be done at once, as whoever does it finds out.
+    """
 
     def __init__(self, places: int) -> None:
+        self.busy = False
         self._kept = places // _RESERVE
         self._free = places
         self._held: Counter[str] = Counter()
@@ -37,6 +42,10 @@ class Room:
     def has(self, function: str) -> bool:
         """Return whether a function may take another place."""
         return self._free > self._held[function] // _RESERVE
+
+    def lets_in(self, function: str) -> bool:
+        """Return whether a function that waited for it may take another place: while it is busy, only one that holds few."""
+        return self.has(function) and not (self.busy and self._held[function] >= _RESERVE)
 
     def take(self, function: str) -> None:
         """Take a place for a function, which `has` one."""

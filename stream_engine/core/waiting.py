@@ -60,11 +60,11 @@ class Waiting:
 
     def ready(self, room: Room) -> bool:
         """Return whether `take` has something to return, unless that was deleted meanwhile."""
-        return any(room.has(function) for function in self._turns)
+        return any(room.lets_in(function) for function in self._turns)
 
     def take(self, room: Room) -> str | None:
         """Return the run whose turn it is, of those that there is room for; it waits no longer."""
-        while (function := next((name for name in self._turns if room.has(name)), None)) is not None:
+        while (function := next((name for name in self._turns if room.lets_in(name)), None)) is not None:
             queue = self._queues[function]
             key = queue.take()
             del self._turns[function]

@@ -29,7 +29,7 @@ from stream_engine.shell.term import Term
 from stream_engine.shell.topics import Names
 
 _log = logging.getLogger(__name__)
-_GROUP = 500
+_GROUP = 100
 _MARK_SECONDS = 1.0
 _CHECKPOINT_RETRY_SECONDS = 5.0
 

@@ -14,10 +14,12 @@ from queue import Empty, SimpleQueue
 from confluent_kafka import Producer
 
 from stream_engine.core.change import Take
+from stream_engine.core.room import Room
 from stream_engine.core.turn import Effect
 from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.lead import Lead, Process
+from stream_engine.shell.pace import Pace
 from stream_engine.shell.store import RocksStore, shared_cache
 from stream_engine.shell.term import Term
 
@@ -25,18 +27,19 @@ _log = logging.getLogger(__name__)
 _ACK_POLL_SECONDS = 0.001
 _TOLD_POLL_SECONDS = 0.02
 _IDLE_SECONDS = 0.5
+_LOOK_SECONDS = 0.005
+_BUSY_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
-
-Perform = Callable[[list[tuple[Term, list[Effect]]]], None]
 
 
 class Leaders(threading.Thread):
     """Leads the partitions that are assigned; every public method may be called from any thread."""
 
-    def __init__(self, folder: Path, perform: Perform, failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, folder: Path, room: Room, pace: Pace, failed: Callable[[BaseException], None]) -> None:
         super().__init__(name="leaders", daemon=True)
         self._folder = folder
-        self._perform = perform
+        self._room = room
+        self._pace = pace
         self._failed = failed
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._leads: dict[int, Lead] = {}
@@ -126,19 +129,32 @@ class Leaders(threading.Thread):
 
     def _cycle(self) -> None:
         assert self._process is not None
-        self._wait(self._process.journal, self._process.outgoing)
-        for lead, about, offset in self._reports:
-            lead.reported(about, offset)
-        self._reports.clear()
+        journal = self._process.journal
+        self._wait(journal, self._process.outgoing)
+        began = looked_at = monotonic()
+        self._follow_up()
         for lead in self._in_turn():
             lead.turn()
-        if self._effects:
-            effects, self._effects = self._effects, []
-            self._perform(effects)
+            if monotonic() > looked_at + _LOOK_SECONDS:
+                # What has been acknowledged meanwhile does not wait until everybody has had a turn.
+                journal.poll(0)
+                self._follow_up()
+                looked_at = monotonic()
+        self._follow_up()
+        self._room.busy = self._pace.behind or monotonic() > began + _BUSY_SECONDS
         if monotonic() > self._retry_at:
             self._retry_at = monotonic() + _RETRY_SECONDS
             for lead in self._leads.values():
                 lead.retry()
+
+    def _follow_up(self) -> None:
+        """Let what has been acknowledged take effect."""
+        for lead, about, offset in self._reports:
+            lead.reported(about, offset)
+        self._reports.clear()
+        if self._effects:
+            effects, self._effects = self._effects, []
+            self._pace.hand_over(effects)
 
     def _in_turn(self) -> list[Lead]:
         """Return the leads, another one first in each cycle: whoever comes first takes the room that has become free."""

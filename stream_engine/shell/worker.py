@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from stream_engine.core.intake import leader_source
 from stream_engine.core.records import Command, Commands, encode
 from stream_engine.core.room import Room
-from stream_engine.core.turn import Effect, Rules
+from stream_engine.core.turn import Rules
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity
@@ -33,6 +33,7 @@ from stream_engine.shell.folder import Folder
 from stream_engine.shell.history import schemas
 from stream_engine.shell.lead import Process
 from stream_engine.shell.leaders import Leaders
+from stream_engine.shell.pace import Pace
 from stream_engine.shell.recovery import Recovery
 from stream_engine.shell.routing import Route, Routing
 from stream_engine.shell.settings import Settings
@@ -173,11 +174,12 @@ class _Threads:
         self, worker: Worker, deployment: Deployment, folder: Folder, executor: Executor, control: Control
     ) -> None:
         settings, names, quiet = worker.settings, deployment.names, worker.quiet
+        room = Room(worker.limits.runs)
         self._loop = worker.loop
         self._executor = executor
         self._lease = int((worker.limits.drain + _RETURN_SECONDS) * 1_000)
         self._control = ControlFollower(control, worker.failed)
-        self._leaders = Leaders(folder.path, self._perform, worker.failed)
+        self._leaders = Leaders(folder.path, room, Pace(worker.loop, executor.perform_all), worker.failed)
         serves = {"client.id": clients.CATALOGUE_MARK + worker.engine.catalogue().digest}
         commands = clients.member(settings, names.leader_group, **quiet | serves)
         self._reader = CommandsReader(commands, names.commands, self._leaders, worker.failed)
@@ -202,7 +204,7 @@ class _Threads:
             clients.producer(settings, **quiet, **{"linger.ms": 2}),
             names,
             deployment.journal_id,
-            _rules(worker, deployment),
+            _rules(worker, deployment, room),
             self._recovery,
             self._checkpoints,
             self._reader.take_from,
@@ -248,9 +250,6 @@ class _Threads:
         self._recovery.stop()
         self._checkpoints.stop()
         self._control.stop()
-
-    def _perform(self, effects: list[tuple[Term, list[Effect]]]) -> None:
-        self._loop.call_soon_threadsafe(self._executor.perform_all, effects)
 
     def _lend(self, term: Term) -> None:
         def lend() -> None:
@@ -303,8 +302,8 @@ def _routing(worker: Worker, deployment: Deployment, control: ControlFollower) -
     )
 
 
-def _rules(worker: Worker, deployment: Deployment) -> Callable[[int], Rules]:
-    functions, names, room = worker.engine.rules_functions(), deployment.names, Room(worker.limits.runs)
+def _rules(worker: Worker, deployment: Deployment, room: Room) -> Callable[[int], Rules]:
+    functions, names = worker.engine.rules_functions(), deployment.names
 
     def rules(partition: int) -> Rules:
         source = leader_source(deployment.journal_id, partition)

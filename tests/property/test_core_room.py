@@ -133,6 +133,19 @@ def _fill(room: Room, *greedy: str) -> dict[str, int]:
     return held
 
 
+def test_while_there_is_too_much_to_do_only_functions_with_little_are_let_in() -> None:
+    room = Room(1_000)
+    for _ in range(16):
+        assert room.lets_in("a")
+        room.take("a")
+    room.busy = True
+    assert not room.lets_in("a")
+    assert room.has("a"), "what did not have to wait is not held up"
+    assert room.lets_in("b")
+    room.busy = False
+    assert room.lets_in("a")
+
+
 @given(st.integers(1, 16))
 def test_few_places_may_all_be_held_by_one_function(places: int) -> None:
     assert _fill(Room(places), "a") == {"a": places}

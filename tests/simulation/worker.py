@@ -15,7 +15,7 @@ from tests.simulation.leading import Leading, Site
 from tests.simulation.programs import SimFunction
 from tests.simulation.referee import Referee
 from tests.simulation.routing import Depot, Routing
-from tests.simulation.schedule import Faults, Host
+from tests.simulation.schedule import MILLISECOND, Faults, Host
 from tests.simulation.store import SimStore
 
 APP = "sim"
@@ -143,6 +143,17 @@ class Worker:
         """See to it that what is executed stays within the limit, and that all partitions look for room again."""
         running = sum(leading.leader.running for leading in self._leading.values() if leading.leader is not None)
         self._cluster.referee.executes(self.host, running, self._cluster.places)
+        random = self._cluster.kafka.schedule.random
+        if random.random() < 0.2:
+            self._room.busy = True
+            self.host.at(random.randrange(1, 20 * MILLISECOND), self._catch_up)
+        self._look_for_room()
+
+    def _catch_up(self) -> None:
+        self._room.busy = False
+        self._look_for_room()
+
+    def _look_for_room(self) -> None:
         for leading in self._leading.values():
             leading.thread.wake()
 

@@ -9,8 +9,10 @@ from confluent_kafka import Consumer, TopicPartition
 
 from stream_engine.core.change import Take
 from stream_engine.core.records import Commands, encode
+from stream_engine.core.room import Room
 from stream_engine.shell.commands_reader import CommandsReader
 from stream_engine.shell.leaders import Leaders
+from stream_engine.shell.pace import Pace
 from tests.workers import until
 
 _TOPIC = "shop.commands"
@@ -82,6 +84,9 @@ class _Client:
     def consume(self, most: int, timeout: float) -> list[_Message]:
         return list(self._fetched())
 
+    def memberid(self) -> str:
+        return "the only one"
+
     def close(self) -> None:
         self.positions.clear()
 
@@ -97,7 +102,7 @@ class _Hasty(Leaders):
 
     def __init__(self, folder: Path) -> None:
         self.failures: list[BaseException] = []
-        super().__init__(folder, lambda _: None, self.failures.append)
+        super().__init__(folder, Room(1), cast("Pace", None), self.failures.append)
         self.reader = CommandsReader(cast("Consumer", _Client()), _TOPIC, self, self.failures.append)
         self.offsets: dict[int, list[int]] = {partition: [] for partition in range(_PARTITIONS)}
 

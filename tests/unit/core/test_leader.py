@@ -6,7 +6,7 @@ from stream_engine.core.change import DeposedError, Take
 from stream_engine.core.commands import FinishRun, Input, RecordStep, RetryRun, Sleep, Suspend
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunChanged
-from stream_engine.core.leader import AT_ONCE, FULL_BYTES
+from stream_engine.core.leader import AT_ONCE, FULL_BYTES, LET_IN
 from stream_engine.core.records import Mark, decode_journal
 from stream_engine.core.turn import Deliver, Execute, Release
 from tests.golden.leader_bench import routed
@@ -164,13 +164,13 @@ def test_a_full_record_leaves_the_rest_for_the_next() -> None:
 
 def test_runs_that_wait_are_let_in_a_number_at_a_time() -> None:
     partition = Partition(places=1)
-    partition.begin(*range(AT_ONCE + 3))
-    waiting = AT_ONCE + 2
+    partition.begin(*range(LET_IN + 3))
+    waiting = LET_IN + 2
     partition.places = 1_000
     partition.take_over()
     assert partition.leader.due() == 0
     begun = [len(partition.step(20).effects) for _ in range(2)]
-    assert begun == [1 + AT_ONCE, waiting - AT_ONCE]
+    assert begun == [1 + LET_IN, waiting - LET_IN]
     assert partition.leader.due() is None
 
 
