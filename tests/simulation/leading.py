@@ -274,7 +274,7 @@ class Leading:
                     1, f"partition {self.partition}: commands from {start} on are trimmed, and not taken"
                 )
             raise DeposedError("the commands to take next are trimmed, so somebody else has taken them")
-        if start == self._commands.end or (allowance := self._allowance(leader, start)) <= 0:
+        if start >= self._commands.end or (allowance := self._allowance(leader, start)) <= 0:
             return inputs
         if self._random.random() < 0.1:
             # A reader may hand over again what was taken before; the leader passes over it.
