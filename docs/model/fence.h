@@ -10,7 +10,7 @@
 #define ELECTED   1     /* the offset at which it lands is the new epoch */
 #define DECIDED   2     /* arg: which command was taken */
 #define RESULT    3     /* arg: the step whose result it holds */
-#define NAMED     4     /* arg: a checkpoint that is complete (checkpoint.pml) */
+#define NAMED     4     /* arg: a snapshot that is complete (checkpoint.pml) */
 
 #define NO_EPOCH  255   /* before the first ELECTED nothing counts */
 

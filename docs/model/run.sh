@@ -31,13 +31,14 @@ trap 'exit 130' INT TERM
 failed=0
 ran=0
 memory=${MODEL_MEMORY_MB:-2900}
-[ -n "$quick" ] || memory=${MODEL_MEMORY_MB:-8000}
+level=-O1        # of what is short, compiling takes longer than searching
+[ -n "$quick" ] || { memory=${MODEL_MEMORY_MB:-8000}; level=-O2; }
 
 # build MODEL MACROS PAN_FLAGS [-O]: a fresh directory in $work with the checker in it
 build() {
 	rm -rf "$work/run" && mkdir "$work/run" && cd "$work/run" && cp "$here"/*.pml "$here"/*.h . || return 1
 	# shellcheck disable=SC2086
-	spin $2 -a "$1.pml" >spin.out 2>&1 && $compiler "${4:--O2}" -w -DCOLLAPSE -DMEMLIM="$memory" $3 -o pan pan.c >cc.out 2>&1 ||
+	spin $2 -a "$1.pml" >spin.out 2>&1 && $compiler "${4:-$level}" -w -DCOLLAPSE -DMEMLIM="$memory" $3 -o pan pan.c >cc.out 2>&1 ||
 		{ cat spin.out cc.out 2>/dev/null; return 1; }
 }
 
@@ -95,11 +96,10 @@ right outbox-reorder      outbox     "-DREORDER"
 right router              router     "-DEVENTS=3"
 right checkpoint          checkpoint "-DCRASHES=0 -DFAULTS=0"
 right checkpoint-moves    checkpoint "-DCRASHES=0 -DFAULTS=0 -DCOMMANDS=1 -DMOVES=2"
-right checkpoint-crash    checkpoint "-DCOMMANDS=1 -DFAULTS=0"
-right checkpoint-faults   checkpoint "-DCOMMANDS=1 -DCRASHES=0"
-right txn                 checkpoint "-DFENCE_TXN -DCRASHES=0 -DFAULTS=0 -DCOMMANDS=2"
-right txn-crash           checkpoint "-DFENCE_TXN -DCOMMANDS=1 -DFAULTS=0"
-right txn-faults          checkpoint "-DFENCE_TXN -DCOMMANDS=1 -DCRASHES=0"
+right checkpoint-crash    checkpoint "-DSNAPSHOTS=1 -DFAULTS=0"
+right checkpoint-faults   checkpoint "-DSNAPSHOTS=1 -DCRASHES=0"
+right checkpoint-in-order checkpoint "-DCRASHES=0 -DFAULTS=0 -DCOMMANDS=1 -DFIRST_IN_ORDER"
+right checkpoint-ends     checkpoint "-DCRASHES=0 -DFAULTS=0 -DCOMMANDS=1" acyclic
 if [ -z "$quick" ]; then
 	right leader-full             leader     "-DSTEPS=1"
 	right leader-moves-full       leader     "-DSTEPS=1 -DCRASHES=0 -DFAULTS=0 -DMOVES=3"
@@ -108,13 +108,16 @@ if [ -z "$quick" ]; then
 	right outbox-full             outbox     "-DREORDER -DCOMMANDS=4 -DTAKEOVERS=3"
 	right outbox-ends             outbox     "-DREORDER" acyclic
 	right router-full             router     "-DEVENTS=4 -DCOMMITS=2"
-	right checkpoint-crash-full   checkpoint "-DFAULTS=0 -DCOMMANDS=2"
-	right checkpoint-faults-full  checkpoint "-DCRASHES=0 -DCOMMANDS=2"
-	right checkpoint-both-full    checkpoint "-DCOMMANDS=1"
-	right checkpoint-deletes-full checkpoint "-DCRASHES=0 -DFAULTS=0 -DDELETES"
-	right checkpoint-ends         checkpoint "-DCRASHES=0 -DFAULTS=0 -DCOMMANDS=2" acyclic
-	right txn-full                checkpoint "-DFENCE_TXN -DCRASHES=0 -DFAULTS=0"
-	right txn-moves-full          checkpoint "-DFENCE_TXN -DCRASHES=0 -DFAULTS=0 -DCOMMANDS=1 -DMOVES=2"
+	right checkpoint-crash-full    checkpoint "-DCOMMANDS=1 -DFAULTS=0"
+	right checkpoint-faults-full   checkpoint "-DCOMMANDS=1 -DCRASHES=0"
+	right checkpoint-both-full     checkpoint "-DSNAPSHOTS=1"
+	right checkpoint-undone-full   checkpoint "-DSNAPSHOTS=1 -DCRASHES=0 -DCOMMANDS=1 -DMOVES=2 -DFAULTS=2"
+	right checkpoint-moves-full    checkpoint "-DCRASHES=0 -DFAULTS=0 -DCOMMANDS=1 -DMOVES=3"
+	right checkpoint-long-full     checkpoint "-DCRASHES=0 -DFAULTS=0 -DCOMMANDS=3"
+	right checkpoint-reorder-full  checkpoint "-DCRASHES=0 -DFAULTS=0 -DCOMMANDS=1 -DREORDER"
+	right checkpoint-in-order-full checkpoint "-DCRASHES=0 -DCOMMANDS=1 -DFIRST_IN_ORDER"
+	right checkpoint-acked-full    checkpoint "-DCRASHES=0 -DCOMMANDS=1 -DCOMMANDS_ACKED"
+	right checkpoint-ends-full     checkpoint "-DCRASHES=0 -DFAULTS=0" acyclic
 fi
 
 echo "broken: one rule removed, the search finds what it protects"
@@ -140,21 +143,33 @@ broken high-water               none_lost         router "-DEVENTS=3 -DHIGH_WATE
 broken floor-of-sent            none_lost         router "-DEVENTS=3 -DFLOOR_OF_SENT"
 broken floor-not-contiguous     commits_landed    router "-DEVENTS=3 -DFLOOR_BEHIND_HIGHEST_ACK"
 broken unfenced                 topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DUNFENCED"
-broken generation-in-value      topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DGENERATION_IN_VALUE"
-broken generation-after-error   topics_suffice    checkpoint "-DCRASHES=0 -DSAME_GENERATION_AFTER_ERROR"
-broken last-named-wins          topics_suffice    checkpoint "-DCRASHES=0 -DLAST_NAMED_WINS"
-broken no-second-look           state_is_fold     checkpoint "-DCRASHES=0 -DFAULTS=0 -DCOMMANDS=1 -DMOVES=2 -DNO_SECOND_LOOK"
+broken named-elsewhere          topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DNAMED_ELSEWHERE"
 broken named-before-written     topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DNAMED_BEFORE_WRITTEN"
-broken trim-before-named        checkpoint_found  checkpoint "-DCRASHES=0 -DFAULTS=0 -DTRIM_BEFORE_NAMED"
-broken delete-before-named      topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DDELETE_BEFORE_NAMED"
-broken no-epoch-in-checkpoint   topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DNO_EPOCH_IN_CHECKPOINT"
-broken no-epoch-in-store        state_is_fold     checkpoint "-DCRASHES=0 -DFAULTS=0 -DMOVES=2 -DCOMMANDS=2 -DNO_EPOCH_IN_STORE"
-broken store-behind-log-start   state_is_fold     checkpoint "-DCRASHES=0 -DFAULTS=0 -DMOVES=2 -DSTORE_BEHIND_LOG_START"
-broken position-first           state_is_fold     checkpoint "-DFAULTS=0 -DPOSITION_FIRST"
-broken txn-init-without-proof   topics_suffice    checkpoint "-DFENCE_TXN -DCRASHES=0 -DFAULTS=0 -DINIT_WITHOUT_PROOF"
-broken txn-no-second-look       state_is_fold     checkpoint "-DFENCE_TXN -DCOMMANDS=1 -DFAULTS=0 -DNO_SECOND_LOOK"
-broken txn-owed-from-store      topics_suffice    checkpoint "-DFENCE_TXN -DFAULTS=0 -DOWED_FROM_STORE"
-broken txn-stale-endtxn         topics_suffice    checkpoint "-DFENCE_TXN -DCRASHES=0 -DSTALE_ENDTXN"
+broken unknown-is-written       topics_suffice    checkpoint "-DCRASHES=0 -DUNKNOWN_IS_WRITTEN"
+broken other-term               topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DCOMMANDS=1 -DMOVES=2 -DOTHER_TERM"
+broken two-at-once              topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DMOVES=0 -DTWO_AT_ONCE"
+broken first-is-chunk-0         topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DREORDER -DFIRST_IS_CHUNK_0"
+broken no-offset                topics_suffice    checkpoint "-DCRASHES=0 -DNO_OFFSET"
+broken same-id                  snapshot_is_fold  checkpoint "-DCRASHES=0 -DSAME_ID"
+broken no-count                 snapshot_is_fold  checkpoint "-DCRASHES=0 -DFAULTS=0 -DREORDER -DNO_COUNT"
+broken view-mark-first          snapshot_is_fold  checkpoint "-DCRASHES=0 -DFAULTS=0 -DVIEW_MARK_FIRST"
+broken view-mark-last           snapshot_is_fold  checkpoint "-DCRASHES=0 -DFAULTS=0 -DVIEW_MARK_LAST"
+broken view-unacked             snapshot_is_fold  checkpoint "-DCRASHES=0 -DFAULTS=0 -DUNACKED_VIEW"
+broken lowest-wins              topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DLOWEST_WINS"
+broken last-wins                topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DLAST_WINS"
+broken in-order-reader          topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DREORDER -DFIRST_IN_ORDER"
+broken end-first                recovers          checkpoint "-DCRASHES=0 -DFAULTS=0 -DEND_FIRST"
+broken start-last               recovers          checkpoint "-DCRASHES=0 -DFAULTS=0 -DSTART_LAST"
+broken not-emptied              state_is_fold     checkpoint "-DCRASHES=0 -DFAULTS=0 -DNOT_EMPTIED"
+broken mark-before-keys         state_is_fold     checkpoint "-DFAULTS=0 -DMARK_BEFORE_KEYS"
+broken no-epoch-in-snapshot     topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DNO_EPOCH_IN_SNAPSHOT"
+broken no-epoch-in-store        state_is_fold     checkpoint "-DCRASHES=0 -DFAULTS=0 -DSNAPSHOTS=1 -DNO_EPOCH_IN_STORE"
+broken store-below-start        state_is_fold     checkpoint "-DCRASHES=0 -DFAULTS=0 -DSNAPSHOTS=1 -DSTORE_BELOW_START"
+broken store-by-mark            untold_known      checkpoint "-DCRASHES=0 -DFAULTS=0 -DSNAPSHOTS=1 -DCOMMANDS=3 -DSTORE_BY_MARK"
+broken hole-in-replay           state_is_fold     checkpoint "-DCRASHES=0 -DFAULTS=0 -DSNAPSHOTS=1 -DHOLE_IN_REPLAY"
+broken trim-untold              history_kept      checkpoint "-DCRASHES=0 -DFAULTS=0 -DTRIM_UNTOLD"
+broken told-of-leader           topics_suffice    checkpoint "-DCRASHES=0 -DFAULTS=0 -DTOLD_OF_LEADER"
+broken commands-unacked         commands_kept     checkpoint "-DCRASHES=0 -DFAULTS=0 -DCOMMANDS_UNACKED"
 
 [ $ran -gt 0 ] || { echo "run.sh: no check of that name" >&2; exit 2; }
 [ $failed -eq 0 ] && echo "all $ran checks are as they must be" || echo "something is not as it must be"
