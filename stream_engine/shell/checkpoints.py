@@ -67,10 +67,13 @@ class Checkpoints(threading.Thread):
         troubles: list[str] = []
 
         def delivered(error: Any, message: Any) -> None:
-            if error is None:
-                offsets.append(message.offset())
-            else:
+            offset = None if error is not None else message.offset()
+            if error is not None:
                 troubles.append(error.str())
+            elif offset is None or (offsets and offset <= offsets[-1]):
+                troubles.append(f"it was acknowledged at offset {offset}, out of order")
+            else:
+                offsets.append(offset)
 
         try:
             count = 0
@@ -89,7 +92,7 @@ class Checkpoints(threading.Thread):
             _log.info("partition %d: a snapshot is left incomplete: %s", partition, "; ".join(troubles[:1]))
             self._call(lambda: done(None))
             return
-        checkpoint = snapshot.named(min(offsets))
+        checkpoint = snapshot.named(offsets[0])
         _log.info("partition %d: a snapshot of %d bytes is written", partition, checkpoint.size)
         self._call(lambda: done(checkpoint))
 

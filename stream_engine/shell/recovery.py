@@ -88,15 +88,19 @@ class Recovery(threading.Thread):
 
     def _ask(self, places: list[Place], answered: Callable[[list[range]], None], failed: Callable[[str], None]) -> None:
         try:
-            found = [
-                range(*self._consumer.get_watermark_offsets(TopicPartition(*place), _ANSWER_SECONDS))
-                for place in places
-            ]
+            found = [self._offsets(place) for place in places]
         except KafkaException as error:
             why = error.args[0].str()
             self._call(lambda: failed(f"where the logs begin is not known: {why}"))
         else:
             self._call(lambda: answered(found))
+
+    def _offsets(self, place: Place) -> range:
+        """Return the offsets of a place; the end is asked for after the start, so that what is named behind it is seen."""
+        part = TopicPartition(*place)
+        start, _ = self._consumer.get_watermark_offsets(part, _ANSWER_SECONDS)
+        _, end = self._consumer.get_watermark_offsets(part, _ANSWER_SECONDS)
+        return range(start, end)
 
     def _begin(self, reading: Reading) -> None:
         topic, partition = reading.place
