@@ -50,10 +50,9 @@ class Committed(Record, frozen=True):
 class Take(Record, frozen=True):
     """A record of the commands topic as an input of decisions; ``commands`` is None if it could not be read.
 
-    ``at`` is when it was written, in milliseconds since the epoch; ``size`` is in bytes.
+    ``size`` is how many bytes the record has.
     """
 
     offset: int
     commands: Commands | None
-    at: int = 0
     size: int = 0

@@ -90,13 +90,6 @@ class Leader:
         """Whether an append is under way; until its acknowledgement nothing can be decided."""
         return self._pending is not None
 
-    def allowance(self, oldest: int, now: int) -> int:
-        """Return about how many commands `decide` should get now; it takes more, and then they wait for room in the state.
-
-        ``oldest`` is when the first of those that are there was written; both are milliseconds since the epoch.
-        """
-        return self._waiting.allowance(self._rules.room, now - oldest, self._rules.patience)
-
     def due(self) -> int | None:
         """When `decide` has something to do without inputs: milliseconds since the epoch (0 for now), or None for never."""
         return 0 if self._resumable or self._waiting.ready(self._rules.room) else self._timers.next_due()

@@ -25,7 +25,6 @@ class Room:
 
     def __init__(self, places: int) -> None:
         self.busy = False
-        self._kept = places // _RESERVE
         self._free = places
         self._held: Counter[str] = Counter()
 
@@ -33,11 +32,6 @@ class Room:
     def free(self) -> int:
         """How many places nobody holds."""
         return self._free
-
-    @property
-    def spare(self) -> int:
-        """How many places may be taken by anybody, whatever it holds already; zero or less if there are none."""
-        return self._free - self._kept
 
     def has(self, function: str) -> bool:
         """Return whether a function may take another place."""

@@ -59,8 +59,7 @@ class Rules:
     """What decisions go by that is not in the state: the app's name, its functions, the numbers of the deployment, the room.
 
     ``deduplicate_for`` is in milliseconds; ``checkpoint_bytes`` is how long the journal grows at least between checkpoints.
-    ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it. ``patience`` is how many
-    milliseconds commands stay on the log while there is no room.
+    ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
     """
 
     app: str
@@ -71,7 +70,6 @@ class Rules:
     partition: int
     deduplicate_for: int = 24 * 3_600_000
     checkpoint_bytes: int = 16 * 1024 * 1024
-    patience: int = 5_000
     room: Room = field(default_factory=lambda: Room(UNLIMITED))
 
 

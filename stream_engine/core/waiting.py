@@ -1,14 +1,11 @@
 """Runs that wait for room: in the state, so that a burst costs disk and no memory, and by function, so that none waits for another.
 
-Waiting on the log costs nothing, but there everything waits for what stands before it. So while there is no room, commands
-are left there for as long as nobody minds, and then read ahead, until no run waits any more.
-
 Within a function the run that was admitted first comes first, and of those that were admitted together the one whose
 event has the lower offset. A run that had begun, and slept or was taken over, keeps the place of its admission.
 """
 
 from stream_engine.core.records import Event
-from stream_engine.core.room import UNLIMITED, Room
+from stream_engine.core.room import Room
 from stream_engine.core.state import State
 from stream_engine.core.tables import WAITING, Run, Waits
 from stream_engine.core.window import Window
@@ -27,7 +24,6 @@ class Waiting:
         self._queues: dict[str, Window] = {}
         # The functions with runs that wait; whichever has its turn goes to the end.
         self._turns: dict[str, None] = {}
-        self._ahead = False
         start = WAITING.prefix
         while (entry := next(state.scan(WAITING, start, WAITING.stop), None)) is not None:
             function = entry[0][1 : entry[0].index(b"\0")].decode()
@@ -38,14 +34,6 @@ class Waiting:
     def has(self, function: str) -> bool:
         """Return whether a run of a function waits."""
         return function in self._turns
-
-    def allowance(self, room: Room, waited: int, patience: int) -> int:
-        """Return about how many commands may be taken, if the first has waited on the log so long (both milliseconds)."""
-        if waited > patience:
-            self._ahead = True
-        elif not self._turns:
-            self._ahead = False
-        return UNLIMITED if self._ahead else room.spare
 
     def add(self, run_id: str, run: Run, event: Event, now: int) -> None:
         """Have a run wait from ``now`` on, which does not yet."""

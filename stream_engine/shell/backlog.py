@@ -18,11 +18,6 @@ class Backlog:
         self._bytes = 0
         self._held = False
 
-    @property
-    def oldest(self) -> int | None:
-        """When the first record was written to the topic, in milliseconds since the epoch; None if there is none."""
-        return self._takes[0].at if self._takes else None
-
     def add(self, takes: list[Take]) -> None:
         """Take records in that have been read."""
         self._takes.extend(takes)
@@ -31,14 +26,10 @@ class Backlog:
             self._held = True
             self._hold(self._held)
 
-    def take(self, records: int, commands: int) -> list[Take]:
-        """Return the first so many records, and no more once they have so many commands in them."""
-        taken: list[Take] = []
-        while self._takes and len(taken) < records and commands > 0:
-            take = self._takes.popleft()
-            taken.append(take)
-            self._bytes -= take.size
-            commands -= 0 if take.commands is None else len(take.commands.items)
+    def take(self, most: int) -> list[Take]:
+        """Return the first so many records."""
+        taken = [self._takes.popleft() for _ in range(min(most, len(self._takes)))]
+        self._bytes -= sum(take.size for take in taken)
         if self._held and self._bytes < _MOST_BYTES // 2:
             self._held = False
             self._hold(self._held)

@@ -158,7 +158,7 @@ def _take(message: Message) -> Take:
     offset, value = message.offset(), message.value() or b""
     assert offset is not None
     try:
-        return Take(offset, decode_commands(value), message.timestamp()[1], len(value))
+        return Take(offset, decode_commands(value), len(value))
     except ForeignError as error:
         _log.error("%s/%s: offset %d is passed over: %s", message.topic(), message.partition(), offset, error)
         return Take(offset, None)

@@ -30,6 +30,8 @@ from stream_engine.shell.topics import Names
 
 _log = logging.getLogger(__name__)
 _GROUP = 100
+MANY_UNTOLD = 5_000
+"""When history is so many records behind, nothing new is begun until it has caught up."""
 _MARK_SECONDS = 1.0
 _CHECKPOINT_RETRY_SECONDS = 5.0
 
@@ -85,9 +87,9 @@ class Lead:
         return self._leader is not None
 
     @property
-    def untold(self) -> bool:
-        """Whether an acknowledgement of the history topic is still due."""
-        return self._teller is not None and self._teller.waiting > 0
+    def untold(self) -> int:
+        """How many records the history topic has not acknowledged."""
+        return 0 if self._teller is None else self._teller.untold
 
     def due(self, now: int) -> float | None:
         """Return in how many seconds `turn` has something to do without input; None for never."""
@@ -225,9 +227,9 @@ class Lead:
         inputs = self._inputs
         while term.reports and len(inputs) < _GROUP:
             inputs.append(term.reports.popleft())
+        if self.untold < MANY_UNTOLD:
+            inputs += self._commands.take(_GROUP - len(inputs))
         now = now_ms()
-        if (oldest := self._commands.oldest) is not None:
-            inputs += self._commands.take(_GROUP - len(inputs), leader.allowance(oldest, now))
         due = leader.due()
         if inputs or (due is not None and due <= now) or self._to_mark(leader):
             return leader.decide(inputs, now)

@@ -18,7 +18,7 @@ from stream_engine.core.room import Room
 from stream_engine.core.turn import Effect
 from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.errors import UserError
-from stream_engine.shell.lead import Lead, Process
+from stream_engine.shell.lead import MANY_UNTOLD, Lead, Process
 from stream_engine.shell.pace import Pace
 from stream_engine.shell.store import RocksStore, shared_cache
 from stream_engine.shell.term import Term
@@ -141,7 +141,11 @@ class Leaders(threading.Thread):
                 self._follow_up()
                 looked_at = monotonic()
         self._follow_up()
-        self._room.busy = self._pace.behind or monotonic() > began + _BUSY_SECONDS
+        self._room.busy = (
+            self._pace.behind
+            or monotonic() > began + _BUSY_SECONDS
+            or any(lead.untold >= MANY_UNTOLD for lead in self._leads.values())
+        )
         if monotonic() > self._retry_at:
             self._retry_at = monotonic() + _RETRY_SECONDS
             for lead in self._leads.values():

@@ -29,7 +29,11 @@ class _Group:
 
 
 class Teller:
-    """The tellings of one term, in journal order; ``told`` is called with the mark up to which all have arrived."""
+    """The tellings of one term, in journal order; ``told`` is called with the mark up to which all have arrived.
+
+    Attributes:
+        untold: how many records the topic has not acknowledged.
+    """
 
     def __init__(self, producer: Producer, topic: str, partition: int, told: Callable[[Mark], None]) -> None:
         self._producer = producer
@@ -37,16 +41,13 @@ class Teller:
         self._partition = partition
         self._told = told
         self._groups: deque[_Group] = deque()
-
-    @property
-    def waiting(self) -> int:
-        """How many journal records have not been told completely."""
-        return len(self._groups)
+        self.untold = 0
 
     def tell(self, told: Told) -> None:
         """Tell what a journal record says."""
         group = _Group(told)
         self._groups.append(group)
+        self.untold += len(told.records)
         self._produce(group)
         if not told.records:
             self._settle()
@@ -83,6 +84,8 @@ class Teller:
     def _settle(self) -> None:
         mark = None
         while self._groups and not self._groups[0].remaining and self._groups[0].failed_at is None:
-            mark = self._groups.popleft().mark
+            group = self._groups.popleft()
+            self.untold -= len(group.told.records)
+            mark = group.mark
         if mark is not None:
             self._told(mark)

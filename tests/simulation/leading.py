@@ -274,25 +274,14 @@ class Leading:
                     1, f"partition {self.partition}: commands from {start} on are trimmed, and not taken"
                 )
             raise DeposedError("the commands to take next are trimmed, so somebody else has taken them")
-        if start >= self._commands.end or (allowance := self._allowance(leader, start)) <= 0:
-            return inputs
-        if self._random.random() < 0.1:
+        if start < self._commands.end and self._random.random() < 0.1:
             # A reader may hand over again what was taken before; the leader passes over it.
             start = max(self._commands.start, start - 2)
-        stop = leader.commands + self._random.randrange(1, min(most, allowance) + 1)
+        stop = leader.commands + self._random.randrange(1, most + 1)
         for stored in self._commands.records[start:stop]:
             assert stored.value is not None
             inputs.append(Take(stored.offset, decode_commands(stored.value)))
         return inputs
-
-    def _allowance(self, leader: Leader, start: int) -> int:
-        now, oldest = self.site.machine.clock(), self._commands.records[start].timestamp
-        allowance = leader.allowance(oldest, now)
-        if allowance <= 0:
-            self.site.kafka.schedule.counts["commands left on the log"] += 1
-            patience = self.site.rules(self.partition).patience
-            self._wake_at(self.site.kafka.schedule.now + (oldest + patience + 1 - now) * MILLISECOND)
-        return allowance
 
     def _wake_at(self, at: int) -> None:
         now = self.site.kafka.schedule.now

@@ -42,7 +42,6 @@ HAPPENS = [
         "run running",
         "run queued",
         "all places taken",
-        "commands left on the log",
     ),
     "runs of handlers",
     *("snapshot written", "snapshot abandoned", "snapshot spoiled", "restored", "restoration interrupted"),

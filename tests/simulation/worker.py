@@ -54,7 +54,6 @@ class Cluster:
     parts: Parts
     checkpoint_bytes: int
     places: int
-    patience: int
 
 
 class Worker:
@@ -184,6 +183,5 @@ class Worker:
             source,
             partition,
             checkpoint_bytes=self._cluster.checkpoint_bytes,
-            patience=self._cluster.patience,
             room=self._room,
         )

@@ -33,7 +33,6 @@ class Config:
     rolling: bool
     checkpoint_bytes: int
     places: int
-    patience: int
 
 
 def draw(random: Random) -> Config:
@@ -56,7 +55,6 @@ def draw(random: Random) -> Config:
         rolling=random.random() < 0.3,
         checkpoint_bytes=random.choice((200, 1_000, 5_000, 1_000_000)),
         places=random.choice((1, 2, 5, 1_000, 1_000)),
-        patience=random.choice((-1_000, 20, 5_000)),
     )
 
 
@@ -82,7 +80,6 @@ class World:
             parts or Parts(),
             self.config.checkpoint_bytes,
             self.config.places,
-            self.config.patience,
         )
         self.catalogues = self._catalogues()
         skews = [self.schedule.random.randrange(-200, 200) for _ in range(self.config.workers + 1)]

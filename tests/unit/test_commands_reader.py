@@ -34,9 +34,6 @@ class _Message(NamedTuple):
     def offset(self) -> int:
         return self.at.offset
 
-    def timestamp(self) -> tuple[int, int]:
-        return 1, 0
-
     def value(self) -> bytes:
         return encode(Commands("router", 0, []))
 
@@ -83,9 +80,6 @@ class _Client:
 
     def consume(self, most: int, timeout: float) -> list[_Message]:
         return list(self._fetched())
-
-    def memberid(self) -> str:
-        return "the only one"
 
     def close(self) -> None:
         self.positions.clear()

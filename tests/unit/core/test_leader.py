@@ -10,7 +10,7 @@ from stream_engine.core.leader import AT_ONCE, FULL_BYTES, LET_IN
 from stream_engine.core.records import Mark, decode_journal
 from stream_engine.core.turn import Deliver, Execute, Release
 from tests.golden.leader_bench import routed
-from tests.unit.core.partition import RULES, Partition
+from tests.unit.core.partition import Partition
 
 _ERROR = Failure("E", "e")
 
@@ -232,18 +232,3 @@ def test_what_a_term_held_of_the_room_is_free_when_it_ends() -> None:
     partition.leader.close()
     partition.leader.close()
     assert partition.room.free == 10
-
-
-def test_commands_stay_on_the_log_while_there_is_no_room_but_not_for_long() -> None:
-    """Then they are read ahead until nothing waits, so that what stands behind them is not held up again and again."""
-    partition = Partition(places=32)
-    leader, patience = partition.leader, RULES.patience
-    assert leader.allowance(10, 10) == 30
-    runs = partition.begin(*range(31))
-    assert leader.allowance(10, 10 + patience) <= 0
-    assert leader.allowance(10, 11 + patience) > 1_000
-    partition.begin(40)
-    assert leader.allowance(20 + patience, 20 + patience) > 1_000, "one waits"
-    partition.step(20, *(FinishRun(run, b"1") for run in runs))
-    partition.step(30)
-    assert leader.allowance(20 + patience, 20 + patience) == 29
