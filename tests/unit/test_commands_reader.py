@@ -49,6 +49,9 @@ class _Client:
         self.paused: set[int] = set()
         self._assigned: _Assigned | None = None
 
+    def memberid(self) -> str:
+        return "the only one"
+
     def subscribe(self, topics: list[str], on_assign: _Assigned, **_: Any) -> None:
         assert topics == [_TOPIC]
         self._assigned = on_assign
