@@ -20,7 +20,7 @@ from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.lead import MANY_UNTOLD, Lead, Process
 from stream_engine.shell.pace import Pace
-from stream_engine.shell.store import RocksStore, shared_cache
+from stream_engine.shell.store import RocksStore, shared_memory
 from stream_engine.shell.term import Term
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Leaders(threading.Thread):
         self._leads: dict[int, Lead] = {}
         self._reports: list[tuple[Lead, object, int | None]] = []
         self._effects: list[tuple[Term, list[Effect]]] = []
-        self._cache = shared_cache()
+        self._memory = shared_memory()
         self._awake = False
         self._stopping = False
         self._retry_at = 0.0
@@ -206,7 +206,7 @@ class Leaders(threading.Thread):
 
     def _open(self, partition: int, *, assigned: bool) -> None:
         if self._process is not None and not self._stopping:
-            store = RocksStore(self._folder / str(partition), self._cache)
+            store = RocksStore(self._folder / str(partition), self._memory)
             self._leads[partition] = Lead(partition, self._process, store, assigned=assigned)
 
     def _hand_over(self, partition: int, left: threading.Event) -> None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from rocksdict import (
     BlockBasedOptions,
@@ -23,6 +24,7 @@ from rocksdict import (
     RdictIter,
     ReadOptions,
     WriteBatch,
+    WriteBufferManager,
     WriteOptions,
 )
 
@@ -32,8 +34,16 @@ from stream_engine.shell.errors import UserError
 
 _log = logging.getLogger(__name__)
 _MEMTABLE_BYTES = 16 * 1024 * 1024
+_BUFFERS_BYTES = 64 * 1024 * 1024
 _CACHE_BYTES = 64 * 1024 * 1024
 _VIEW_BATCH = 500
+
+
+class Memory(NamedTuple):
+    """What the stores of a process share, so that their number does not matter: blocks read, and writes not flushed yet."""
+
+    cache: Cache
+    buffers: WriteBufferManager
 
 
 class StoreError(UserError):
@@ -104,21 +114,21 @@ class View:
 class RocksStore:
     """A `stream_engine.core.state.Store` in a folder of its own."""
 
-    def __init__(self, path: Path, cache: Cache) -> None:
+    def __init__(self, path: Path, memory: Memory) -> None:
         """Open the store, and create it if it is missing; one that is damaged is emptied, with a warning.
 
         Raises:
             StoreError: RocksDB cannot open the folder.
         """
         self.path = path
-        self._cache = cache
+        self._memory = memory
         self._view: View | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = _open(path, cache)
+            self._db = _open(path, memory)
         except DamagedError as error:
             _log.warning("%s; it is emptied, and rebuilt from Kafka", error)
-            self._db = _create(path, cache)
+            self._db = _create(path, memory)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, or None.
@@ -201,7 +211,7 @@ class RocksStore:
             StoreError: RocksDB cannot open the folder again.
         """
         self.close()
-        self._db = _create(self.path, self._cache)
+        self._db = _create(self.path, self._memory)
 
     def _close_view(self) -> None:
         if self._view is not None:
@@ -209,24 +219,24 @@ class RocksStore:
             self._view = None
 
 
-def _open(path: Path, cache: Cache) -> Rdict:
+def _open(path: Path, memory: Memory) -> Rdict:
     unlogged = WriteOptions()
     unlogged.disable_wal = True  # type: ignore[assignment,method-assign]  # the stub takes it for a method
     try:
-        db = Rdict(str(path), _options(cache))
+        db = Rdict(str(path), _options(memory))
         db.set_write_options(unlogged)
         return db
     except Exception as error:  # RocksDB's binding raises plain Exception
         raise _fault(path, "opened", error) from error
 
 
-def _create(path: Path, cache: Cache) -> Rdict:
+def _create(path: Path, memory: Memory) -> Rdict:
     try:
         with suppress(FileNotFoundError):
             shutil.rmtree(path)
     except OSError as error:
         raise _fault(path, "emptied", error) from error
-    return _open(path, cache)
+    return _open(path, memory)
 
 
 def _ended(path: Path, cursor: RdictIter) -> StoreError | DamagedError | None:
@@ -256,19 +266,20 @@ def _fault(path: Path, what: str, error: Exception) -> StoreError | DamagedError
     )
 
 
-def shared_cache() -> Cache:
-    """Return a block cache for all stores of a process."""
-    return Cache(_CACHE_BYTES)
+def shared_memory() -> Memory:
+    """Return the memory of all stores of a process."""
+    return Memory(Cache(_CACHE_BYTES), WriteBufferManager(_BUFFERS_BYTES, False))  # noqa: FBT003 - the binding's signature
 
 
-def _options(cache: Cache) -> Options:
+def _options(memory: Memory) -> Options:
     options = Options(raw_mode=True)
     options.create_if_missing(True)  # noqa: FBT003 - the binding's signature
     options.set_write_buffer_size(_MEMTABLE_BYTES)
+    options.set_write_buffer_manager(memory.buffers)
     options.set_keep_log_file_num(2)
     options.set_compression_type(DBCompressionType.lz4())
     blocks = BlockBasedOptions()
-    blocks.set_block_cache(cache)
+    blocks.set_block_cache(memory.cache)
     blocks.set_bloom_filter(10, block_based=False)
     options.set_block_based_table_factory(blocks)
     return options

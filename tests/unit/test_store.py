@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream_engine.core.change import Change
-from stream_engine.shell.store import RocksStore, StoreError, shared_cache
+from stream_engine.shell.store import RocksStore, StoreError, shared_memory
 
 
 def _fill(store: RocksStore) -> None:
@@ -19,7 +19,7 @@ def _fill(store: RocksStore) -> None:
 
 def test_a_folder_deleted_under_the_store_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "worker-0" / "7"
-    store = RocksStore(path, shared_cache())
+    store = RocksStore(path, shared_memory())
     shutil.rmtree(tmp_path / "worker-0")
     with pytest.raises(StoreError) as caught:
         _fill(store)
@@ -28,7 +28,7 @@ def test_a_folder_deleted_under_the_store_is_named(tmp_path: Path, caplog: pytes
     )
     store.close()
     assert not caplog.records, "nothing more is to be said"
-    store = RocksStore(path, shared_cache())
+    store = RocksStore(path, shared_memory())
     shutil.rmtree(path)
     store.empty()
     store.write(Change([(b"key", b"value")], []))
@@ -38,7 +38,7 @@ def test_a_folder_deleted_under_the_store_is_named(tmp_path: Path, caplog: pytes
 
 def test_a_folder_that_takes_no_more_is_named_with_the_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "7"
-    store = RocksStore(path, shared_cache())
+    store = RocksStore(path, shared_memory())
     shutil.rmtree(path)
     for number in range(100):
         # In the way of the file that is to come next.

@@ -13,7 +13,7 @@ import pytest
 
 from stream_engine.core.change import Change
 from stream_engine.shell import store as store_module
-from stream_engine.shell.store import DamagedError, RocksStore, StoreError, shared_cache
+from stream_engine.shell.store import DamagedError, RocksStore, StoreError, shared_memory
 
 _WRITES = 1_000
 _MARK = b"m"
@@ -26,7 +26,7 @@ from pathlib import Path
 from stream_engine.shell import store
 from tests.unit.test_store_damage import change
 store._MEMTABLE_BYTES = 64 * 1024
-crashing = store.RocksStore(Path(sys.argv[1]), store.shared_cache())
+crashing = store.RocksStore(Path(sys.argv[1]), store.shared_memory())
 for number in range({_WRITES}):
     crashing.write(change(number))
 os._exit(0)
@@ -70,20 +70,20 @@ def _state(store: RocksStore) -> int:
 
 
 def test_a_store_whose_process_was_killed_is_what_it_was_some_writes_ago(copy: Path) -> None:
-    store = RocksStore(copy, shared_cache())
+    store = RocksStore(copy, shared_memory())
     assert 0 < _state(store) < _WRITES
     store.close()
 
 
 def test_what_a_view_shows_outlives_a_crash(tmp_path: Path) -> None:
     source = tmp_path / "7"
-    store = RocksStore(source, shared_cache())
+    store = RocksStore(source, shared_memory())
     store.write(change(0))
     store.view(without=_MARK).close()
     # Waits for what the view began, because flushes are done one after the other.
     store._db.flush()
     store.write(change(1))
-    survivor = RocksStore(Path(shutil.copytree(source, tmp_path / "8")), shared_cache())
+    survivor = RocksStore(Path(shutil.copytree(source, tmp_path / "8")), shared_memory())
     assert _state(survivor) == 0
     survivor.close()
     store.close()
@@ -125,7 +125,7 @@ def test_whatever_happens_to_a_file_the_store_tells_the_truth_or_that_it_cannot(
     for number, file in enumerate(sorted(file.name for file in crashed.iterdir())):
         copy = Path(shutil.copytree(crashed, tmp_path / str(number)))
         damage(copy / file)
-        store = RocksStore(copy, shared_cache())
+        store = RocksStore(copy, shared_memory())
         try:
             writes = _state(store)
         except DamagedError:
@@ -145,7 +145,7 @@ def test_a_store_that_cannot_be_opened_is_emptied_with_a_warning(
     for path in copy.glob(file):
         damage(path)
     with caplog.at_level(logging.WARNING):
-        store = RocksStore(copy, shared_cache())
+        store = RocksStore(copy, shared_memory())
     [record] = caplog.records
     assert record.message.startswith(f"the store {copy} is damaged: ")
     assert record.message.endswith("; it is emptied, and rebuilt from Kafka")
@@ -157,7 +157,7 @@ def _damaged_inside(copy: Path) -> RocksStore:
     """Open a store that shows its damage only where it is read."""
     for path in copy.glob("*.sst"):
         _garble(0.3)(path)
-    return RocksStore(copy, shared_cache())
+    return RocksStore(copy, shared_memory())
 
 
 def test_a_damaged_block_is_no_end_of_a_scan(copy: Path) -> None:
@@ -200,10 +200,10 @@ def test_a_store_that_a_tool_has_open_is_an_error_that_says_so(copy: Path) -> No
         assert tool.stdout is not None
         assert tool.stdout.readline()
         with pytest.raises(StoreError, match=f"the store {copy} is open in another process.*end that"):
-            RocksStore(copy, shared_cache())
+            RocksStore(copy, shared_memory())
     finally:
         tool.communicate()
-    store = RocksStore(copy, shared_cache())
+    store = RocksStore(copy, shared_memory())
     assert _state(store) > 0
     store.close()
 
@@ -226,11 +226,11 @@ def test_a_full_disk_is_an_error_and_what_was_on_it_is_still_true(
 ) -> None:
     monkeypatch.setattr(store_module, "_MEMTABLE_BYTES", 256 * 1024)
     path = tmp_path / "7"
-    store = RocksStore(path, shared_cache())
+    store = RocksStore(path, shared_memory())
     full()
     with pytest.raises(StoreError, match=f"the store {path} cannot be written: .*; nothing is lost: mend that"):
         _write_on(store)
     store.close()
-    store = RocksStore(path, shared_cache())
+    store = RocksStore(path, shared_memory())
     _state(store)
     store.close()
