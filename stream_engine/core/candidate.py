@@ -2,8 +2,8 @@
 
 The seam, in the order in which a shell calls it; what is in capitals the shell must do before the next call:
 
-1. ``Candidate(...)`` over the partition's store. ASK where the journal begins: if ``must_restore``, see
-   `stream_engine.core.snapshot.Restore`, and begin again.
+1. ASK which logs there are now, and where the journal begins. ``Candidate(...)`` over the partition's store: if ``must_restore``,
+   see `stream_engine.core.snapshot.Restore`, and go on with another one that is told that the store was ``restored``.
 2. READ the journal from ``reads_from`` on, in order: ``replay(offset, raw)`` for each record; WRITE each returned `Change` to the
    store, whole, in order. A copy that stands by does this all the time.
 3. ``campaign(at)``, at any time, returns the `LeaderElected` to APPEND; ``elected(offset)`` takes the offset that Kafka
@@ -13,14 +13,20 @@ The seam, in the order in which a shell calls it; what is in capitals the shell 
 
 `DeposedError` ends the attempt: begin again, after a random pause, while the group assigns the partition; so does a journal that
 no longer has what is to be read. `MismatchError` says that the store was folded from another log than this one: EMPTY it,
-loudly, and begin again.
+loudly, and begin again. `TornError` (see `stream_engine.core.origin`) and `LostStateError` say that nothing can be made of what
+there is: stop.
 """
 
+import zlib
 from collections import deque
+
+from msgspec import DecodeError
+from msgspec.structs import replace
 
 from stream_engine.core.change import Change, DeposedError, Told
 from stream_engine.core.fence import advance
 from stream_engine.core.leader import Leader
+from stream_engine.core.origin import MismatchError, Origin, check_copy
 from stream_engine.core.records import (
     Decided,
     ForeignError,
@@ -30,25 +36,25 @@ from stream_engine.core.records import (
     decode_journal,
     encode,
 )
+from stream_engine.core.snapshot import LostStateError
 from stream_engine.core.state import Store
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, Folded
 from stream_engine.core.turn import Rules
 
 
-class MismatchError(Exception):
-    """The store holds the fold of another journal: the topic was created again, or its end was lost."""
-
-
 class Candidate:
     """One attempt to lead one partition; see the module for the order of calls."""
 
-    def __init__(self, name: str, store: Store, topic_id: str) -> None:
-        raw = store.get(FOLDED_KEY)
-        self._folded = Folded(topic_id) if raw is None else FOLDED.decode(raw)
-        if self._folded.topic_id != topic_id:
-            raise MismatchError(f"the store folds the journal {self._folded.topic_id}; the topic is now {topic_id}")
-        if raw is None and next(store.scan(b"", b"\xff"), None) is not None:
-            raise MismatchError("the store has entries, and no place in the journal; its restoration was interrupted")
+    def __init__(self, name: str, store: Store, origin: Origin, *, restored: bool = False) -> None:
+        """Look at the store, which is to be a copy of ``origin``; ``restored``: it was just read from the state topic.
+
+        Raises:
+            MismatchError: the store is a copy of something else, or cannot be told to be one.
+            TornError: the store shows that the logs do not belong together.
+            LostStateError: what was restored does not fit.
+        """
+        self._restored = restored
+        self._folded = self._look(store, origin)
         self._name = name
         self._store = store
         self._opened = self._folded.mark
@@ -75,12 +81,12 @@ class Candidate:
 
         Raises:
             DeposedError: Kafka did not acknowledge the claim, so that where it lies, if at all, is not known.
-            MismatchError: the log ends before what the store has folded.
+            MismatchError, LostStateError: the log ends before what the store has folded.
         """
         if offset is None:
             raise DeposedError("the claim to lead was not acknowledged")
         if offset <= self._opened.offset:
-            raise MismatchError(
+            raise self._mismatch(
                 f"the store has folded up to offset {self._opened.offset}; the journal ends at {offset}"
             )
         self._epoch = offset
@@ -90,7 +96,7 @@ class Candidate:
         """Fold one record of the journal; return what is to be written, or None if the record does not count.
 
         Raises:
-            MismatchError: the record is not the one that the store has folded at this offset.
+            MismatchError, LostStateError: the record is not the one that the store has folded at this offset.
             UnreadableError: a newer engine wrote the record.
         """
         self._next = offset + 1
@@ -99,25 +105,18 @@ class Candidate:
         except ForeignError:
             return None
         if offset == self._opened.offset:
-            self._compare(record)
+            self._compare(record, raw)
         self._judge(offset, record)
         mark = advance(self._folded.mark, offset, record)
         if mark is None:
             return None
-        folded, written = self._folded, self._folded.written + len(raw)
+        folded = replace(self._folded, mark=mark, written=self._folded.written + len(raw), crc=zlib.crc32(raw))
         if isinstance(record, LeaderElected):
-            self._folded = Folded(
-                folded.topic_id, mark, folded.commands, folded.now, folded.told, written, folded.checkpoint
-            )
-            return Change([(FOLDED_KEY, encode(self._folded))], [])
-        self._folded = Folded(
-            folded.topic_id,
-            mark,
-            record.commands,
-            record.now,
-            record.told,
-            written,
-            record.checkpoint or folded.checkpoint,
+            self._folded = folded
+            return Change([(FOLDED_KEY, encode(folded))], [])
+        checkpoint = record.checkpoint or folded.checkpoint
+        self._folded = replace(
+            folded, commands=record.commands, now=record.now, told=record.told, checkpoint=checkpoint
         )
         return Change([*record.puts, (FOLDED_KEY, encode(self._folded))], record.deletes)
 
@@ -131,14 +130,41 @@ class Candidate:
             raise DeposedError(f"the journal was folded to {self._folded.mark}, not to the claim at {self._epoch}")
         return Leader(self._folded, self._store, rules, list(self._untold))
 
-    def _compare(self, record: JournalRecord) -> None:
-        opened = self._opened
+    def _look(self, store: Store, origin: Origin) -> Folded:
+        raw = store.get(FOLDED_KEY)
+        if raw is None:
+            if next(store.scan(b"", b"\xff"), None) is not None:
+                raise self._mismatch(
+                    "the store has entries, and no place in the journal; its restoration was interrupted"
+                )
+            return Folded(origin.logs.journal, origin=origin)
+        try:
+            folded = FOLDED.decode(raw)
+        except DecodeError as error:
+            raise self._mismatch(f"the store does not tell how far it has come: {error}") from error
+        if folded.origin is not None:
+            check_copy(folded.origin, origin)
+        elif folded.topic_id != origin.logs.journal:
+            raise self._mismatch(
+                f"the store folds the journal {folded.topic_id}; the topic is now {origin.logs.journal}"
+            )
+        return replace(folded, origin=origin)
+
+    def _compare(self, record: JournalRecord, raw: bytes) -> None:
+        opened, crc = self._opened, self._folded.crc
         if isinstance(record, Decided):
             same = (record.epoch, record.n) == (opened.epoch, opened.n)
         else:
             same = (opened.offset, 0) == (opened.epoch, opened.n)
-        if not same:
-            raise MismatchError(f"the store has folded {opened}; the journal has another record at this offset")
+        # Where the end of the log was lost, another leader may have had the same epoch and number for another record.
+        if not same or crc not in {None, zlib.crc32(raw)}:
+            raise self._mismatch(f"the store has folded {opened}; the journal has another record at this offset")
+
+    def _mismatch(self, what: str) -> MismatchError | LostStateError:
+        """Return the error to raise; what was restored would be restored again, and be as wrong."""
+        if self._restored:
+            return LostStateError(f"what was restored from the state topic does not fit: {what}")
+        return MismatchError(what)
 
     def _judge(self, offset: int, record: JournalRecord) -> None:
         """Keep what has to be told again, should this candidate be elected."""

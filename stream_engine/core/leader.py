@@ -18,7 +18,10 @@ term. ``docs/model`` shows what happens when an effect comes before its acknowle
 However a term ends, call ``close()``, so that the runs of other partitions have the room that its runs had.
 """
 
+import zlib
 from collections import deque
+
+from msgspec.structs import replace
 
 from stream_engine.core.change import Change, Committed, DeposedError, Take, Told, Trim, trim_to
 from stream_engine.core.commands import Input, Resume
@@ -234,15 +237,15 @@ class Leader:
         puts, deletes = self._state.changes()
         named, self._to_name = self._to_name, None
         raw = encode(Decided(mark.epoch, mark.n, commands, turn.now, self._told, puts, deletes, turn.history, named))
-        before = self._folded
-        folded = Folded(
-            before.topic_id,
-            mark,
-            commands,
-            turn.now,
-            self._told,
-            before.written + len(raw),
-            named or before.checkpoint,
+        folded = replace(
+            self._folded,
+            mark=mark,
+            commands=commands,
+            now=turn.now,
+            told=self._told,
+            written=self._folded.written + len(raw),
+            checkpoint=named or self._folded.checkpoint,
+            crc=zlib.crc32(raw),
         )
         self._pending = (folded, turn, Change([*puts, (FOLDED_KEY, encode(folded))], deletes))
         return raw

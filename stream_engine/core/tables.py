@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from stream_engine.core.failure import Failure
+from stream_engine.core.origin import Origin
 from stream_engine.core.records import Checkpoint, Event, Mark, Record
 
 T = TypeVar("T")
@@ -57,7 +58,8 @@ class Folded(Record, frozen=True):
 
     ``topic_id`` is that of the journal: a topic created again is another journal. ``commands``, ``now`` and ``told`` are those
     of the last `Decided` that counted, ``checkpoint`` is the last that one named. ``written`` is how many bytes of the journal
-    have counted so far.
+    have counted so far. ``crc`` is the CRC-32 of the record at the mark, ``origin`` what this is the fold of; both are None in
+    what the first engines wrote.
     """
 
     topic_id: str
@@ -67,6 +69,8 @@ class Folded(Record, frozen=True):
     told: Mark = Mark()
     written: int = 0
     checkpoint: Checkpoint | None = None
+    crc: int | None = None
+    origin: Origin | None = None
 
     @property
     def journal(self) -> int:

@@ -7,6 +7,7 @@ from typing import Protocol
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import DeposedError
 from stream_engine.core.leader import Leader
+from stream_engine.core.origin import Logs, Origin, check_together
 from stream_engine.core.snapshot import LostStateError, Restore, SpoiledError
 from stream_engine.core.turn import Rules
 from stream_engine.shell.clock import now_ms
@@ -30,8 +31,8 @@ class Surroundings(Protocol):
         """The app's topics."""
 
     @property
-    def journal_id(self) -> str:
-        """The topic id of the journal."""
+    def logs(self) -> Logs:
+        """The app's logs, as they were when the process began."""
 
     @property
     def recovery(self) -> Recovery:
@@ -84,10 +85,9 @@ class Candidacy:
     def begin(self) -> None:
         """Look at the store, and at the logs as they are now."""
         names, partition = self._process.names, self._partition
-        self._candidate = self._fresh()
         self._process.recovery.ask(
             [(names.journal, partition), (names.commands, partition), (names.state, partition)],
-            lambda found: self._seat.guard(self, lambda: self._asked(*found)),
+            lambda logs, found: self._seat.guard(self, lambda: self._asked(logs, *found)),
             self._failed,
         )
 
@@ -115,8 +115,10 @@ class Candidacy:
         else:
             self._read(self._process.names.journal, to_read, self._replayed)
 
-    def _fresh(self) -> Candidate:
-        return Candidate(self._process.name, self._store, self._process.journal_id)
+    def _look(self, *, restored: bool = False) -> Candidate:
+        origin = Origin(self._process.logs, self._partition)
+        self._candidate = Candidate(self._process.name, self._store, origin, restored=restored)
+        return self._candidate
 
     def _ready(self) -> Candidate:
         assert self._candidate is not None
@@ -129,8 +131,9 @@ class Candidacy:
             self._following = True
             self._read(self._process.names.journal, range(candidate.reads_from, _NEVER), self._replayed)
 
-    def _asked(self, journal: range, commands: range, state: range) -> None:
-        candidate = self._ready()
+    def _asked(self, logs: Logs, journal: range, commands: range, state: range) -> None:
+        check_together(self._process.logs, logs)
+        candidate = self._look()
         self._commands_start = commands.start
         if not candidate.must_restore(journal.start):
             self._proceed(candidate)
@@ -142,7 +145,7 @@ class Candidacy:
             candidate.reads_from,
             self._process.names.state,
         )
-        self._restore = Restore(self._process.journal_id, journal.start)
+        self._restore = Restore(self._process.logs.journal, journal.start)
         self._restore_from(self._restore, state)
 
     def _restore_from(self, restore: Restore, state: range) -> None:
@@ -162,8 +165,7 @@ class Candidacy:
             if restore.complete:
                 self._restore = None
                 self._process.recovery.leave((self._process.names.state, self._partition))
-                self._candidate = self._fresh()
-                self._proceed(self._candidate)
+                self._proceed(self._look(restored=True))
             elif offset == state[-1]:
                 restore.ended()
         except SpoiledError as error:

@@ -8,10 +8,10 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from stream_engine.core.candidate import MismatchError
 from stream_engine.core.change import Committed, DeposedError, Take
 from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
+from stream_engine.core.origin import Logs, MismatchError, TornError
 from stream_engine.core.records import Checkpoint, Command
 from stream_engine.core.snapshot import LostStateError
 from stream_engine.core.tables import FOLDED_KEY
@@ -20,6 +20,7 @@ from stream_engine.shell.backlog import Backlog
 from stream_engine.shell.candidacy import Candidacy
 from stream_engine.shell.checkpoints import Checkpoints
 from stream_engine.shell.clock import monotonic, now_ms
+from stream_engine.shell.deployment import torn
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.outbox import Outbox
 from stream_engine.shell.recovery import Recovery
@@ -44,7 +45,7 @@ class Process:
     journal: Producer
     outgoing: Producer
     names: Names
-    journal_id: str
+    logs: Logs
     rules: Callable[[int], Rules]
     recovery: Recovery
     checkpoints: Checkpoints
@@ -189,13 +190,12 @@ class Lead:
             _log.warning("partition %d: the store is emptied and rebuilt: %s", self.partition, error)
             self.step_down()
             rebuild = True
-        except LostStateError as error:
-            if not self.assigned:
-                # Whoever leads has the state, and will write it.
-                _log.warning("partition %d: no copy can be made yet: %s", self.partition, error)
-                self.step_down()
-                return
-            raise _lost(self.partition, self._process.names, error) from error
+        except (LostStateError, TornError) as error:
+            if self.assigned or isinstance(error, TornError):
+                raise _hopeless(self.partition, self._process.names, error) from error
+            # Whoever leads has the state, and will write it.
+            _log.warning("partition %d: no copy can be made yet: %s", self.partition, error)
+            self.step_down()
         if rebuild:
             # Only now that the exception is gone: with what it keeps alive, it may keep the store open.
             self._store.empty()
@@ -307,7 +307,9 @@ class Lead:
         checkpoints.write(self.partition, leader.snapshot(), view, done)
 
 
-def _lost(partition: int, names: Names, error: LostStateError) -> UserError:
+def _hopeless(partition: int, names: Names, error: LostStateError | TornError) -> UserError:
+    if isinstance(error, TornError):
+        return torn(names, error)
     return UserError(
         f"the state of partition {partition} cannot be rebuilt: {error}; restore {names.state} "
         "or the state folder of a worker that led it, or give the app new topics"

@@ -8,6 +8,9 @@ from queue import Empty, SimpleQueue
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from stream_engine.core.origin import Logs
+from stream_engine.shell.topics import TopicError
+
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _BATCH = 1_000
@@ -15,6 +18,8 @@ _ANSWER_SECONDS = 10
 
 Place = tuple[str, int]
 """A topic and a partition of it."""
+
+Answered = Callable[[Logs, list[range]], None]
 
 
 @dataclass(frozen=True)
@@ -34,18 +39,23 @@ class Recovery(threading.Thread):
     """Reads for the leaders' thread, on which it has everything called; its own methods may be called from any thread."""
 
     def __init__(
-        self, consumer: Consumer, call: Callable[[Callable[[], None]], None], failed: Callable[[BaseException], None]
+        self,
+        consumer: Consumer,
+        logs: Callable[[], Logs],
+        call: Callable[[Callable[[], None]], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         super().__init__(name="recovery", daemon=True)
         self._consumer = consumer
+        self._logs = logs
         self._call = call
         self._failed = failed
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._readings: dict[Place, Reading] = {}
         self._stopping = threading.Event()
 
-    def ask(self, places: list[Place], answered: Callable[[list[range]], None], failed: Callable[[str], None]) -> None:
-        """Ask which offsets each place holds now."""
+    def ask(self, places: list[Place], answered: Answered, failed: Callable[[str], None]) -> None:
+        """Ask which logs of the app there are now, and which offsets each place holds."""
         self._requests.put(lambda: self._ask(places, answered, failed))
 
     def read(self, reading: Reading) -> None:
@@ -86,14 +96,15 @@ class Recovery(threading.Thread):
             request()
             block = False
 
-    def _ask(self, places: list[Place], answered: Callable[[list[range]], None], failed: Callable[[str], None]) -> None:
+    def _ask(self, places: list[Place], answered: Answered, failed: Callable[[str], None]) -> None:
         try:
+            logs = self._logs()
             found = [self._offsets(place) for place in places]
-        except KafkaException as error:
-            why = error.args[0].str()
+        except (KafkaException, TopicError) as error:
+            why = str(error) if isinstance(error, TopicError) else error.args[0].str()
             self._call(lambda: failed(f"where the logs begin is not known: {why}"))
         else:
-            self._call(lambda: answered(found))
+            self._call(lambda: answered(logs, found))
 
     def _offsets(self, place: Place) -> range:
         """Return the offsets of a place; the end is asked for after the start, so that what is named behind it is seen."""

@@ -15,13 +15,13 @@ from stream_engine.core.receive import Check, Headers, Message, receive
 from stream_engine.core.route import DeadLetter, Match, Router
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.dead_letters import Buried
+from stream_engine.shell.errors import UserError
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _BATCH = 1_000
 _IN_FLIGHT = 8
 _COMMIT_SECONDS = 0.5
-_MARK = msgspec.json.encode({"by": "stream-engine"}).decode()
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,24 @@ class Route:
     earliest: bool
     match: Match
     checks: dict[str, Check]
+
+    def mark(self) -> str:
+        """Return what is committed beside an offset: that it is the engine's, and of which topic of the name it is one."""
+        return msgspec.json.encode({"by": "stream-engine", "topic": self.events_id}).decode()
+
+    def is_of_another(self, mark: str | None) -> bool:
+        """Return whether an offset with this beside it belongs to a topic that had the name before."""
+        try:
+            marked = msgspec.json.decode(mark or "", type=_Mark)
+        except msgspec.DecodeError:
+            return False
+        return marked.topic not in {None, self.events_id}
+
+
+class _Mark(msgspec.Struct):
+    """What is committed beside an offset, as far as it is read; the first engines did not name the topic."""
+
+    topic: str | None = None
 
 
 class _Lane:
@@ -88,6 +106,8 @@ class Routing(threading.Thread):
                 self._cycle()
             self._producer.flush()
             self._commit(asynchronous=False)
+        except UserError as error:
+            self._failed(error)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the worker must hear of it and end
             _log.exception("the routing thread failed")
             self._failed(error)
@@ -133,7 +153,10 @@ class Routing(threading.Thread):
 
     def _complain(self, error: Any) -> None:
         if error.name() in {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"}:
-            raise KafkaException(error)
+            raise UserError(
+                f"the events of {self._route.events} that are to be routed next are not there: {error.str()}. If the topic was created "
+                "again, start the worker again; if they expired before they were routed, have its group begin where the topic does"
+            )
         _log.warning("reading %s: %s", self._route.events, error)
 
     def _send(self, lane: _Lane, messages: list[Message]) -> None:
@@ -205,7 +228,8 @@ class Routing(threading.Thread):
         }
         if not due:
             return
-        offsets = [TopicPartition(self._route.events, partition, offset, _MARK) for partition, offset in due.items()]
+        mark = self._route.mark()
+        offsets = [TopicPartition(self._route.events, partition, offset, mark) for partition, offset in due.items()]
         try:
             if asynchronous:
                 self._consumer.commit(offsets=offsets)
@@ -227,11 +251,14 @@ class Routing(threading.Thread):
         self.assigned.set()
 
     def _start(self, consumer: Consumer, part: TopicPartition) -> int:
-        offset = consumer.committed([part], timeout=30)[0].offset
-        if offset >= 0:
-            return int(offset)
+        committed = consumer.committed([part], timeout=30)[0]
+        other = self._route.is_of_another(committed.metadata)
+        if committed.offset >= 0 and not other:
+            return int(committed.offset)
         low, high = consumer.get_watermark_offsets(part, timeout=30)
-        return int(low if self._route.earliest else high)
+        if other:
+            _log.warning("%s was created again; it is routed from its first event on", part.topic)
+        return int(low if other or self._route.earliest else high)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._producer.flush()

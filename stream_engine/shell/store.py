@@ -28,8 +28,8 @@ from rocksdict import (
     WriteOptions,
 )
 
-from stream_engine.core.candidate import MismatchError
 from stream_engine.core.change import Change
+from stream_engine.core.origin import MismatchError
 from stream_engine.shell.errors import UserError
 
 _log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
+from stream_engine.core.origin import Logs
 from stream_engine.shell import clients
 from stream_engine.shell.clients import MAX_RECORD_BYTES
 from stream_engine.shell.clock import monotonic
@@ -19,6 +20,7 @@ _ANSWER_SECONDS = 10
 _SETTLING_SECONDS = 0.05
 _SEGMENT_BYTES = 32 * 1024 * 1024
 _CREATING_SECONDS = 2.0
+_NO_ID = {"None", "AAAAAAAAAAAAAAAAAAAAAA"}
 
 
 class TopicError(UserError):
@@ -134,7 +136,7 @@ def apply(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
     Raises:
         TopicError: Kafka refuses to create one.
     """
-    missing = [topic for topic in wanted(names, partitions) if topic.name not in _existing(admin)]
+    missing = [topic for topic in wanted(names, partitions) if topic.name not in partition_counts(admin)]
     replicas = min(3, len(admin.list_topics(timeout=_TIMEOUT).brokers))
     new = [
         NewTopic(
@@ -154,7 +156,7 @@ def apply(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
 
 def inspect(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
     """Return an app's topics as they are, with what is wrong with each; a missing one has 0 partitions."""
-    existing = _existing(admin)
+    existing = partition_counts(admin)
     topics = wanted(names, partitions)
     there = [topic.name for topic in topics if topic.name in existing]
     configs = _configs(admin, there)
@@ -181,7 +183,7 @@ def _settle(admin: AdminClient, names: list[str]) -> None:
 
 def _unserved(admin: AdminClient, names: list[str]) -> str | None:
     # Listed each time: the client remembers for long that a partition had no leader, and looks again only when told to.
-    existing = _existing(admin)
+    existing = partition_counts(admin)
     for name in names:
         if not existing.get(name):
             return name
@@ -200,18 +202,47 @@ def topic_id(admin: AdminClient, topic: str) -> str:
     """Return the id that Kafka gave a topic when it was created.
 
     Raises:
-        TopicError: there is no such topic.
+        TopicError: there is no such topic, or Kafka gives no ids.
     """
-    future = admin.describe_topics(TopicCollection([topic]))[topic]
-    try:
-        return str(future.result().topic_id)
-    except KafkaException as error:
-        raise TopicError(f"Kafka does not describe the topic {topic}: {error.args[0].str()}") from error
+    return _described(admin, [topic])[0][0]
+
+
+def cluster_id(admin: AdminClient) -> str:
+    """Return the id of the cluster."""
+    return str(admin.list_topics(timeout=_ANSWER_SECONDS).cluster_id)
+
+
+def logs(admin: AdminClient, names: Names, cluster: str) -> Logs:
+    """Return which logs of an app there are now; ``cluster`` is the cluster's id.
+
+    Raises:
+        TopicError: one of them does not exist, or Kafka gives no ids.
+    """
+    (journal, _), (commands, partitions) = _described(admin, [names.journal, names.commands])
+    return Logs(cluster, journal, commands, partitions)
+
+
+def _described(admin: AdminClient, names: list[str]) -> list[tuple[str, int]]:
+    """Return the id and the number of partitions of each topic."""
+    futures = admin.describe_topics(TopicCollection(names), request_timeout=_ANSWER_SECONDS)
+    found = []
+    for name in names:
+        try:
+            topic = futures[name].result(_TIMEOUT)
+        except KafkaException as error:
+            raise TopicError(f"Kafka does not describe the topic {name}: {error.args[0].str()}") from error
+        if str(topic.topic_id) in _NO_ID:
+            raise TopicError(
+                f"Kafka gives the topic {name} no id, so that one created again could not be told from it; use a broker that does: "
+                "Apache Kafka from 2.8 on"
+            )
+        found.append((str(topic.topic_id), len(topic.partitions)))
+    return found
 
 
 def partition_count(admin: AdminClient, topic: str) -> int:
     """Return how many partitions a topic has, 0 if there is none of that name."""
-    return _existing(admin).get(topic, 0)
+    return partition_counts(admin).get(topic, 0)
 
 
 def exists(settings: Settings, topic: str) -> bool | None:
@@ -233,7 +264,8 @@ def exists(settings: Settings, topic: str) -> bool | None:
         time.sleep(_SETTLING_SECONDS)
 
 
-def _existing(admin: AdminClient) -> dict[str, int]:
+def partition_counts(admin: AdminClient) -> dict[str, int]:
+    """Return how many partitions each topic of the cluster has."""
     return {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=_ANSWER_SECONDS).topics.items()}
 
 

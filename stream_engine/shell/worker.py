@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from stream_engine.core.intake import leader_source
 from stream_engine.core.records import Command, Commands, encode
@@ -28,6 +27,7 @@ from stream_engine.shell.clock import now_ms
 from stream_engine.shell.commands_reader import CommandsReader
 from stream_engine.shell.control import Control, ControlFollower, publish, write
 from stream_engine.shell.dead_letters import Buried
+from stream_engine.shell.deployment import Deployment, deploy, write_down
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.folder import Folder
 from stream_engine.shell.history import schemas
@@ -41,6 +41,7 @@ from stream_engine.shell.standbys import Standbys
 from stream_engine.shell.term import Term
 from stream_engine.shell.topics import Names
 from stream_engine.shell.trouble import Patience
+from stream_engine.shell.watch import Watch
 
 _log = logging.getLogger(__name__)
 _SWITCH_SECONDS = 0.0005
@@ -59,30 +60,6 @@ class Limits:
     runs: int = 10_000
     capacity: Capacity = field(default_factory=Capacity)
     drain: float = 30.0
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What a worker found, or created, of its app on Kafka."""
-
-    names: Names
-    partitions: int
-    events_id: str
-    journal_id: str
-
-
-def deploy(admin: AdminClient, engine: Engine, settings: Settings) -> Deployment:
-    """Create the app's topics where they are missing, and return what is there.
-
-    Raises:
-        UserError: a topic is not what the engine needs, or Kafka cannot be reached.
-    """
-    names = Names.of(engine.name, engine.events_topic)
-    partitions = topics.partition_count(admin, names.commands) or settings.partitions
-    for found in topics.apply(admin, names, partitions):
-        if not found.ok:
-            raise topics.TopicError(f"the topic {found.name}: {found.finding}")
-    return Deployment(names, partitions, topics.topic_id(admin, names.events), topics.topic_id(admin, names.journal))
 
 
 class Worker:
@@ -114,7 +91,7 @@ class Worker:
         gc.set_threshold(*_COLLECT_AFTER)
         settings = self.settings
         try:
-            deployment = await asyncio.to_thread(deploy, clients.admin(settings, **self.quiet), self.engine, settings)
+            deployment, control = await asyncio.to_thread(self._deploy)
         except KafkaException as error:
             raise UserError(
                 f"Kafka at {settings.bootstrap_servers} does not answer: {error.args[0].str()}; is it up, and the address right?"
@@ -124,7 +101,7 @@ class Worker:
             topic_exists = partial(topics.exists, settings)
             capacity = self.limits.capacity
             async with Executor(self.engine, capacity=capacity, topic_exists=topic_exists) as executor:
-                control = await asyncio.to_thread(self._publish, deployment.names)
+                await asyncio.to_thread(self._publish, deployment, control)
                 threads = _Threads(self, deployment, folder, executor, control)
                 await self._serve(threads, executor, ready)
         finally:
@@ -156,15 +133,21 @@ class Worker:
         self._failure = self._failure or error
         self.loop.call_soon_threadsafe(self._stopping.set)
 
-    def _publish(self, names: Names) -> Control:
-        control = Control(clients.reader(self.settings, **self.quiet), names.control)
-        control.read_to_end()
+    def _deploy(self) -> tuple[Deployment, Control]:
+        settings = self.settings
+        names = Names.of(self.engine.name, self.engine.events_topic)
+        control = Control(clients.reader(settings, **self.quiet), names.control)
+        return deploy(clients.admin(settings, **self.quiet), control, self.engine, settings), control
+
+    def _publish(self, deployment: Deployment, control: Control) -> None:
+        topic = deployment.names.control
         producer = clients.producer(self.settings, **self.quiet)
-        missing = {key: value for key, value in schemas.to_publish().items() if control.value(key) != value}
-        write(producer, names.control, missing)
-        publish(producer, names.control, control, self.engine.catalogue(), activate=self._activate, now=now_ms())
+        write_down(producer, control, deployment)
         control.read_to_end()
-        return control
+        missing = {key: value for key, value in schemas.to_publish().items() if control.value(key) != value}
+        write(producer, topic, missing)
+        publish(producer, topic, control, self.engine.catalogue(), activate=self._activate, now=now_ms())
+        control.read_to_end()
 
 
 class _Threads:
@@ -183,7 +166,10 @@ class _Threads:
         serves = {"client.id": clients.CATALOGUE_MARK + worker.engine.catalogue().digest}
         commands = clients.member(settings, names.leader_group, **quiet | serves)
         self._reader = CommandsReader(commands, names.commands, self._leaders, worker.failed)
-        self._recovery = Recovery(clients.reader(settings, **quiet), self._leaders.call, worker.failed)
+        admin = clients.admin(settings, **quiet)
+        logs = partial(topics.logs, admin, names, deployment.logs.cluster)
+        self._watch = Watch(admin, deployment, worker.failed)
+        self._recovery = Recovery(clients.reader(settings, **quiet), logs, self._leaders.call, worker.failed)
         self._checkpoints = Checkpoints(
             clients.producer(settings, **quiet | PRODUCER),
             clients.admin(settings, **quiet),
@@ -203,7 +189,7 @@ class _Threads:
             clients.producer(settings, **quiet),
             clients.producer(settings, **quiet, **{"linger.ms": 2}),
             names,
-            deployment.journal_id,
+            deployment.logs,
             _rules(worker, deployment, room),
             self._recovery,
             self._checkpoints,
@@ -220,6 +206,7 @@ class _Threads:
     def start(self) -> None:
         """Start all threads."""
         self._control.start()
+        self._watch.start()
         self._recovery.start()
         self._checkpoints.start()
         self._leaders.begin(self._process)
@@ -249,6 +236,7 @@ class _Threads:
         self._process.outgoing.flush(_STOP_SECONDS)
         self._recovery.stop()
         self._checkpoints.stop()
+        self._watch.stop()
         self._control.stop()
 
     def _lend(self, term: Term) -> None:
@@ -287,7 +275,7 @@ def _routing(worker: Worker, deployment: Deployment, control: ControlFollower) -
         names.events,
         deployment.events_id,
         names.commands,
-        deployment.partitions,
+        deployment.logs.partitions,
         names.dead_letters,
         settings.start == "earliest",
         control.match,
@@ -306,11 +294,11 @@ def _rules(worker: Worker, deployment: Deployment, room: Room) -> Callable[[int]
     functions, names = worker.engine.rules_functions(), deployment.names
 
     def rules(partition: int) -> Rules:
-        source = leader_source(deployment.journal_id, partition)
+        source = leader_source(deployment.logs.journal, partition)
         return Rules(
             names.app,
             functions,
-            deployment.partitions,
+            deployment.logs.partitions,
             names.commands,
             source,
             partition,

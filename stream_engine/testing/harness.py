@@ -21,6 +21,7 @@ from stream_engine.core.duration import Duration, milliseconds
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
 from stream_engine.core.intake import leader_source
 from stream_engine.core.leader import Leader
+from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.receive import receive
 from stream_engine.core.records import ReturnRun, ReturnStep, decode_commands
 from stream_engine.core.route import DeadLetter, Router
@@ -38,6 +39,7 @@ from stream_engine.testing.runs import Run
 from stream_engine.testing.waiting import Wait, Waits
 
 _CAPACITY = Capacity(threads=8)
+_ORIGIN = Origin(Logs("memory", TOPIC_ID, TOPIC_ID, 1), 0)
 
 
 class Harness:
@@ -129,7 +131,7 @@ class Harness:
 
     def _lead(self) -> Leader:
         engine = self._engine
-        candidate = Candidate("test", self._store, TOPIC_ID)
+        candidate = Candidate("test", self._store, _ORIGIN)
         claim = candidate.campaign(self._now)
         for offset in candidate.elected(self._appended):
             change = candidate.replay(offset, claim)

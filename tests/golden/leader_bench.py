@@ -11,6 +11,7 @@ from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Committed, DeposedError, Take
 from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
+from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.outbox import entry_parts
 from stream_engine.core.records import Admit, Command, Commands, Decided, Event, Mark, decode_commands, decode_journal
 from stream_engine.core.room import Room
@@ -35,7 +36,7 @@ from tests.simulation.store import SimStore
 
 _DIGEST = re.compile(r"\b[0-9a-f]{24}\b")
 
-TOPIC_ID = "J"
+ORIGIN = Origin(Logs("C", "J", "K", 2), 0)
 SOURCE = "events/E/0/"
 FUNCTIONS = (Function("pay", ("1",), on_failure="sorry"), Function("sorry", ("1",)))
 
@@ -89,7 +90,7 @@ class Bench:
         """Have a worker claim the lead, recover, and lead."""
         store = self._stores.setdefault(worker, SimStore())
         self._call(f"{worker} campaigns at {at}")
-        candidate = Candidate(worker, store, TOPIC_ID)
+        candidate = Candidate(worker, store, ORIGIN)
         self.append(candidate.campaign(at))
         to_read = candidate.elected(len(self.journal) - 1)
         self._note(f"read {to_read.start}..{to_read.stop - 1}")
@@ -225,7 +226,7 @@ def _struct(value: msgspec.Struct) -> str:
     shown = []
     for field in msgspec.structs.fields(value):
         content = getattr(value, field.name)
-        if content not in (field.default, None, "", (), []):
+        if content not in (field.default, None, "", (), []) and field.name not in {"crc", "origin"}:
             shown.append(f"{field.name}={_value(content)}")
     return f"{type(value).__name__}({', '.join(shown)})"
 

@@ -1,5 +1,6 @@
 """A second, naive fold of a journal: the rule of what counts, written down again without a look at the core's."""
 
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from stream_engine.core.history import HistoryRecord
+from stream_engine.core.origin import Origin
 from stream_engine.core.records import Decided, LeaderElected, Mark, decode_journal
 from stream_engine.core.tables import OUTBOX, Folded
 from tests.simulation.kafka import Stored
@@ -23,7 +25,7 @@ class Snapshot:
 class NaiveFold:
     """What the journal of one partition says, record by record as they land."""
 
-    def __init__(self, topic_id: str, counts: Callable[["NaiveFold", int, Decided], None]) -> None:
+    def __init__(self, origin: Origin, counts: Callable[["NaiveFold", int, Decided], None]) -> None:
         self.epoch = -1
         self.n = 0
         self.data: dict[bytes, bytes] = {}
@@ -31,8 +33,7 @@ class NaiveFold:
         self.counted: dict[int, Decided] = {}
         self.posted: dict[bytes, bytes] = {}
         self.passed_over: Counter[str] = Counter()
-        self._topic_id = topic_id
-        self.folded = Folded(topic_id)
+        self.folded = Folded(origin.logs.journal, origin=origin)
         self._counts = counts
 
     def land(self, stored: Stored) -> None:
@@ -42,7 +43,10 @@ class NaiveFold:
         if isinstance(record, LeaderElected):
             self.epoch, self.n = stored.offset, 0
             self.folded = replace(
-                self.folded, mark=self.mark(stored.offset), written=self.folded.written + len(stored.value)
+                self.folded,
+                mark=self.mark(stored.offset),
+                written=self.folded.written + len(stored.value),
+                crc=zlib.crc32(stored.value),
             )
         elif self.epoch < 0 or record.epoch != self.epoch:
             self.passed_over["of an older epoch"] += 1
@@ -51,7 +55,7 @@ class NaiveFold:
             self.passed_over["behind a gap"] += 1
             return
         else:
-            self._take(stored.offset, record, len(stored.value))
+            self._take(stored.offset, record, stored.value)
         self.snapshots[stored.offset] = Snapshot(self.folded, dict(self.data))
 
     def mark(self, offset: int) -> Mark:
@@ -66,12 +70,18 @@ class NaiveFold:
             for index, told in enumerate(record.history)
         }
 
-    def _take(self, offset: int, record: Decided, size: int) -> None:
+    def _take(self, offset: int, record: Decided, raw: bytes) -> None:
         self.n += 1
         self._counts(self, offset, record)
-        written, named = self.folded.written + size, record.checkpoint or self.folded.checkpoint
-        self.folded = Folded(
-            self._topic_id, self.mark(offset), record.commands, record.now, record.told, written, named
+        self.folded = replace(
+            self.folded,
+            mark=self.mark(offset),
+            commands=record.commands,
+            now=record.now,
+            told=record.told,
+            written=self.folded.written + len(raw),
+            checkpoint=record.checkpoint or self.folded.checkpoint,
+            crc=zlib.crc32(raw),
         )
         for key, value in record.puts:
             self.data[key] = value

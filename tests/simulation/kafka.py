@@ -6,6 +6,7 @@ It does what a real one does, or worse; `tests/conformance` holds it against a r
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from stream_engine.core.origin import Logs, Origin
 from tests.simulation.schedule import MILLISECOND, Host, Schedule
 
 FATES = ("lost", "late", "refused", "no offset", "twice")
@@ -123,6 +124,13 @@ class SimKafka:
         if topic not in self._partitions:
             raise UnknownTopicError(topic)
         return self._partitions[topic]
+
+    def origin(self, topics: Topics, partition: int) -> Origin:
+        """Return what a store of a partition is to be a copy of."""
+        journal, commands = self.log(topics.journal, partition), self.log(topics.commands, partition)
+        return Origin(
+            Logs("simulated", journal.topic_id, commands.topic_id, self.partitions(topics.commands)), partition
+        )
 
     def log(self, topic: str, partition: int) -> Log:
         """Return one partition of a topic."""

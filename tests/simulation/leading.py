@@ -7,10 +7,11 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
-from stream_engine.core.candidate import Candidate, MismatchError
+from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Committed, DeposedError, Take
 from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
+from stream_engine.core.origin import MismatchError
 from stream_engine.core.records import Commands, ReturnStep, decode_commands, encode
 from stream_engine.core.turn import Rules
 from tests.simulation.execution import Executor, Machine
@@ -121,10 +122,11 @@ class Leading:
     def _elect(self) -> Generator[str | None, None, Leader]:
         site = self.site
         site.referee.opened(site.host, self.partition, self.store)
-        candidate = Candidate(site.host.name, self.store, self._journal.topic_id)
+        origin = site.kafka.origin(site.topics, self.partition)
+        candidate = Candidate(site.host.name, self.store, origin)
         if candidate.must_restore(self._journal.start):
             yield from self.keeper.restore(self.store)
-            candidate = Candidate(site.host.name, self.store, self._journal.topic_id)
+            candidate = Candidate(site.host.name, self.store, origin, restored=True)
         yield from self.keeper.follow(candidate, partial(self._replay, candidate), self._wake_at)
         offset = yield from self.append(candidate.campaign(site.machine.clock()), "claim")
         for at in candidate.elected(offset):

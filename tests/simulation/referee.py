@@ -39,7 +39,7 @@ class Execution:
 class Referee:
     """Knows what really happened."""
 
-    def __init__(self, schedule: Schedule, kafka: SimKafka, journal: str) -> None:
+    def __init__(self, schedule: Schedule, kafka: SimKafka, topics: Topics) -> None:
         self.schedule = schedule
         self.folds: dict[int, NaiveFold] = {}
         self.ledger: list[Execution] = []
@@ -50,11 +50,10 @@ class Referee:
         self._bodies: set[tuple[Execution, int]] = set()
         self._retries: dict[str, int] = {}
         self._races: dict[tuple[str, str], int] = {}
-        for partition in range(kafka.partitions(journal)):
-            log = kafka.log(journal, partition)
-            fold = NaiveFold(log.topic_id, self._counted)
+        for partition in range(kafka.partitions(topics.journal)):
+            fold = NaiveFold(kafka.origin(topics, partition), self._counted)
             self.folds[partition] = fold
-            log.watch(fold.land)
+            kafka.log(topics.journal, partition).watch(fold.land)
 
     def object(self, invariant: int, text: str) -> None:
         """Object to something."""

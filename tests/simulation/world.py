@@ -66,7 +66,7 @@ class World:
         self.config = draw(self.schedule.random)
         self.topics = Topics()
         self.kafka = self._kafka()
-        self.referee = Referee(self.schedule, self.kafka, self.topics.journal)
+        self.referee = Referee(self.schedule, self.kafka, self.topics)
         self.routers = Group(self.schedule, "routers", self.config.events_partitions)
         leaders = Group(self.schedule, "leaders", self.config.partitions)
         faults = self.config.faults

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 from stream_engine.shell import clients
 from stream_engine.shell.settings import Settings
-from stream_engine.shell.topics import Names, apply
+from stream_engine.shell.topics import Names, apply, partition_counts
 from tests.integration.behaviours.served import Served
-from tests.workers import WorkerProcess, Workers
+from tests.workers import WorkerProcess, Workers, until
 
 PARTITIONS = 4
 _HERE = Path(__file__).parent
@@ -51,6 +51,16 @@ class Deploys:
     def greet(self) -> None:
         """Have a run begin and end, on whatever partition."""
         self.served.result(self.served.started(self.served.send({"name": "greet", "data": {"n": 1}})))
+
+    def create_again(self, *topics: str) -> None:
+        """Delete topics of the app, named by what comes behind its name, and create new ones as the engine does."""
+        admin, names = clients.admin(self.settings), [f"{self.name}.{topic}" for topic in topics]
+        for future in admin.delete_topics(names).values():
+            future.result(30)
+        until(lambda: not set(names) & partition_counts(admin).keys(), "the topics are gone")
+        apply(admin, Names.of(self.name), PARTITIONS)
+        self.served.__exit__()
+        self.served = Served(self.settings, self.name, self.folder).__enter__()
 
     def deploy(self, *options: str, **env: str) -> WorkerProcess:
         """Stop the worker, if there is one, in the middle of whatever it does; start another."""

@@ -1,18 +1,13 @@
 """What outlives a worker on a real broker: runs, their choices, their versions; also without its disk."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
-from rocksdict import Options, Rdict
 
-from stream_engine.core.tables import FOLDED, FOLDED_KEY, encode
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
-from stream_engine.shell.settings import Settings
-from stream_engine.shell.topics import Names, apply
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys
 from tests.workers import until
 
@@ -175,43 +170,3 @@ def _more(deploys: Deploys, admin: AdminClient, topic: str) -> list[int]:
     earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the client's
     parts = {TopicPartition(topic, number): earliest for number in range(PARTITIONS)}
     return [future.result(30).offset for future in admin.list_offsets(parts).values()]
-
-
-@pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
-def test_a_store_of_another_journal_is_rebuilt_loudly(deploys: Deploys) -> None:
-    """One that is ahead of the log, as if the log had lost its end; then one of a topic that was created again."""
-    worker = deploys.deploy()
-    waiting = deploys.begin("wait", "store")
-    assert worker.stop() == 0, worker.talk
-    stores = sorted((deploys.settings.state_dir / deploys.name).glob("worker-*/[0-9]*"))
-    assert len(stores) == PARTITIONS
-    for store in stores:
-        _put_ahead(store)
-    deploys.worker = None
-    worker = deploys.deploy()
-    worker.said("the store is emptied and rebuilt: the store has folded up to offset", times=PARTITIONS)
-    deploys.served.open("store")
-    assert deploys.served.result(waiting) == "store"
-    assert worker.stop() == 0, worker.talk
-    _create_again(deploys.settings, f"{deploys.name}.journal")
-    deploys.worker = None
-    deploys.deploy().said("the store is emptied and rebuilt: the store folds the journal", times=PARTITIONS)
-    fresh = deploys.served.send({"name": "greet", "data": {"n": 1}})
-    deploys.served.result(deploys.served.started(fresh))
-
-
-def _put_ahead(path: Path) -> None:
-    """Make a store say that it has folded more than there is."""
-    store = Rdict(str(path), Options(raw_mode=True))
-    folded = FOLDED.decode(store[FOLDED_KEY] or b"")
-    mark = folded.mark
-    ahead = type(mark)(mark.offset + 1_000, mark.epoch, mark.n + 1_000)
-    store[FOLDED_KEY] = encode(type(folded)(folded.topic_id, ahead, folded.commands, folded.now, folded.told))
-    store.close()
-
-
-def _create_again(settings: Settings, topic: str) -> None:
-    admin = AdminClient({"bootstrap.servers": str(settings.bootstrap_servers)})
-    admin.delete_topics([topic])[topic].result(30)
-    until(lambda: topic not in admin.list_topics(timeout=30).topics, "the topic is gone")
-    apply(clients.admin(settings), Names.of(topic.rpartition(".")[0]), PARTITIONS)

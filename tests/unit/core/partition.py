@@ -8,7 +8,7 @@ from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
 from stream_engine.core.room import Room
 from stream_engine.core.turn import Function, Rules
-from tests.golden.leader_bench import routed
+from tests.golden.leader_bench import ORIGIN, routed
 from tests.simulation.store import SimStore
 
 RULES = Rules("shop", {"pay": Function("pay", ("1",))}, 1, "commands", "journal/J/0", 0)
@@ -26,7 +26,7 @@ class Partition:
     def take_over(self) -> Leader:
         """Begin a new term over the same store, in a process of its own."""
         self.room = Room(self.places)
-        candidate = Candidate("w", self.store, "J")
+        candidate = Candidate("w", self.store, ORIGIN)
         raw = candidate.campaign(0)
         candidate.elected(self.end)
         self._write(candidate.replay(self.end, raw))

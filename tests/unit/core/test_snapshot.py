@@ -9,6 +9,7 @@ from stream_engine.core.records import Checkpoint, Decided, Mark, decode_journal
 from stream_engine.core.snapshot import CHUNK_BYTES, LostStateError, Restore, Snapshot, SpoiledError
 from stream_engine.core.tables import FOLDED_KEY, Folded
 from stream_engine.core.turn import Rules
+from tests.golden.leader_bench import ORIGIN
 from tests.simulation.store import SimStore
 
 FOLDED = Folded("J", Mark(9, 4, 5), 3, 100, Mark(7, 4, 3), 5_000)
@@ -48,7 +49,7 @@ def test_a_chunk_is_closed_when_it_is_full() -> None:
 
 
 def test_a_restored_store_goes_on_where_the_snapshot_says() -> None:
-    candidate = Candidate("w", _restored(_written(SMALL), Restore("J", 8)), "J")
+    candidate = Candidate("w", _restored(_written(SMALL), Restore("J", 8)), ORIGIN)
     assert candidate.reads_from == 8
     assert not candidate.must_restore(8)
     assert candidate.must_restore(9)
@@ -93,7 +94,7 @@ def test_a_snapshot_of_another_journal_or_of_too_early_a_place_is_none() -> None
 
 
 def _leader(store: SimStore, checkpoint_bytes: int) -> Leader:
-    candidate = Candidate("w", store, "J")
+    candidate = Candidate("w", store, ORIGIN)
     claim = candidate.campaign(0)
     for offset in candidate.elected(0):
         change = candidate.replay(offset, claim)
@@ -172,7 +173,7 @@ def _acknowledged(leader: Leader, raw: bytes) -> Change:
 
 
 def _recovered_trim(store: SimStore) -> Trim | None:
-    candidate = Candidate("w", store, "J")
+    candidate = Candidate("w", store, ORIGIN)
     claim = candidate.campaign(0)
     for offset in candidate.elected(5):
         if offset == 5:

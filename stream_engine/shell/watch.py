@@ -1,0 +1,50 @@
+"""The thread that notices when a topic of a running worker has been replaced by another of the same name."""
+
+import threading
+from collections.abc import Callable
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from stream_engine.shell import topics
+from stream_engine.shell.deployment import Deployment, compare
+from stream_engine.shell.errors import UserError
+
+_LOOK_SECONDS = 5.0
+
+
+class Watch(threading.Thread):
+    """Looks at the topics now and then, because Kafka's clients go on reading and writing a topic by its name."""
+
+    def __init__(self, admin: AdminClient, deployment: Deployment, failed: Callable[[BaseException], None]) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._admin = admin
+        self._deployment = deployment
+        self._failed = failed
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        self.join()
+
+    def run(self) -> None:
+        """Look, until told to stop or until there is something to tell."""
+        while not self._stopping.wait(_LOOK_SECONDS):
+            try:
+                self._look()
+            except (KafkaException, topics.TopicError):
+                # Whoever needs Kafka, or a topic that is gone, tells about it; a topic that is back is looked at again.
+                continue
+            except UserError as error:
+                self._failed(error)
+                return
+
+    def _look(self) -> None:
+        names, known = self._deployment.names, self._deployment.logs
+        compare(names, known, topics.logs(self._admin, names, known.cluster))
+        if topics.topic_id(self._admin, names.events) != self._deployment.events_id:
+            raise UserError(
+                f"the topic {names.events} was created again while the worker ran; start the worker again, and it begins with the "
+                "first event of the new one"
+            )
