@@ -51,8 +51,9 @@ class Executor:
     ) -> None:
         """Prepare; create it on the event loop that it is to use.
 
-        A run that waits for nothing but timers for ``unload_after`` seconds is unloaded; user code that blocks the loop for
-        ``stall_after`` seconds is reported. Without ``topic_exists``, steps produce to any topic.
+        A run that waits for nothing but timers for ``unload_after`` seconds is unloaded, and at once where its code is a single
+        task and the timer lasts longer than that. User code that blocks the loop for ``stall_after`` seconds is reported.
+        Without ``topic_exists``, steps produce to any topic.
         """
         self._engine = engine
         self._stall_after = stall_after

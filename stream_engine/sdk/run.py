@@ -78,7 +78,7 @@ class Execution(Outside):
         closed: whether the leader wants to hear no more of this execution.
         finished: whether the code has come to its end.
         busy: how many steps the code has asked for that do not wait for a timer.
-        timed: how many steps wait for a timer; when only such are left, the run can be unloaded.
+        timed: when the steps that wait for a timer are due; when only such are left, the run can be unloaded.
         bodies: the steps whose bodies are running, each with its attempt and when that began.
         lent: what goes on after the term, if anything does.
     """
@@ -119,10 +119,11 @@ class Execution(Outside):
         self.ctx: Any = None
         self.mailbox = Mailbox(host.loop, _outcomes(effect.steps), keep=not function.code.is_async)
         self.closed = self.finished = False
-        self.busy = self.timed = 0
+        self.busy = 0
+        self.timed: list[int] = []
         self.bodies: dict[str, tuple[int, int]] = {}
         self.lent: Lent | None = None
-        self._recorded = set(effect.steps)
+        self._recorded = {name: step.wake_at for name, step in effect.steps.items()}
         self._unasked = set(effect.steps)
         self._used: dict[str, int] = {}
         self._askers: set[asyncio.Task[Any] | None] = set()
@@ -151,7 +152,7 @@ class Execution(Outside):
                     future.set_result(None)
             self._resumed.clear()
         if not self.function.code.is_async:
-            self._recorded.add(step)
+            self._recorded[step] = 0
         self.mailbox.put(step, signal)
 
     def close(self) -> None:
@@ -216,7 +217,7 @@ class Execution(Outside):
                 self._unasked.discard(step)
                 if not self.function.code.is_async:
                     self._unwind()
-                signal = await self._until(self.mailbox.wait(step))
+                signal = await self._until(self._recorded[step], self.mailbox.wait(step))
         self._unasked.discard(step)
         return signal
 
@@ -251,15 +252,15 @@ class Execution(Outside):
         self._post(command)
         return await answer
 
-    async def report_timed(self, step: str, command: Input) -> Signal:
-        """Post that a step waits for a time; return what the leader says when it came due."""
+    async def report_timed(self, step: str, command: Input, at: int) -> Signal:
+        """Post that a step waits until about ``at`` (milliseconds); return what the leader says when it came due."""
         if not self.function.code.is_async:
-            self._recorded.add(step)
+            self._recorded[step] = at
             self._post(command)
             self._unwind()
         due = self.mailbox.wait(step)
         self._post(command)
-        return await self._until(due)
+        return await self._until(at, due)
 
     def _post(self, command: Input) -> None:
         if self.closed:
@@ -277,23 +278,27 @@ class Execution(Outside):
         self.unwound_at = self.mailbox.received
         raise Unwind
 
-    async def _until(self, due: asyncio.Future[Signal]) -> Signal:
+    async def _until(self, at: int, due: asyncio.Future[Signal]) -> Signal:
         """Wait for a timer; while the code waits for nothing else, the run can be unloaded."""
         self.busy -= 1
-        self.timed += 1
+        self.timed.append(at)
         self._arm()
         try:
             return await due
         finally:
             self.busy += 1
-            self.timed -= 1
+            self.timed.remove(at)
             self._disarm()
 
     def _arm(self) -> None:
-        if not (self.busy or self.finished or self.closed or self._timer):
-            self._timer = self.host.loop.call_later(
-                self.host.unload_after, self.mailbox.after_settling, self._unload_if_timed
-            )
+        if self.busy or self.finished or self.closed or self._timer:
+            return
+        loop, after = self.host.loop, self.host.unload_after
+        # A single task is nowhere else, so that nothing is cut short by leaving at once what will have to be left.
+        if not self.mailbox.tasks and min(self.timed) > self.host.clock() + after * 1_000:
+            self._timer = loop.call_later(0, self._unload_if_timed)
+        else:
+            self._timer = loop.call_later(after, self.mailbox.after_settling, self._unload_if_timed)
 
     def _disarm(self) -> None:
         if self._timer is not None:

@@ -87,8 +87,8 @@ async def sleep_step(execution: Execution, id: str, delay: int, until: int | Non
         if isinstance(signal, int):
             if not execution.may_begin():
                 await execution.hold()
-            _check_end(id, delay, until, execution.host.clock())
-            signal = await execution.report_timed(id, Sleep(execution.run_id, id, delay, until))
+            at = _end(id, delay, until, execution.host.clock())
+            signal = await execution.report_timed(id, Sleep(execution.run_id, id, delay, until), at)
         assert isinstance(signal, Step)
         result_of(signal, id, decode_plain)
     finally:
@@ -125,7 +125,7 @@ async def send_step(execution: Execution, id: str, kind: str, make: Make) -> Any
 async def _report(execution: Execution, id: str, report: RecordStep | FailStep) -> Signal:
     """Report an attempt; return the step's outcome, or the number of the attempt that is to be made."""
     if isinstance(report, FailStep) and report.retry_in is not None:
-        return await execution.report_timed(id, report)
+        return await execution.report_timed(id, report, execution.host.clock() + report.retry_in)
     return await execution.report(id, report)
 
 
@@ -194,12 +194,15 @@ async def _call_plainly(execution: Execution, call: StepCall, about: Callee) -> 
     return await value if inspect.isawaitable(value) else value
 
 
-def _check_end(id: str, delay: int, until: int | None, now: int) -> None:
-    if (now + delay if until is None else until) > LAST_MS:
+def _end(id: str, delay: int, until: int | None, now: int) -> int:
+    """Return when a sleep that begins now ends."""
+    end = now + delay if until is None else until
+    if end > LAST_MS:
         longest = (LAST_MS - now) // 86_400_000
         raise StepUsageError(
             f"step {id!r}: it would sleep beyond {iso(LAST_MS)}, where time ends here; from now, '{longest}d' is the longest sleep"
         )
+    return end
 
 
 def _is_interruption(execution: Execution, task: asyncio.Task[Any] | None, error: BaseException) -> bool:

@@ -175,7 +175,7 @@ def test_a_def_function_gives_its_step_back() -> None:
 
 def test_a_run_that_only_waits_is_left_at_once() -> None:
     async def f(ctx: Context) -> None:
-        await ctx.step.sleep("nap", "1h")
+        await ctx.step.sleep("nap", "1s")
 
     async def script() -> None:
         async with Executor(app(f)) as executor:

@@ -1,14 +1,17 @@
 """Executions that end before their run does, and executions that go on from what is recorded."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
 
-from stream_engine import Context, Engine, SyncContext
+import stream_engine.testing
+from stream_engine import Context, Engine, Retry, SyncContext
 from stream_engine.core.commands import FailStep, RecordStep, Sleep, Suspend
 from stream_engine.core.failure import Failure
+from stream_engine.core.runs import LAST_MS
 from stream_engine.core.tables import Step
 from stream_engine.core.turn import Attempt, Deliver, Release
 from stream_engine.sdk.execution import Executor
@@ -81,10 +84,71 @@ def test_a_run_that_waits_for_timers_is_unloaded_after_a_while() -> None:
     run(script())
 
 
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_with_and_finally_around_a_long_sleep_are_left_then_and_passed_again_afterwards(kind: str) -> None:
+    seen: list[str] = []
+
+    @contextmanager
+    def connection() -> Iterator[None]:
+        seen.append("open")
+        try:
+            yield
+        finally:
+            seen.append("close")
+
+    async def f(ctx: Context) -> None:
+        with connection():
+            await ctx.step.run("before", seen.append, "before")
+            await ctx.step.sleep("night", "8h")
+            await ctx.step.run("after", seen.append, "after")
+
+    def g(ctx: SyncContext) -> None:
+        with connection():
+            ctx.step.run("before", seen.append, "before")
+            ctx.step.sleep("night", "8h")
+            ctx.step.run("after", seen.append, "after")
+
+    engine = app(f if kind == "async" else g)
+    run(stream_engine.testing.run(engine.functions[0], {}))
+    assert seen == ["open", "before", "close", "open", "after", "close"]
+
+
+@pytest.mark.parametrize("begun", ["now", "before"])
+def test_a_long_sleep_of_a_single_task_is_no_reason_to_stay(begun: str) -> None:
+    async def f(ctx: Context) -> None:
+        await ctx.step.sleep("a", "1h")
+
+    steps = {"a": Step("sleep", "sleeping", 0, 0, 0, 0, LAST_MS)}
+
+    async def script() -> None:
+        async with Executor(app(f), unload_after=1_000) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f", steps if begun == "before" else None)
+            await until(lambda: Suspend(RUN, 0) in term.posted)
+
+    run(script())
+
+
+def test_a_retry_that_is_long_in_coming_is_no_reason_to_stay() -> None:
+    def failing() -> None:
+        raise OSError
+
+    async def f(ctx: Context) -> None:
+        await ctx.step.options(retries=Retry(1, base="1h", jitter=False)).run("a", failing)
+
+    async def script() -> None:
+        async with Executor(app(f), unload_after=1_000) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await until(lambda: Suspend(RUN, 0) in term.posted)
+
+    run(script())
+
+
 def test_a_short_sleep_keeps_the_coroutine() -> None:
     async def f(ctx: Context) -> None:
-        await ctx.step.sleep("a", 1)
-        await ctx.step.sleep("b", 1)
+        await ctx.step.sleep("a", "100ms")
+        await ctx.step.sleep("b", "100ms")
 
     async def script() -> None:
         async with Executor(app(f), unload_after=0.2) as executor:
