@@ -161,7 +161,7 @@ class Execution(Outside):
         self._disarm()
         if self.task is not None and not self.finished:
             self.task.cancel()
-        self._cancel_askers()
+        _cancel(self._askers, but=self.task)
 
     def finish(self, conclusion: Input) -> None:
         """Note that the code has come to its end, and post what follows from it."""
@@ -169,7 +169,7 @@ class Execution(Outside):
         self._disarm()
         if not self.closed:
             self._post(conclusion)
-        self._cancel_askers()
+        _cancel(self._askers, but=self.task)
 
     def name(self, id: str) -> str:
         """Return the id that a step is recorded by: the user's, or for its repeats ``id:1``, ``id:2``, ...
@@ -319,12 +319,6 @@ class Execution(Outside):
         self._resumed.append(resumed)
         await resumed
 
-    def _cancel_askers(self) -> None:
-        """Cancel the tasks that wait for steps; others that the code has made, and left, may serve more than this run."""
-        for task in self._askers:
-            if task is not None and task is not self.task:
-                task.cancel()
-
 
 def unique(id: str, used: dict[str, int]) -> str:
     """Return ``id``, or the first of ``id:1``, ``id:2``, ... that is not used; note it as used."""
@@ -346,3 +340,10 @@ def _outcomes(steps: dict[str, Step]) -> list[tuple[str, Step]]:
     final = [item for item in steps.items() if not item[1].wake_at]
     final.sort(key=lambda item: item[1].order)
     return final
+
+
+def _cancel(askers: set[asyncio.Task[Any] | None], *, but: asyncio.Task[None] | None) -> None:
+    """Cancel the tasks that wait for steps; others that the code has made, and left, may serve more than this run."""
+    for task in askers:
+        if task is not None and task is not but:
+            task.cancel()

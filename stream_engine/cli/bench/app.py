@@ -7,6 +7,7 @@ import asyncio
 import os
 import socket
 import time
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -50,6 +51,14 @@ async def five_steps(ctx: Context) -> list[int]:
 async def slow(ctx: Context) -> None:
     """Take a second, in which nothing is computed."""
     await ctx.step.run("wait", asyncio.sleep, _SLOW_SECONDS)
+
+
+@engine.function("sleeper", on="bench/sleep")
+async def sleeper(ctx: Context) -> list[int]:
+    """Return until when the run was to sleep, and when it went on; microseconds since the epoch."""
+    until = ctx.event.data["until"]
+    await ctx.step.sleep_until("night", datetime.fromtimestamp(until / 1_000, UTC))
+    return [until * 1_000, time.time_ns() // 1_000]
 
 
 @engine.function("ping", on="bench/ping")

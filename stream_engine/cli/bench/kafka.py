@@ -1,14 +1,15 @@
 """What the benchmark does on Kafka beside the engine: sending load, counting what ends, and the same without an engine."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice, repeat
 
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from stream_engine.core.history import RunEnded
+from stream_engine.core.history import HistoryRecord, RunEnded
 from stream_engine.shell import clients
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.codec import Decoder, prefix
@@ -18,37 +19,44 @@ _STALLED_SECONDS = 60.0
 _BATCH = 1_000
 
 
-class Ends:
-    """Reads which runs end, from where history ends when this is made."""
+class Tail:
+    """Reads what history tells of one kind, from where it ends when this is made."""
 
-    def __init__(self, settings: Settings, topic: str, partitions: int) -> None:
+    def __init__(self, settings: Settings, topic: str, partitions: int, kind: type[HistoryRecord] = RunEnded) -> None:
         self._consumer = clients.reader(settings)
         parts = [TopicPartition(topic, number) for number in range(partitions)]
         for part in parts:
             part.offset = clients.end_offset(self._consumer, topic, part.partition)
         self._consumer.assign(parts)
         self._decode = Decoder().decode
-        self._begin = prefix(RunEnded)
+        self._begin = prefix(kind)
+        self._values = self._read()
 
-    def values(self) -> Iterator[list[bytes]]:
-        """Yield the records of runs that ended, in batches as they arrive.
+    def take(self, count: int) -> list[bytes]:
+        """Return at least so many records, as soon as they are there.
 
         Raises:
-            UserError: nothing has ended for a minute.
+            UserError: none has come for a minute.
         """
+        taken: list[bytes] = []
+        while len(taken) < count:
+            taken += next(self._values)
+        return taken
+
+    def _read(self) -> Iterator[list[bytes]]:
         arrived = time.monotonic()
         while True:
             first = self._consumer.poll(0.5)
             if first is None:
                 if time.monotonic() > arrived + _STALLED_SECONDS:
-                    raise UserError(f"nothing has ended for {_STALLED_SECONDS:g} s; see the worker's log")
+                    raise UserError(f"history has told nothing for {_STALLED_SECONDS:g} s; see the worker's log")
                 continue
             arrived = time.monotonic()
             values = [message.value() for message in (first, *self._consumer.consume(_BATCH, 0))]
             yield [value for value in values if value is not None and value.startswith(self._begin)]
 
     def times(self, value: bytes) -> list[int]:
-        """Return what the run returned, where that is a list of times."""
+        """Return what a run returned that ended, where that is a list of times."""
         entry = self._decode(value)
         assert entry is not None
         assert isinstance(entry.record, RunEnded)
@@ -61,11 +69,27 @@ class Ends:
 
 def flood(producer: Producer, topic: str, name: str, count: int) -> None:
     """Send events as fast as the client can, and wait until Kafka has them."""
-    value = msgspec.json.encode({"name": name, "data": {"order_id": "o-12345", "email": "someone@example.com"}})
-    for start in range(0, count, _BATCH):
-        producer.produce_batch(topic, [{"value": value} for _ in range(min(_BATCH, count - start))])
+    send_all(producer, topic, name, repeat({"order_id": "o-12345", "email": "someone@example.com"}, count))
+
+
+def send_all(producer: Producer, topic: str, name: str, data: Iterable[object]) -> None:
+    """Send an event with each of some data, and wait until Kafka has them."""
+    values = (msgspec.json.encode({"name": name, "data": item}) for item in data)
+    while batch := [{"value": value} for value in islice(values, _BATCH)]:
+        producer.produce_batch(topic, batch)
         producer.poll(0)
     producer.flush()
+
+
+def throughput(producer: Producer, topic: str, name: str, count: int, ends: Tail) -> float:
+    """Return how many runs of an event's function are done in a second.
+
+    From the first event sent to the last end seen, so that nothing that the engine still owes is left out.
+    """
+    began = time.monotonic()
+    flood(producer, topic, name, count)
+    ends.take(count)
+    return count / (time.monotonic() - began)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,60 @@
+"""What very many sleeping runs take of a worker's memory, and how late they are woken: spread over a minute, and all at once."""
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from stream_engine.cli.bench.figure import Figure, latency, rss_bytes
+from stream_engine.cli.bench.ground import Ground
+from stream_engine.cli.bench.kafka import Tail, send_all, throughput
+from stream_engine.cli.output import say
+from stream_engine.core.history import RunChanged
+from stream_engine.shell import clients
+from stream_engine.shell.clock import now_ms
+from stream_engine.shell.errors import UserError
+
+_AT_ONCE: Final = 10_000
+_SPREAD_MS: Final = 60_000
+_BETWEEN_MS: Final = 10_000
+_TO_SLEEP_A_SECOND: Final = 1_000
+"""How many runs go to sleep in a second on a slow machine, so that all sleep before the first is due."""
+
+
+def measure(ground: Ground, count: int) -> Iterator[Figure]:
+    """Yield what ``count`` runs that sleep, and as many as 10,000 more that are due together, do to a worker.
+
+    Raises:
+        UserError: the worker took so long that runs were due before all were asleep.
+    """
+    settings, names = ground.settings, ground.names
+    pids = [ground.worker("only").pid]
+    producer = clients.producer(settings)
+    ends = Tail(settings, names.history, settings.partitions)
+    say("warming up")
+    throughput(producer, names.events, "bench/five", 2_000, ends)
+    yield Figure("steps, in runs of five", throughput(producer, names.events, "bench/five", 8_000, ends) * 5, "steps/s")
+    asleep = Tail(settings, names.history, settings.partitions, RunChanged)
+    before = rss_bytes(pids)
+    first = now_ms() + (count + _AT_ONCE) * 1_000 // _TO_SLEEP_A_SECOND + _BETWEEN_MS
+    together = first + _SPREAD_MS + _BETWEEN_MS
+    say(f"{count} runs go to sleep")
+    spread = random.Random(0)
+    send_all(
+        producer, names.events, "bench/sleep", ({"until": first + spread.randrange(_SPREAD_MS)} for _ in range(count))
+    )
+    asleep.take(count)
+    yield Figure("memory of the worker (RSS), for each that sleeps", (rss_bytes(pids) - before) / count, "bytes")
+    send_all(producer, names.events, "bench/sleep", ({"until": together} for _ in range(_AT_ONCE)))
+    asleep.take(_AT_ONCE)
+    if now_ms() > first:
+        raise UserError("the first were due before the last were asleep; this machine needs a smaller --count")
+    say(f"they are woken in {(first - now_ms()) / 1_000:.0f} s, within a minute; {_AT_ONCE} more later, all at once")
+    time.sleep((first - now_ms()) / 1_000)
+    woken = [ends.times(value) for value in ends.take(count + _AT_ONCE)]
+    yield from latency(
+        "woken within a minute: due to the code that goes on",
+        ((at - due) * 1_000 for due, at in woken if due < together * 1_000),
+    )
+    last = max(at for due, at in woken if due == together * 1_000)
+    yield Figure(f"{_AT_ONCE} that are due together go on", _AT_ONCE / (last / 1e6 - together / 1e3), "runs/s")
