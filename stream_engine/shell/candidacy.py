@@ -78,6 +78,7 @@ class Candidacy:
         self._claim = b""
         self._last = -1
         self._following = False
+        self._end = 0
         self._commands_start = 0
         self._candidate: Candidate | None = None
         self._restore: Restore | None = None
@@ -129,11 +130,13 @@ class Candidacy:
             self._campaign(candidate)
         else:
             self._following = True
+            self._say_if_caught_up(candidate.reads_from)
             self._read(self._process.names.journal, range(candidate.reads_from, _NEVER), self._replayed)
 
     def _asked(self, logs: Logs, journal: range, commands: range, state: range) -> None:
         check_together(self._process.logs, logs)
         candidate = self._look()
+        self._end = journal.stop
         self._commands_start = commands.start
         if not candidate.must_restore(journal.start):
             self._proceed(candidate)
@@ -182,8 +185,15 @@ class Candidacy:
         change = self._ready().replay(offset, raw)
         if change is not None:
             self._store.write(change)
+        if self._following:
+            self._say_if_caught_up(offset + 1)
         if offset == self._last:
             self._lead()
+
+    def _say_if_caught_up(self, at: int) -> None:
+        if at >= self._end:
+            self._end = _NEVER
+            _log.info("partition %d: a copy is kept, and has caught up", self._partition)
 
     def _lead(self) -> None:
         leader = self._ready().lead(self._process.rules(self._partition))

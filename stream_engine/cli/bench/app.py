@@ -1,30 +1,23 @@
-"""The app that the benchmark serves: functions that do nothing but tell when.
-
-Times are nanoseconds of the machine's monotonic clock, which all processes of a machine share.
-"""
+"""The app that the benchmark serves: functions that do nothing but tell when."""
 
 import asyncio
 import os
 import socket
 import time
 from datetime import UTC, datetime
+from functools import cache
 
 import msgspec
 
+from stream_engine.cli.bench.figure import tick
+from stream_engine.cli.bench.ground import APP_VARIABLE
 from stream_engine.sdk.context import Context
 from stream_engine.sdk.engine import Engine
 
-APP_VARIABLE = "STREAM_ENGINE_TEST_BENCH_APP"
-
 _SLOW_SECONDS = 1.0
-_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+_RIDE_SECONDS = 0.5
 
 engine = Engine(os.environ.get(APP_VARIABLE, "bench"))
-
-
-def tick() -> int:
-    """Return the time."""
-    return time.monotonic_ns()
 
 
 async def note() -> int:
@@ -64,5 +57,22 @@ async def sleeper(ctx: Context) -> list[int]:
 @engine.function("ping", on="bench/ping")
 async def ping(ctx: Context) -> None:
     """Tell the benchmark that the run of an event has begun."""
+    _tell(ctx, tick())
+
+
+@engine.function("ride", on="bench/ride")
+async def ride(ctx: Context) -> None:
+    """Take half a second in five steps, and tell the benchmark when that was over; the half second is taken off."""
+    for name in ("first", "second", "third", "fourth", "fifth"):
+        await ctx.step.run(name, asyncio.sleep, _RIDE_SECONDS / 5)
+    _tell(ctx, tick() - int(_RIDE_SECONDS * 1e9))
+
+
+def _tell(ctx: Context, at: int) -> None:
     sent, port = ctx.event.data["sent"], ctx.event.data["port"]
-    _socket.sendto(msgspec.json.encode([sent, tick()]), ("127.0.0.1", port))
+    _telling().sendto(msgspec.json.encode([sent, at]), ("127.0.0.1", port))
+
+
+@cache
+def _telling() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

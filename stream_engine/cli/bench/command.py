@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from stream_engine.cli.bench import burst, load, sleepers
+from stream_engine.cli.bench import burst, load, restarts, sleepers, takeover
 from stream_engine.cli.bench.figure import Figure
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.output import print_json
@@ -18,13 +18,15 @@ KINDS: Final[dict[str, tuple[Measure, int]]] = {
     "load": (load.measure, 40_000),
     "burst": (burst.measure, 1_000_000),
     "sleepers": (sleepers.measure, 100_000),
+    "takeover": (takeover.measure, 1_024),
+    "restarts": (restarts.measure, 3),
 }
 """What can be measured, and how much of it by default."""
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(list(KINDS)), default="load")
-@click.option("--count", type=click.IntRange(1_000), help="How much of it; see below.")
+@click.option("--count", type=click.IntRange(1), help="How much of it; see below.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def bench(kind: str, count: int | None, *, as_json: bool) -> None:
     """Measure what the engine does here, with default settings, broker and load on the same machine.
@@ -34,6 +36,8 @@ def bench(kind: str, count: int | None, *, as_json: bool) -> None:
     load      40,000     one-step runs, and others in proportion; and latencies
     burst     1,000,000  events at once on a function that is slow, and what becomes of others
     sleepers  100,000    runs that sleep: their memory, and how late they are woken
+    takeover  1,024      MiB of state of a partition, and how long it stands still when it gets another leader
+    restarts  3          workers that are restarted one after the other, and how much longer runs take meanwhile
     """
     measure, usual = KINDS[kind]
     with Ground(connected(Settings.from_env())) as ground:

@@ -2,9 +2,15 @@
 
 import os
 import statistics
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def tick() -> int:
+    """Return the time: nanoseconds of the machine's monotonic clock, which all processes of a machine share."""
+    return time.monotonic_ns()
 
 
 @dataclass(frozen=True)
@@ -27,3 +33,9 @@ def rss_bytes(pids: Iterable[int]) -> int:
     """Return the resident memory of processes together."""
     pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def most_rss_bytes(pids: Iterable[int]) -> int:
+    """Return the most resident memory that each of some processes ever had, together."""
+    lines = (line for pid in pids for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

@@ -10,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stream_engine.cli.bench.app import APP_VARIABLE
 from stream_engine.shell import clients, topics
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.settings import BOOTSTRAP_SERVERS, STATE_DIR, Settings
+
+APP_VARIABLE = "STREAM_ENGINE_TEST_BENCH_APP"
 
 _LOOK_SECONDS = 0.01
 

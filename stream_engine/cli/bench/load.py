@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-from stream_engine.cli.bench.app import tick
-from stream_engine.cli.bench.figure import Figure, latency, rss_bytes
+from stream_engine.cli.bench.figure import Figure, latency, rss_bytes, tick
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.bench.kafka import Tail, flood, raw_loop, throughput
 from stream_engine.cli.output import say

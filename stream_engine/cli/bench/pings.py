@@ -5,31 +5,34 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import msgspec
 
-from stream_engine.cli.bench.app import tick
+from stream_engine.cli.bench.figure import tick
 from stream_engine.shell import clients
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.settings import Settings
 
-_EVERY_SECONDS: Final = 0.05
 _STALLED_SECONDS: Final = 300.0
 
 
 class Pings(threading.Thread):
-    """Sends events now and then to a function that says by a datagram when it began."""
+    """Sends an event every so many seconds to a function that says by a datagram when it began.
 
-    def __init__(self, settings: Settings, topic: str, look: Callable[[], None] = lambda: None) -> None:
-        """Begin with `start`; ``look`` is called whenever an event is sent."""
+    Of a function that does more, that is when it would have if nothing but its own steps had taken time.
+    """
+
+    def __init__(self, settings: Settings, topic: str, every: float = 0.05, event: str = "bench/ping") -> None:
         super().__init__(name="pings", daemon=True)
         self._topic = topic
-        self._look = look
+        self._event = event
+        self._every = every
         self._producer = clients.producer(settings)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
-        self._socket.settimeout(_EVERY_SECONDS)
+        self._socket.settimeout(every)
         self._sent: set[int] = set()
         self._begun: dict[int, int] = {}
         self._stopping = threading.Event()
@@ -40,7 +43,7 @@ class Pings(threading.Thread):
         self._sent.add(sent)
         data = {"sent": sent, "port": self._socket.getsockname()[1]}
         self._producer.produce(
-            self._topic, msgspec.json.encode({"name": "bench/ping", "data": data}), partition=partition
+            self._topic, msgspec.json.encode({"name": self._event, "data": data}), partition=partition
         )
         self._producer.poll(0)
 
@@ -57,11 +60,18 @@ class Pings(threading.Thread):
                 seen, since = len(self._begun), time.monotonic()
             if time.monotonic() > since + _STALLED_SECONDS:
                 raise UserError(f"nothing has begun for {_STALLED_SECONDS:g} s; see the worker's log")
-            time.sleep(_EVERY_SECONDS)
+            time.sleep(self._every)
 
     def latencies(self, since: int, until: int) -> list[int]:
         """Return how long the function took to begin for what was sent in ``[since, until)``; all nanoseconds."""
-        return [begun - sent for sent, begun in self._begun.items() if since <= sent < until]
+        return [begun - sent for sent, begun in list(self._begun.items()) if since <= sent < until]
+
+    def longest(self, disturb: Callable[[], None]) -> float:
+        """Return how many seconds an event had to wait at most that was sent while something happened."""
+        since = tick()
+        disturb()
+        self.await_all()
+        return max(self.latencies(since, tick())) / 1e9
 
     def stop(self) -> None:
         """End the thread."""
@@ -69,14 +79,21 @@ class Pings(threading.Thread):
         self.join()
         self._socket.close()
 
+    def __enter__(self) -> Self:
+        self.send()
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
     def run(self) -> None:
-        """Send, listen and look, until told to stop."""
+        """Send and listen, until told to stop."""
         due = time.monotonic()
         while not self._stopping.is_set():
             if time.monotonic() >= due:
-                due += _EVERY_SECONDS
+                due += self._every
                 self.send()
-                self._look()
             with suppress(TimeoutError):
                 sent, begun = msgspec.json.decode(self._socket.recv(1_024), type=list[int])
-                self._begun[sent] = begun
+                self._begun.setdefault(sent, begun)
