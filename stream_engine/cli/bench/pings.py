@@ -1,6 +1,10 @@
-"""Events to a function that tells at once when it began: how long anything else has to wait."""
+"""Events to a function that tells at once when it began: how long anything else has to wait.
+
+It tells by a Unix socket, because UDP drops what comes in thousands, as it does when a partition has stood still.
+"""
 
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +23,7 @@ _STALLED_SECONDS: Final = 300.0
 
 
 class Pings(threading.Thread):
-    """Sends an event every so many seconds to a function that says by a datagram when it began.
+    """Sends an event every so many seconds to a function that says when it began.
 
     Of a function that does more, that is when it would have if nothing but its own steps had taken time.
     """
@@ -30,8 +34,10 @@ class Pings(threading.Thread):
         self._event = event
         self._every = every
         self._producer = clients.producer(settings)
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._folder = tempfile.TemporaryDirectory(prefix="stream-engine-pings-")
+        self._address = f"{self._folder.name}/pings"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self._address)
         self._socket.settimeout(every)
         self._sent: set[int] = set()
         self._begun: dict[int, int] = {}
@@ -41,7 +47,7 @@ class Pings(threading.Thread):
         """Send one event; to a partition of the events topic, if one is given."""
         sent = tick()
         self._sent.add(sent)
-        data = {"sent": sent, "port": self._socket.getsockname()[1]}
+        data = {"sent": sent, "to": self._address}
         self._producer.produce(
             self._topic, msgspec.json.encode({"name": self._event, "data": data}), partition=partition
         )
@@ -78,6 +84,7 @@ class Pings(threading.Thread):
         self._stopping.set()
         self.join()
         self._socket.close()
+        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         self.send()
