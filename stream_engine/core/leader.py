@@ -3,8 +3,8 @@
 The seam, in the order in which a shell calls it; what is in capitals the shell must do before the next call:
 
 1. ``recovered()``, once, returns a `Recovered`: SEND its messages before any other, and TELL its history.
-2. ``decide(inputs, now)`` takes inputs off the front of a list, and returns the record to APPEND, or None if there is nothing
-   to decide. One append at a time.
+2. ``decide(inputs, now)``, when there are inputs or it is ``due``, takes inputs off the front of the list, and returns the
+   record to APPEND, or None if it found nothing to decide; then look at ``due`` again. One append at a time.
 3. ``acknowledged(offset)``, with the offset that Kafka reported or None for anything else, returns a `Committed`: WRITE its
    change to the store, whole. Then, in any order, SEND its messages, TELL its history, hand its effects to the execution.
 4. ``sent(key)`` when a message's destination has acknowledged it, and every earlier one of its queue; ``told(mark)`` when
@@ -19,7 +19,6 @@ However a term ends, call ``close()``, so that the runs of other partitions have
 """
 
 import zlib
-from collections import deque
 
 from msgspec.structs import replace
 
@@ -31,9 +30,10 @@ from stream_engine.core.records import Checkpoint, Commands, Decided, Mark, Reco
 from stream_engine.core.run import let_in
 from stream_engine.core.snapshot import Snapshot
 from stream_engine.core.state import State, Store
-from stream_engine.core.tables import FOLDED_KEY, INTAKE, OUTBOX, RUNS, Folded, Outgoing, Timer, parts
+from stream_engine.core.tables import FOLDED_KEY, INTAKE, OUTBOX, Folded, Outgoing, Timer
 from stream_engine.core.timers import Timers
 from stream_engine.core.turn import Live, Rules, Turn
+from stream_engine.core.unfinished import Unfinished
 from stream_engine.core.waiting import Waiting
 
 AT_ONCE = 500
@@ -74,9 +74,7 @@ class Leader:
         self._serial = 0
         self._writing = False
         self._to_name: Checkpoint | None = None
-        self._resumable = deque(
-            parts(key)[0] for key, run in self._state.scan(RUNS, RUNS.prefix, RUNS.stop) if run.status in _RESUMED
-        )
+        self._unfinished = Unfinished(self._state)
 
     @property
     def commands(self) -> int:
@@ -95,7 +93,8 @@ class Leader:
 
     def due(self) -> int | None:
         """When `decide` has something to do without inputs: milliseconds since the epoch (0 for now), or None for never."""
-        return 0 if self._resumable or self._waiting.ready(self._rules.room) else self._timers.next_due()
+        at_once = not self._unfinished.found_all or self._waiting.ready(self._rules.room)
+        return 0 if at_once else self._timers.next_due()
 
     @property
     def unmarked(self) -> bool:
@@ -154,12 +153,13 @@ class Leader:
         """
         turn = self._turn(now)
         due = self._timers.take_due(turn.now, AT_ONCE)
-        if not (inputs or due or self._resumable or self.unmarked or self._waiting.ready(self._rules.room)):
+        left = [run_id for run_id in self._unfinished.take(AT_ONCE) if run_id not in self._live]
+        if not (inputs or due or left or self.unmarked or self._waiting.ready(self._rules.room)):
             return None
         for key in due:
             fire(turn, key)
-        for _ in range(min(AT_ONCE, len(self._resumable))):
-            decide(turn, Resume(self._resumable.popleft()))
+        for run_id in left:
+            decide(turn, Resume(run_id))
         let_in(turn, LET_IN)
         commands = self._folded.commands
         taken = 0
@@ -249,6 +249,3 @@ class Leader:
         )
         self._pending = (folded, turn, Change([*puts, (FOLDED_KEY, encode(folded))], deletes))
         return raw
-
-
-_RESUMED = frozenset({"running", "parked"})

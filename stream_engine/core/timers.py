@@ -4,7 +4,7 @@ from stream_engine.core.state import State
 from stream_engine.core.tables import TIMERS
 from stream_engine.core.window import Window
 
-_WINDOW = 10_000
+_WINDOW = 1_000
 
 
 class Timers:

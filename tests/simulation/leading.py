@@ -247,12 +247,12 @@ class Leading:
     def _decide(self, leader: Leader, term: Term) -> bytes | None:
         now, schedule = self.site.machine.clock(), self.site.kafka.schedule
         inputs = self._inputs(leader, term)
-        due = leader.due()
-        if inputs or (due is not None and due <= now):
+        while inputs or ((due := leader.due()) is not None and due <= now):
             self._idle_since = None
             raw = leader.decide(inputs, now)
             assert not inputs, "programs are too small to fill a record"
-            return raw
+            if raw is not None:
+                return raw
         if term.wants_lease:
             return leader.renew(now)
         if leader.unmarked:

@@ -97,6 +97,22 @@ def test_a_takeover_resumes_running_runs_a_number_at_a_time() -> None:
     assert leader.due() is None
 
 
+def test_a_takeover_of_very_many_sleeping_runs_decides_meanwhile() -> None:
+    partition = Partition()
+    for first in range(0, 2_500, 500):
+        asleep = partition.begin(*range(first, first + 500))
+        partition.step(20, *(command for run in asleep for command in (Sleep(run, "nap", 3_600_000), Suspend(run, 0))))
+    leader = partition.take_over()
+    assert leader.due() == 0
+    assert len(partition.begin(3_000)) == 1
+    looks = 0
+    while leader.due() == 0:
+        assert leader.decide([], 30) is None
+        looks += 1
+    assert looks == 2_501 // AT_ONCE  # and one with what had begun
+    assert leader.due() == 3_600_020
+
+
 def test_a_wish_to_be_unloaded_is_granted_only_while_it_is_true() -> None:
     partition = Partition()
     (run,) = partition.begin(5)

@@ -105,6 +105,7 @@ def test_a_run_that_was_unloaded_while_it_waits_is_executed_when_the_step_is_ret
 
 def test_code_that_runs_outside_of_steps_is_not_executed_while_it_is_lent() -> None:
     partition = Handed(step=False)
+    assert partition.leader.decide([], 100) is None
     assert partition.leader.due() == 1_100
     ended = partition.receive(300, ReturnRun(partition.run, 0, b"9"))
     [record] = ended.told.records
