@@ -60,8 +60,8 @@ class Seat(Protocol):
     def append(self, raw: bytes, about: "Candidacy") -> None:
         """Append a claim to the journal, and have it reported to `Candidacy.elected`."""
 
-    def take(self, leader: Leader) -> None:
-        """Begin to lead."""
+    def take(self, leader: Leader, records: int) -> None:
+        """Begin to lead, after having read so many records of the journal since the claim was made."""
 
 
 class Candidacy:
@@ -79,6 +79,7 @@ class Candidacy:
         self._last = -1
         self._following = False
         self._end = 0
+        self._records = 0
         self._commands_start = 0
         self._candidate: Candidate | None = None
         self._restore: Restore | None = None
@@ -106,6 +107,7 @@ class Candidacy:
     def elected(self, offset: int | None) -> None:
         """Take Kafka's report of the claim."""
         to_read = self._ready().elected(offset)
+        self._records = len(to_read)
         self._last = to_read.stop - 1
         if not to_read:
             self._lead()
@@ -203,7 +205,7 @@ class Candidacy:
                 f"and commands from {leader.commands} on have not been taken"
             )
         self.end()
-        self._seat.take(leader)
+        self._seat.take(leader, self._records)
 
     def _read(self, topic: str, offsets: range, take: Callable[[int, bytes], None]) -> None:
         self._process.recovery.read(

@@ -8,7 +8,6 @@ from confluent_kafka.admin import AdminClient
 from stream_engine.shell.settings import Settings
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
-SESSION_MS = 10_000
 CATALOGUE_MARK = "stream-engine-"
 """What the client id of a worker begins with; its catalogue's digest follows, so that `doctor` can tell what it serves."""
 
@@ -18,57 +17,16 @@ _LATENCY = {
     "log.connection.close": False,
 }
 
-
-def producer(settings: Settings, **properties: Any) -> Producer:
-    """Return a producer that is idempotent, and that the broker acknowledges with all replicas."""
-    return Producer(
-        settings.client_config(
-            **_LATENCY
-            | {
-                "enable.idempotence": True,
-                "acks": "all",
-                "linger.ms": 0,
-                "message.max.bytes": MAX_RECORD_BYTES,
-                "queue.buffering.max.messages": 1_000_000,
-                "queue.buffering.max.kbytes": 256 * 1024,
-                "delivery.timeout.ms": 30_000,
-            }
-            | properties,
-        )
-    )
-
-
-def member(settings: Settings, group: str, **properties: Any) -> Consumer:
-    """Return a consumer that joins a group and commits nothing by itself.
-
-    A position that the log no longer has is an error, never a silent jump.
-    """
-    return Consumer(
-        settings.client_config(
-            **_LATENCY
-            | _FETCHING
-            | {
-                "group.id": group,
-                "session.timeout.ms": SESSION_MS,
-                # By a heartbeat a member learns that the group changes: nobody leads a partition that is on its way.
-                "heartbeat.interval.ms": 300,
-                "partition.assignment.strategy": "cooperative-sticky",
-            }
-            | properties,
-        )
-    )
-
-
-def reader(settings: Settings, **properties: Any) -> Consumer:
-    """Return a consumer that is assigned its partitions by hand and belongs to no group."""
-    return Consumer(settings.client_config(**_LATENCY | _FETCHING | {"group.id": "stream-engine.reader"} | properties))
-
+_PRODUCING = {
+    **_LATENCY,
+    "linger.ms": 0,
+    "queue.buffering.max.messages": 1_000_000,
+    "queue.buffering.max.kbytes": 256 * 1024,
+    "delivery.timeout.ms": 30_000,
+}
 
 _FETCHING = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "error",
-    "fetch.message.max.bytes": MAX_RECORD_BYTES,
+    **_LATENCY,
     "queued.max.messages.kbytes": 32 * 1024,
     # After an empty fetch the next one is sent at once: latency is worth more than a request.
     "fetch.queue.backoff.ms": 5,
@@ -76,11 +34,45 @@ _FETCHING = {
     "fetch.wait.max.ms": 100,
 }
 
+_CONSUMING = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "fetch.message.max.bytes": MAX_RECORD_BYTES,
+}
+
+_JOINING = {
+    "session.timeout.ms": 10_000,
+    # By a heartbeat a member learns that the group changes: nobody leads a partition that is on its way.
+    "heartbeat.interval.ms": 300,
+}
+
+
+def producer(settings: Settings, **properties: Any) -> Producer:
+    """Return a producer that is idempotent, and that the broker acknowledges with all replicas."""
+    own = {"enable.idempotence": True, "acks": "all", "message.max.bytes": MAX_RECORD_BYTES}
+    return Producer(settings.client_config(_PRODUCING, **own | properties))
+
+
+def member(settings: Settings, group: str, **properties: Any) -> Consumer:
+    """Return a consumer that joins a group and commits nothing by itself.
+
+    A position that the log no longer has is an error, never a silent jump.
+    """
+    own = {"group.id": group, "partition.assignment.strategy": "cooperative-sticky"}
+    return Consumer(settings.client_config(_FETCHING | _JOINING, **_CONSUMING | own | properties))
+
+
+def reader(settings: Settings, **properties: Any) -> Consumer:
+    """Return a consumer that is assigned its partitions by hand and belongs to no group."""
+    own = {"group.id": "stream-engine.reader"}
+    return Consumer(settings.client_config(_FETCHING, **_CONSUMING | own | properties))
+
 
 def admin(settings: Settings, **properties: Any) -> AdminClient:
     """Return an administration client."""
     # Its notices are about its own queues; what fails is told by the call that failed.
-    return AdminClient(settings.client_config(**_LATENCY | {"log_level": 4} | properties))
+    return AdminClient(settings.client_config(_LATENCY | {"log_level": 4}, **properties))
 
 
 def end_offset(consumer: Consumer, topic: str, partition: int) -> int:

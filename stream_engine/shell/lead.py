@@ -204,8 +204,8 @@ class Lead:
         candidacy = self._candidacy = Candidacy(self, self._process, self._store)
         self._guarded(candidacy.begin)
 
-    def take(self, leader: Leader) -> None:
-        """Begin to lead: what the candidacy came to."""
+    def take(self, leader: Leader, records: int) -> None:
+        """Begin to lead: what the candidacy came to, which has read so many records since its claim."""
         process = self._process
         self._candidacy, self._leader = None, leader
         self._term = Term(self.partition, leader.epoch, process.wake, process.give_back)
@@ -219,7 +219,12 @@ class Lead:
         if recovered.trim is not None:
             process.checkpoints.trim(self.partition, recovered.trim)
         process.take_from(self.partition, leader.commands)
-        _log.info("partition %d: leading in epoch %d", self.partition, leader.epoch)
+        _log.info(
+            "partition %d: leading in epoch %d, having read %d records of the journal",
+            self.partition,
+            leader.epoch,
+            records,
+        )
 
     def _decide(self, leader: Leader) -> bytes | None:
         term = self._term

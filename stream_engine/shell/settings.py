@@ -53,8 +53,11 @@ _OWNED_PROPERTIES: Final = frozenset(
         "enable.auto.offset.store",
         "enable.gapless.guarantee",
         "enable.idempotence",
+        "fetch.message.max.bytes",
         "group.id",
         "isolation.level",
+        "message.max.bytes",
+        "partition.assignment.strategy",
         "request.required.acks",
         "transactional.id",
     }
@@ -122,8 +125,8 @@ class Settings:
             cache_dir=_xdg(environ, "XDG_CACHE_HOME", "~/.cache"),
         )
 
-    def client_config(self, **overrides: Any) -> dict[str, Any]:
-        """A librdkafka configuration for one client: the broker, the user's properties, then `overrides` over both.
+    def client_config(self, tuned: Mapping[str, Any] | None = None, /, **own: Any) -> dict[str, Any]:
+        """A librdkafka configuration for one client: what is ``tuned`` stands unless the user has another value, ``own`` always.
 
         Property names have dots, so pass them as ``client_config(**{"group.id": "shop.router"})``.
 
@@ -133,7 +136,7 @@ class Settings:
         if self.bootstrap_servers is None:
             remedy = "set it to host:port, or start a local broker with `stream-engine broker start`"
             raise SettingsError(BOOTSTRAP_SERVERS, "", f"no Kafka broker is configured; {remedy}")
-        return {"bootstrap.servers": self.bootstrap_servers, **self.kafka, **overrides}
+        return {"bootstrap.servers": self.bootstrap_servers, **(tuned or {}), **self.kafka, **own}
 
     def describe(self) -> dict[str, str]:
         """Every setting by the name of its variable, as text, with secrets masked: fit for logs, `doctor` and pages."""

@@ -172,9 +172,10 @@ def test_a_refused_secret_does_not_show_either() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_clients_own_configuration_stands_over_the_users(tmp_path: Path) -> None:
+def test_a_clients_own_configuration_stands_over_the_users_and_that_over_what_is_only_tuned(tmp_path: Path) -> None:
     settings = Settings(tmp_path, bootstrap_servers="a:1", kafka={"linger.ms": "7", "client.id": "x"})
-    assert settings.client_config(**{"linger.ms": 0}) == {"bootstrap.servers": "a:1", "linger.ms": 0, "client.id": "x"}
+    config = settings.client_config({"linger.ms": 0, "session.timeout.ms": 9}, **{"client.id": "own"})
+    assert config == {"bootstrap.servers": "a:1", "linger.ms": "7", "session.timeout.ms": 9, "client.id": "own"}
 
 
 def test_without_a_broker_there_is_no_client_configuration(tmp_path: Path) -> None:
