@@ -74,7 +74,7 @@ class StepRecorded(_Told, frozen=True, tag="step_recorded"):
 
 
 class RunChanged(_Told, frozen=True, tag="run_changed"):
-    """A run that goes on: ``retrying`` (until ``wake_at``), ``sleeping``, ``running`` again, ``queued`` (for what
+    """A run that goes on: ``retrying`` (until ``wake_at``), ``running`` again, ``queued`` (for what
     ``detail`` says), ``parked`` (no code), or ``moved`` to the version named."""
 
     run_id: str

@@ -36,7 +36,7 @@ from stream_engine.core.turn import Live, Rules, Turn
 from stream_engine.core.unfinished import Unfinished
 from stream_engine.core.waiting import Waiting
 
-AT_ONCE = 500
+AT_ONCE = 100
 """How many timers, and how many runs of a takeover, one record deals with at most."""
 
 LET_IN = 50

@@ -97,8 +97,11 @@ def _go_on(turn: Turn, run_id: str, run: Run, event: Event, function: Function) 
         run = replace(run, version=function.versions[0])
         turn.history.append(_changed(turn, run_id, run, "moved"))
     if run.status != "running":
+        # That a run slept, its steps tell.
+        told = run.status == "sleeping"
         run = replace(run, status="running", wake_at=0)
-        turn.history.append(_changed(turn, run_id, run, "running"))
+        if not told:
+            turn.history.append(_changed(turn, run_id, run, "running"))
     turn.state.put(RUNS.key(run_id), run)
     steps = load(turn, run_id, run, event)
     turn.effects.append(Execute(run_id, run, event, steps))
@@ -125,7 +128,7 @@ def suspend(turn: Turn, command: Suspend) -> None:
     if live is None or live.signals != command.signals or not live.pending:
         return
     turn.unload(command.run_id)
-    _change(turn, command.run_id, live.run, "sleeping")
+    turn.state.put(RUNS.key(command.run_id), replace(live.run, status="sleeping"))
     turn.effects.append(Release(command.run_id))
 
 

@@ -70,7 +70,7 @@ class RunStep(msgspec.Struct):
 class FoldedRun(msgspec.Struct):
     """A run, as far as the records read so far tell.
 
-    ``phase`` is ``queued``, ``running``, ``sleeping``, ``retrying``, ``parked`` or one of `ENDED`; `status` adds what the steps say. Times
+    ``phase`` is ``queued``, ``running``, ``retrying``, ``parked`` or one of `ENDED`; `status` adds what the steps say. Times
     are milliseconds since the epoch, ``result`` is JSON text. What no record told is None or empty; ``changes`` are the
     records of what happened to the run between its start and its end.
     """
@@ -103,7 +103,7 @@ class FoldedRun(msgspec.Struct):
         if self.phase in {"parked", "retrying"}:
             return "waiting"
         pending = {step.last.status for step in self._pending()}
-        if "sleeping" in pending or (self.phase == "sleeping" and not pending):
+        if "sleeping" in pending:
             return "sleeping"
         return "waiting" if pending else "running"
 
@@ -117,7 +117,7 @@ class FoldedRun(msgspec.Struct):
                 return "no code"
             case "retrying":
                 return f"retry {self.attempt} of its function{_at(self.wake_at)}"
-            case "running" | "sleeping":
+            case "running":
                 pending = min(self._pending(), key=_wakes_at, default=None)
                 return None if pending is None else _what_is_pending(pending)
             case _:
@@ -236,7 +236,7 @@ def _change(run: FoldedRun, record: RunChanged) -> None:
     if run.created_at is None and not record.version:
         # Parked before it began, which is the first that history hears of it.
         run.created_at = record.at
-    if record.change in {"parked", "retrying", "sleeping", "running", "queued"}:
+    if record.change in {"parked", "retrying", "running", "queued"}:
         run.phase, run.detail = record.change, record.detail
     run.version, run.attempt = record.version, record.attempt
     run.wake_at, run.error = record.wake_at, record.error

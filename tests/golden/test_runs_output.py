@@ -62,7 +62,7 @@ _CHARGE: list[HistoryRecord] = [
     _step("charge", "retrying", 1, (1_201, 1_500), 3_500),
     _step("charge", "completed", 2, (3_501, 3_900)),
 ]
-_NAP: list[HistoryRecord] = [_step("cool-down", "sleeping", 0, (3_901, 3_901), 6_901), _changed(3_902, "sleeping")]
+_NAP: list[HistoryRecord] = [_step("cool-down", "sleeping", 0, (3_901, 3_901), 6_901)]
 _WOKEN: list[HistoryRecord] = [_changed(6_901, "running"), _step("cool-down", "completed", 0, (3_901, 6_901))]
 _COMPLETED = RunEnded(_T + 7_100, _RUN, _FUNCTION, "1", "completed", _T, 0, '{"ok":true}')
 

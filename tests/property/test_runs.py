@@ -53,7 +53,7 @@ def _steps(run: str, function: str) -> st.SearchStrategy[HistoryRecord]:
 
 
 def _changes(run: str, function: str) -> st.SearchStrategy[HistoryRecord]:
-    change = st.sampled_from(["retrying", "sleeping", "running", "queued", "parked", "moved"])
+    change = st.sampled_from(["retrying", "running", "queued", "parked", "moved"])
     return st.builds(
         lambda change, attempt, at, wake_at, error: RunChanged(
             at, run, function, "1", change, attempt, wake_at, "", error

@@ -9,7 +9,7 @@ from stream_engine.cli.bench.figure import Figure, latency, rss_bytes
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.bench.kafka import Tail, send_all, throughput
 from stream_engine.cli.output import say
-from stream_engine.core.history import RunChanged
+from stream_engine.core.history import StepRecorded
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
@@ -34,7 +34,7 @@ def measure(ground: Ground, count: int) -> Iterator[Figure]:
     say("warming up")
     throughput(producer, names.events, "bench/five", 2_000, ends)
     yield Figure("steps, in runs of five", throughput(producer, names.events, "bench/five", 8_000, ends) * 5, "steps/s")
-    asleep = Tail(settings, names.history, settings.partitions, RunChanged)
+    asleep = Tail(settings, names.history, settings.partitions, StepRecorded)
     before = rss_bytes(pids)
     first = now_ms() + (count + _AT_ONCE) * 1_000 // _TO_SLEEP_A_SECOND + _BETWEEN_MS
     together = first + _SPREAD_MS + _BETWEEN_MS

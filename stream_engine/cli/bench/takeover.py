@@ -11,7 +11,7 @@ from stream_engine.cli.bench.ground import BenchWorker, Ground
 from stream_engine.cli.bench.kafka import Tail, send_all
 from stream_engine.cli.bench.pings import Pings
 from stream_engine.cli.output import say
-from stream_engine.core.history import RunChanged
+from stream_engine.core.history import StepRecorded
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
 
@@ -47,7 +47,7 @@ class _Takeover:
     def fill(self, count: int) -> None:
         """Have runs go to sleep for a day, each with an event of 4 KiB that hardly compresses."""
         settings, names = self._ground.settings, self._ground.names
-        asleep = Tail(settings, names.history, 1, RunChanged)
+        asleep = Tail(settings, names.history, 1, StepRecorded)
         filler = random.Random(0)
         until = now_ms() + _DAY_MS
         data = (

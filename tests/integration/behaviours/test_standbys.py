@@ -8,7 +8,7 @@ import pytest
 from tests.integration.behaviours.deploys import Deploys
 from tests.workers import WorkerProcess
 
-_LEADS = re.compile(r"partition (\d+): leading in epoch \d+, having read (\d+) records of the journal")
+_LEADS = re.compile(r"partition (\d+): leading in epoch \d+, (\d+) records read")
 
 
 @pytest.fixture
