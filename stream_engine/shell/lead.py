@@ -219,12 +219,7 @@ class Lead:
         if recovered.trim is not None:
             process.checkpoints.trim(self.partition, recovered.trim)
         process.take_from(self.partition, leader.commands)
-        _log.info(
-            "partition %d: leading in epoch %d, having read %d records of the journal",
-            self.partition,
-            leader.epoch,
-            records,
-        )
+        _log.info("partition %d: leading in epoch %d, %d records read", self.partition, leader.epoch, records)
 
     def _decide(self, leader: Leader) -> bytes | None:
         term = self._term
