@@ -1,4 +1,4 @@
-"""Rounds of killing workers under load, and what the checker says in the end."""
+"""Rounds of killing and pausing workers under load, and what the checker says in the end."""
 
 import argparse
 import tempfile
@@ -30,6 +30,10 @@ _STARTS = 0.25
 """How many of the kills hit a worker that is just starting, ..."""
 _START_SECONDS = 13.0
 """... which takes as long: the session of its predecessor has to end first."""
+_PAUSES = 0.3
+"""How many of the rounds pause a worker instead of killing it, where another can take over, ..."""
+_PAUSE_SECONDS = 20.0
+"""... for as long as this at most: half of them outlast the session."""
 
 
 @dataclass
@@ -89,6 +93,13 @@ class Campaign:
         """Let a random time pass: what is about to be killed is not to be waited for."""
         threading.Event().wait(self.random.uniform(0, seconds))
 
+    def pause(self, worker: WorkerProcess) -> None:
+        """Let a worker do nothing for a random time, while the others go on; it does not notice."""
+        self.zombies.add(worker.pid)
+        worker.pause()
+        self.some_moment(_PAUSE_SECONDS)
+        worker.resume()
+
     def finish(self) -> Outcome:
         """Send no more, wait until everything is answered, and judge."""
         self.load.stop()
@@ -110,8 +121,8 @@ class Campaign:
                 time.sleep(_LOOK_SECONDS)
 
 
-def kill_rounds(campaign: Campaign, rounds: int, workers: int) -> Outcome:
-    """Kill a worker at a random moment and start another, again and again; then judge."""
+def rounds_of_chaos(campaign: Campaign, rounds: int, workers: int) -> Outcome:
+    """Kill a worker at a random moment and start another, or pause one of several, again and again; then judge."""
     living = campaign.begin(workers)
     for number in range(1, rounds + 1):
         if campaign.random.random() < _STARTS:
@@ -121,12 +132,17 @@ def kill_rounds(campaign: Campaign, rounds: int, workers: int) -> Outcome:
                 worker.ready()
             campaign.worked(20)
             campaign.some_moment(3.0)
-        victim = living.pop(campaign.random.randrange(len(living)))
+        victim = campaign.random.choice(living)
         assert victim.alive, f"worker {victim.pid} has ended by itself:\n{victim.talk}"
-        victim.kill()
-        living.append(campaign.workers.start())
-        said = f"round {number}: killed worker {victim.pid}, {campaign.load.produced} messages so far"
-        click.echo(said, err=True)
+        if workers > 1 and campaign.random.random() < _PAUSES:
+            what = "paused"
+            campaign.pause(victim)
+        else:
+            what = "killed"
+            living.remove(victim)
+            victim.kill()
+            living.append(campaign.workers.start())
+        click.echo(f"round {number}: {what} worker {victim.pid}, {campaign.load.produced} messages so far", err=True)
     outcome = campaign.finish()
     if any(not worker.alive for worker in living):
         outcome.problems.append("a worker has ended by itself:\n" + campaign.talk())
@@ -149,8 +165,10 @@ def a_broker(folder: Path) -> Iterator[Settings]:
 
 def main() -> int:
     """The command; see ``python -m tests.chaos --help``."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Kill workers under load, and check.")
-    parser.add_argument("--rounds", type=int, default=20, help="how many kills")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos", description="Kill and pause workers under load, and check."
+    )
+    parser.add_argument("--rounds", type=int, default=20, help="how many kills and pauses")
     parser.add_argument("--workers", type=int, default=1, help="how many workers serve at a time")
     parser.add_argument("--seed", type=int, default=1, help="for when to kill whom, and what to send")
     parser.add_argument("--per-second", type=float, default=80.0, help="how many messages to send")
@@ -161,7 +179,7 @@ def main() -> int:
         a_broker(Path(scratch)) as settings,
         Campaign(settings, Path(scratch) / "rounds", given.seed, given.per_second) as campaign,
     ):
-        outcome = kill_rounds(campaign, given.rounds, given.workers)
+        outcome = rounds_of_chaos(campaign, given.rounds, given.workers)
         if given.log:
             given.log.write_text(campaign.talk(), encoding="utf-8")
     for what, count in {"rounds": given.rounds, "workers": given.workers, **outcome.figures}.items():

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.campaign import PARTITIONS, Campaign, Outcome, kill_rounds
+from tests.chaos.campaign import PARTITIONS, Campaign, Outcome, rounds_of_chaos
 from tests.chaos.observed import Observer, read_notes
 from tests.raw import produce
 from tests.workers import WorkerProcess, until
@@ -46,7 +46,7 @@ def _fine(outcome: Outcome, campaign: Campaign) -> None:
 
 def test_killed_workers_lose_and_double_nothing(campaign: Campaign) -> None:
     """A short version of ``python -m tests.chaos``."""
-    outcome = kill_rounds(campaign, rounds=4, workers=1)
+    outcome = rounds_of_chaos(campaign, rounds=4, workers=1)
     _fine(outcome, campaign)
     assert outcome.figures["bodies executed again"] > 0, "no kill hit a step in flight"
 
