@@ -35,8 +35,12 @@ def deploy(admin: AdminClient, control: Control, engine: Engine, settings: Setti
         UserError: a topic is not what the engine needs, is not the one that was there before, or Kafka cannot be reached.
     """
     names = Names.of(engine.name, engine.events_topic)
+    known = None
+    if names.control in topics.partition_counts(admin):
+        topics.settle(admin, [names.control])
+        known = _known(control)
+    # Asked for again: another worker may be creating them, and writes down last what they are.
     there = topics.partition_counts(admin)
-    known = _known(control) if names.control in there else None
     if known is not None:
         gone = [topic for topic in (names.journal, names.commands) if topic not in there]
         if gone:

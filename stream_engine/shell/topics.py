@@ -150,7 +150,7 @@ def apply(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
     ]
     if new:
         _create(admin, new)
-    _settle(admin, [topic.name for topic in wanted(names, partitions)])
+    settle(admin, [topic.name for topic in wanted(names, partitions)])
     return inspect(admin, names, partitions)
 
 
@@ -172,8 +172,12 @@ def _create(admin: AdminClient, new: list[NewTopic]) -> None:
                 raise TopicError(f"Kafka did not create the topic {name}: {error.args[0].str()}") from error
 
 
-def _settle(admin: AdminClient, names: list[str]) -> None:
-    """Wait until the topics are served: created, by whomever, is not yet served."""
+def settle(admin: AdminClient, names: list[str]) -> None:
+    """Wait until the topics are served: created, by whomever, is not yet served.
+
+    Raises:
+        TopicError: one of them is not.
+    """
     deadline = monotonic() + _TIMEOUT
     while (topic := _unserved(admin, names)) is not None:
         if monotonic() > deadline:

@@ -1,7 +1,9 @@
 """Stores and topics on a real broker that do not belong together: a store is rebuilt, and what nobody can mend stops the worker."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -10,14 +12,25 @@ from rocksdict import Options, Rdict
 
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, encode
 from stream_engine.shell import clients
+from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import partition_counts
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys
 from tests.raw import read
-from tests.workers import WorkerProcess, until
+from tests.workers import WorkerProcess, Workers, until
 
 _TORN = "do not belong together any more, and no worker can mend that: "
 _REBUILT = "the store is emptied and rebuilt: "
 _INTERNAL = ("commands", "journal", "state", "control", "history")
+
+
+def test_several_workers_may_be_the_first(broker: Settings, tmp_path: Path) -> None:
+    """Each finds some of the topics, which another is creating."""
+    settings = replace(broker, state_dir=tmp_path / "state", partitions=PARTITIONS)
+    for _ in range(3):
+        env = {"BEHAVIOURS_APP": f"first-{uuid4().hex[:8]}", "BEHAVIOURS_GATES": str(tmp_path)}
+        with Workers(f"{Path(__file__).with_name('app.py')}:engine", settings, env) as workers:
+            for worker in [workers.start() for _ in range(4)]:
+                worker.ready()
 
 
 def test_a_store_that_is_ahead_of_the_journal_is_rebuilt_loudly(deploys: Deploys) -> None:
