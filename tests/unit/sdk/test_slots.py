@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import pytest
 
 from stream_engine import Context, Engine, SyncContext
-from stream_engine.core.commands import FailStep, LendRun
+from stream_engine.core.commands import FailStep, LendRun, Suspend
 from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity, Slots
-from tests.scripted import ScriptedTerm, settle, until
+from tests.scripted import RUN, ScriptedTerm, settle, until
 
 T = TypeVar("T")
 
@@ -237,3 +237,24 @@ def test_def_functions_wait_for_a_thread_and_are_not_lent_meanwhile() -> None:
 
     run(script())
     assert gate.begun == 1
+
+
+@pytest.mark.parametrize("wait", ["sleep", "retry"])
+def test_def_functions_that_wait_for_a_time_keep_no_thread(wait: str) -> None:
+    def fail() -> None:
+        raise OSError
+
+    def f(ctx: SyncContext) -> None:
+        if wait == "sleep":
+            ctx.step.sleep("nap", "1s")
+        else:
+            ctx.step.run("fails", fail)
+
+    async def script() -> None:
+        async with Executor(app(f), capacity=Capacity(threads=1)) as executor:
+            terms = [ScriptedTerm(executor) for _ in range(20)]
+            for term in terms:
+                term.execute("f")
+            await until(lambda: all(Suspend(RUN, 0) in term.posted for term in terms))
+
+    run(script())
