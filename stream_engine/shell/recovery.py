@@ -14,6 +14,8 @@ from stream_engine.shell.topics import TopicError
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _BATCH = 1_000
+_AHEAD_BYTES = 32 * 1024 * 1024
+"""How much may be read and not taken yet: stores are slower to write than logs are to read."""
 _ANSWER_SECONDS = 10
 
 Place = tuple[str, int]
@@ -53,6 +55,9 @@ class Recovery(threading.Thread):
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._readings: dict[Place, Reading] = {}
         self._stopping = threading.Event()
+        # Each is changed by one thread only.
+        self._handed = 0
+        self._taken = 0
 
     def ask(self, places: list[Place], answered: Answered, failed: Callable[[str], None]) -> None:
         """Ask which logs of the app there are now, and which offsets each place holds."""
@@ -76,7 +81,7 @@ class Recovery(threading.Thread):
         try:
             while not self._stopping.is_set():
                 self._accept()
-                if self._readings:
+                if self._readings and not self._is_ahead():
                     first = self._consumer.poll(_POLL_SECONDS)
                     if first is not None:
                         self._hand_over([first, *self._consumer.consume(_BATCH, 0)])
@@ -87,7 +92,7 @@ class Recovery(threading.Thread):
             self._consumer.close()
 
     def _accept(self) -> None:
-        block = not self._readings
+        block = not self._readings or self._is_ahead()
         while True:
             try:
                 request = self._requests.get(block, _POLL_SECONDS)
@@ -142,8 +147,16 @@ class Recovery(threading.Thread):
             if offset >= reading.offsets[-1]:
                 self._end(reading.place)
 
+    def _is_ahead(self) -> bool:
+        return self._handed - self._taken > _AHEAD_BYTES
+
     def _take(self, reading: Reading, offset: int, value: bytes) -> None:
-        self._call(lambda: reading.take(offset, value))
+        def take() -> None:
+            self._taken += len(value)
+            reading.take(offset, value)
+
+        self._handed += len(value)
+        self._call(take)
 
     def _fail(self, reading: Reading, why: str) -> None:
         self._call(lambda: reading.failed(why))

@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from stream_engine.cli.bench.figure import Figure
+from stream_engine.cli.bench.figure import Figure, most_rss_bytes
 from stream_engine.cli.bench.ground import BenchWorker, Ground
 from stream_engine.cli.bench.kafka import Tail, send_all
 from stream_engine.cli.bench.pings import Pings
@@ -64,6 +64,7 @@ class _Takeover:
         self.pings.await_all()
         second, seconds = self._copied("second")
         yield Figure("a copy is made on an empty disk", seconds / gigabytes, "s/GiB")
+        yield Figure("memory of the worker that has made it (RSS), most", most_rss_bytes([second.pid]) / 2**20, "MiB")
         yield self._figure(f"{wait} stops, with a standby", first.stop)
         third, _ = self._copied("third")
         yield self._figure(f"{wait} is killed, with a standby", second.kill)
