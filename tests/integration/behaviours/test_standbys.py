@@ -42,7 +42,8 @@ def test_a_standby_reads_only_the_tail_when_the_leader_is_killed(
         assert deploys.served.result(run) == f"gate-{number}"
 
 
-def test_a_static_member_that_was_killed_comes_back_to_its_partitions(deploys: Deploys) -> None:
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_a_static_member_comes_back_to_its_partitions(end: str, deploys: Deploys) -> None:
     """At once: with a session of a minute, everybody else would still have to wait."""
     static = {"STREAM_ENGINE_KAFKA__GROUP_INSTANCE_ID": "one"}
     first = _start(deploys, "first", "60000", **static)
@@ -51,7 +52,10 @@ def test_a_static_member_that_was_killed_comes_back_to_its_partitions(deploys: D
     second.said("leading in epoch", times=2)
     first.said("a copy is kept, and has caught up", times=2)
     waiting = [deploys.begin("wait", f"gate-{number}") for number in range(4)]
-    first.kill()
+    if end == "killed":
+        first.kill()
+    else:
+        first.stop()
     again = _start(deploys, "first", "60000", **static)
     again.said("leading in epoch", times=2, timeout=30)
     assert len(_led(second)) == 2
@@ -65,7 +69,7 @@ def _start(deploys: Deploys, state: str, session: str, **env: str) -> WorkerProc
     """Start a worker with a disk of its own, and a session of so many milliseconds."""
     settings = replace(deploys.settings, state_dir=deploys.folder / state)
     env |= {"STREAM_ENGINE_STATE_DIR": str(settings.state_dir), "STREAM_ENGINE_KAFKA__SESSION_TIMEOUT_MS": session}
-    return deploys.workers.start(**env)
+    return deploys.workers.start("--drain-timeout", "100ms", **env)
 
 
 def _led(worker: WorkerProcess) -> dict[str, int]:
