@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from stream_engine.core.catalogue import WILDCARD
 from stream_engine.core.identity import event_identity
 from stream_engine.core.records import Event, Record
 
@@ -53,6 +54,17 @@ def is_event_id(text: str) -> bool:
     return 0 < len(text) <= MAX_NAME and text.isprintable()
 
 
+def event_name_problem(name: object) -> str | None:
+    """Return what is wrong with the name of an event, or None."""
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+        return f"give text of 1 to {MAX_NAME} characters, such as 'order/placed'"
+    if not name.isprintable() or name != name.strip():
+        return "control characters, and blanks at its ends, are not allowed"
+    if WILDCARD in name:
+        return f"an event's name has no {WILDCARD}; only triggers do"
+    return None
+
+
 def receive(message: Message, checks: dict[str, Check], max_bytes: int = MAX_BYTES) -> Event | Rejection:
     """Return the event that a message is, or why it is none.
 
@@ -94,8 +106,9 @@ def _judge(message: Message, envelope: _Envelope, checks: dict[str, Check]) -> E
 
 
 def _wrong_form(envelope: _Envelope, data: bytes) -> str | None:
-    if not 0 < len(envelope.name) <= MAX_NAME:
-        return f"the name has {len(envelope.name)} characters; 1 to {MAX_NAME} are allowed"
+    wrong = event_name_problem(envelope.name)
+    if wrong is not None:
+        return f"the name {envelope.name[:64]!a} will not do: {wrong}"
     if envelope.id is not None and not is_event_id(envelope.id):
         size = len(envelope.id)
         return f"the id {envelope.id[:64]!a} has {size} characters; 1 to {MAX_NAME} printable ones are allowed"

@@ -6,11 +6,10 @@ from typing import Any, Generic, NamedTuple
 import msgspec
 from typing_extensions import TypeVar
 
-from stream_engine.core.receive import MAX_BYTES, MAX_NAME, is_event_id
+from stream_engine.core.receive import MAX_BYTES, MAX_NAME, event_name_problem, is_event_id
 from stream_engine.core.records import Event as EventRecord
 from stream_engine.sdk.codec import DECODE_ERRORS, Decode, decode_plain, encode, try_encode
 from stream_engine.sdk.errors import NonRetriableError, epoch_ms
-from stream_engine.sdk.names import event_name_problem
 
 T = TypeVar("T", default=dict[str, Any])
 

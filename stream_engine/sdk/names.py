@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from stream_engine.core.catalogue import RESERVED, WILDCARD
-from stream_engine.core.receive import MAX_NAME
+from stream_engine.core.receive import MAX_NAME, event_name_problem
 from stream_engine.sdk.errors import DeclarationError, StepUsageError
 
 _KAFKA = re.compile(r"[A-Za-z0-9._-]+")
@@ -58,17 +58,6 @@ def check_trigger(where: str, name: object) -> str:
         )
     check_event_name(where, "on", prefix)
     return str(name)
-
-
-def event_name_problem(name: object) -> str | None:
-    """Return what is wrong with the name of an event, or None."""
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-        return f"give text of 1 to {MAX_NAME} characters, such as 'order/placed'"
-    if not name.isprintable() or name != name.strip():
-        return "control characters, and blanks at its ends, are not allowed"
-    if WILDCARD in name:
-        return f"an event's name has no {WILDCARD}; only triggers do"
-    return None
 
 
 def check_step_id(id: object) -> str:

@@ -95,6 +95,9 @@ def test_the_time_is_the_producers_or_the_logs(ts: Any, expected: int) -> None:
         ({"name": ""}, "invalid-event"),
         ({"name": 7}, "invalid-event"),
         ({"name": "a" * (MAX_NAME + 1)}, "invalid-event"),
+        ({"name": " a"}, "invalid-event"),
+        ({"name": "a\n"}, "invalid-event"),
+        ({"name": "order/*"}, "invalid-event"),
         ({"name": "a", "id": ""}, "invalid-event"),
         ({"name": "a", "id": "x" * (MAX_NAME + 1)}, "invalid-event"),
         ({"name": "a", "id": "a\0b"}, "invalid-event"),
@@ -119,6 +122,12 @@ def test_what_is_no_event_is_rejected_with_a_stable_code(value: Any, reason: str
 def test_an_id_that_is_refused_is_shown_without_what_cannot_be_printed() -> None:
     assert _receive({"name": "a", "id": "a\0b"}) == Rejection(
         "invalid-event", r"the id 'a\x00b' has 3 characters; 1 to 256 printable ones are allowed"
+    )
+
+
+def test_a_name_that_is_refused_is_shown_with_the_rule() -> None:
+    assert _receive({"name": "order/*"}) == Rejection(
+        "invalid-event", "the name 'order/*' will not do: an event's name has no *; only triggers do"
     )
 
 
