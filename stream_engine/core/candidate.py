@@ -14,7 +14,7 @@ The seam, in the order in which a shell calls it; what is in capitals the shell 
 `DeposedError` ends the attempt: begin again, after a random pause, while the group assigns the partition; so does a journal that
 no longer has what is to be read. `MismatchError` says that the store was folded from another log than this one: EMPTY it,
 loudly, and begin again. `TornError` (see `stream_engine.core.origin`) and `LostStateError` say that nothing can be made of what
-there is: stop.
+there is, `UnreadableError` (see `stream_engine.core.records`) that this engine cannot: stop.
 """
 
 import zlib
@@ -28,11 +28,13 @@ from stream_engine.core.fence import advance
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import MismatchError, Origin, check_copy
 from stream_engine.core.records import (
+    WRITES,
     Decided,
     ForeignError,
     JournalRecord,
     LeaderElected,
     Mark,
+    check_format,
     decode_journal,
     encode,
 )
@@ -52,6 +54,7 @@ class Candidate:
             MismatchError: the store is a copy of something else, or cannot be told to be one.
             TornError: the store shows that the logs do not belong together.
             LostStateError: what was restored does not fit.
+            UnreadableError: a newer engine wrote what the store has folded.
         """
         self._restored = restored
         self._folded = self._look(store, origin)
@@ -74,7 +77,7 @@ class Candidate:
 
     def campaign(self, at: int) -> bytes:
         """Return the record that claims the lead; ``at`` is the time, in milliseconds since the epoch."""
-        return encode(LeaderElected(self._name, at))
+        return encode(LeaderElected(self._name, at, WRITES))
 
     def elected(self, offset: int | None) -> range:
         """Take the offset of the claim; return the offsets of the journal to read, the claim's own included.
@@ -110,7 +113,13 @@ class Candidate:
         mark = advance(self._folded.mark, offset, record)
         if mark is None:
             return None
-        folded = replace(self._folded, mark=mark, written=self._folded.written + len(raw), crc=zlib.crc32(raw))
+        folded = replace(
+            self._folded,
+            mark=mark,
+            written=self._folded.written + len(raw),
+            crc=zlib.crc32(raw),
+            format=max(self._folded.format, record.format),
+        )
         if isinstance(record, LeaderElected):
             self._folded = folded
             return Change([(FOLDED_KEY, encode(folded))], [])
@@ -148,6 +157,7 @@ class Candidate:
             raise self._mismatch(
                 f"the store folds the journal {folded.topic_id}; the topic is now {origin.logs.journal}"
             )
+        check_format(folded.format)
         return replace(folded, origin=origin)
 
     def _compare(self, record: JournalRecord, raw: bytes) -> None:

@@ -211,9 +211,10 @@ class Leader:
 
     def _turn(self, now: int) -> Turn:
         now = max(now, self._folded.now)
-        return Turn(self._state, self._timers, self._waiting, self._live, self._rules, now)
+        return Turn(self._state, self._timers, self._waiting, self._live, self._rules, now, format=self._folded.format)
 
     def _take(self, turn: Turn, commands: Commands) -> None:
+        turn.format = max(turn.format, commands.format)
         if not commands.source:
             for _, command in commands.items:
                 decide(turn, command)
@@ -236,7 +237,9 @@ class Leader:
         self._sent = []
         puts, deletes = self._state.changes()
         named, self._to_name = self._to_name, None
-        raw = encode(Decided(mark.epoch, mark.n, commands, turn.now, self._told, puts, deletes, turn.history, named))
+        raw = encode(
+            Decided(mark.epoch, mark.n, commands, turn.now, self._told, puts, deletes, turn.history, named, turn.format)
+        )
         folded = replace(
             self._folded,
             mark=mark,
@@ -246,6 +249,7 @@ class Leader:
             written=self._folded.written + len(raw),
             checkpoint=named or self._folded.checkpoint,
             crc=zlib.crc32(raw),
+            format=turn.format,
         )
         self._pending = (folded, turn, Change([*puts, (FOLDED_KEY, encode(folded))], deletes))
         return raw

@@ -1,8 +1,15 @@
 """What is written to the internal topics: the journal's records, and the commands that partitions and routers send.
 
 All are MessagePack arrays of `msgspec` structs. The compatibility rule: a field is only ever added, at the end, with a
-default; none is removed, renamed or given another type. A reader of today therefore reads the records of yesterday, and
-one of yesterday passes over what today added. ``FORMAT`` counts the changes that a reader of yesterday could not survive.
+default; none is removed, renamed or given another type; new kinds get new tags. So an engine reads whatever an older one wrote.
+
+The other direction needs a number. To a decoder that does not know a field, there is none: it reads an entry of the state, and
+writes it back without what it passed over. Every change (a field, a kind of record or command, a table, a new value of a word) is therefore
+a *format*, and each record that stands by itself says of which format the newest thing in it may be. Who does not know that
+format stops at the record (`UnreadableError`), before it has decided upon anything behind it.
+
+A change takes two releases, so that one can be deployed beside its predecessor, and taken back. The first one raises ``READS``:
+it knows the new thing, keeps it and acts on it, and never makes one by itself. The next one raises ``WRITES``. ADR 9 has the reasons.
 """
 
 from typing import Any, TypeVar
@@ -12,9 +19,16 @@ import msgspec
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import HistoryRecord
 
-FORMAT = 1
+FIRST = 1
+"""The format of what does not say which it has."""
 
-T = TypeVar("T")
+READS = 1
+"""The newest format that this engine knows; it reads all from the first to this one."""
+
+WRITES = 1
+"""The newest format that this engine makes use of by itself: ``READS``, or the one before."""
+
+T = TypeVar("T", "JournalRecord", "Commands", "StateRecord")
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -58,7 +72,7 @@ class LeaderElected(Record, frozen=True, tag="elected"):
 
     leader: str
     at: int
-    format: int = FORMAT
+    format: int = FIRST
 
 
 class Decided(Record, frozen=True, tag="decided"):
@@ -78,6 +92,7 @@ class Decided(Record, frozen=True, tag="decided"):
     deletes: list[bytes]
     history: list[HistoryRecord]
     checkpoint: Checkpoint | None = None
+    format: int = FIRST
 
 
 JournalRecord = LeaderElected | Decided
@@ -101,6 +116,7 @@ class Chunk(Record, frozen=True, tag="chunk"):
     journal: int
     number: int
     entries: list[tuple[bytes, bytes]]
+    format: int = FIRST
 
 
 class Complete(Record, frozen=True, tag="complete"):
@@ -109,6 +125,7 @@ class Complete(Record, frozen=True, tag="complete"):
     id: SnapshotId
     chunks: int
     folded: bytes
+    format: int = FIRST
 
 
 StateRecord = Chunk | Complete
@@ -196,6 +213,7 @@ class Commands(Record, frozen=True):
     source: str
     floor: int | None
     items: list[tuple[int, Command]]
+    format: int = FIRST
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -214,7 +232,23 @@ class ForeignError(Exception):
 
 
 class UnreadableError(Exception):
-    """A record that a newer engine wrote: passing over it would be wrong, so an older worker has to stop here."""
+    """What a newer engine wrote: to pass over what is new in it would be wrong, so an older worker has to stop here."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}: a newer engine serves the app, or has served it; what it wrote is safe, and only that engine, or one that is newer "
+            "still, can go on from there"
+        )
+
+
+def check_format(format: int) -> None:  # noqa: A002 - the field's name
+    """Look at what something that was written says of its format.
+
+    Raises:
+        UnreadableError: this engine does not know the format.
+    """
+    if format > READS:
+        raise UnreadableError(f"it has format {format}, and this engine reads formats up to {READS}")
 
 
 def decode_journal(raw: bytes) -> JournalRecord:
@@ -249,11 +283,15 @@ def decode_state(raw: bytes) -> StateRecord:
 
 def _decode(decoder: msgspec.msgpack.Decoder[T], raw: bytes) -> T:
     try:
-        return decoder.decode(raw)
+        record = decoder.decode(raw)
     except _UNDECODABLE as error:
         if _is_ours(raw):
-            raise UnreadableError(f"a newer engine wrote this record: {error}") from error
+            raise UnreadableError(
+                f"this engine, which reads formats up to {READS}, cannot read it ({error})"
+            ) from error
         raise ForeignError(f"no engine wrote these {len(raw)} bytes: {error}") from error
+    check_format(record.format)
+    return record
 
 
 def _is_ours(raw: bytes) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from stream_engine.core.identity import home_partition
 from stream_engine.core.intake import router_source
 from stream_engine.core.receive import Message, Rejection
-from stream_engine.core.records import Admit, Command, Commands, Event, Record, encode
+from stream_engine.core.records import WRITES, Admit, Command, Commands, Event, Record, encode
 
 RECORD_BYTES = 512 * 1024
 
@@ -92,7 +92,7 @@ class Router:
         self._settle()
 
     def _record(self, items: list[tuple[int, Command]]) -> bytes:
-        return encode(Commands(self._source, self._floor, items))
+        return encode(Commands(self._source, self._floor, items, WRITES))
 
     def _settle(self) -> None:
         while self._flight and not self._flight[0][1]:

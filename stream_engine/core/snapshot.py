@@ -57,12 +57,12 @@ class Snapshot:
             chunk.append((key, value))
             size += len(key) + len(value)
             if size >= chunk_bytes:
-                yield self._sized(Chunk(self._id, self._folded.journal, number, chunk))
+                yield self._sized(Chunk(self._id, self._folded.journal, number, chunk, self._folded.format))
                 chunk, number, size = [], number + 1, 0
         if chunk:
-            yield self._sized(Chunk(self._id, self._folded.journal, number, chunk))
+            yield self._sized(Chunk(self._id, self._folded.journal, number, chunk, self._folded.format))
             number += 1
-        yield self._sized(Complete(self._id, number, encode(self._folded)))
+        yield self._sized(Complete(self._id, number, encode(self._folded), self._folded.format))
 
     def named(self, first: int) -> Checkpoint:
         """Return what names the snapshot once all of it is acknowledged, the earliest of it at offset ``first``."""

@@ -10,7 +10,7 @@ import msgspec
 
 from stream_engine.core.failure import Failure
 from stream_engine.core.origin import Origin
-from stream_engine.core.records import Checkpoint, Event, Mark, Record
+from stream_engine.core.records import FIRST, Checkpoint, Event, Mark, Record
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Folded(Record, frozen=True):
     ``topic_id`` is that of the journal: a topic created again is another journal. ``commands``, ``now`` and ``told`` are those
     of the last `Decided` that counted, ``checkpoint`` is the last that one named. ``written`` is how many bytes of the journal
     have counted so far. ``crc`` is the CRC-32 of the record at the mark, ``origin`` what this is the fold of; both are None in
-    what the first engines wrote.
+    what the first engines wrote. ``format`` is the newest of any record that was folded.
     """
 
     topic_id: str
@@ -71,6 +71,7 @@ class Folded(Record, frozen=True):
     checkpoint: Checkpoint | None = None
     crc: int | None = None
     origin: Origin | None = None
+    format: int = FIRST
 
     @property
     def journal(self) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from stream_engine.core.history import HistoryRecord
 from stream_engine.core.outbox import commands_queue, next_number, post
-from stream_engine.core.records import Command, Commands, Event, Record, encode
+from stream_engine.core.records import FIRST, Command, Commands, Event, Record, encode
 from stream_engine.core.room import UNLIMITED, Room
 from stream_engine.core.state import State
 from stream_engine.core.tables import TIMERS, Outgoing, Run, Step, Timer
@@ -94,6 +94,7 @@ class Turn:
     """One group of decisions: the state that it reads and changes, journal time, and what it says to the world outside.
 
     ``left`` has the function of each run whose execution ends; once the record counts, there is room for another one.
+    ``format`` is the newest of the state and of what has been taken: what comes of them may hold whatever they held.
     """
 
     state: State
@@ -108,6 +109,7 @@ class Turn:
     forget: list[tuple[int, bytes]] = field(default_factory=list)
     resumes: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    format: int = FIRST
 
     def load(self, run_id: str, live: Live) -> None:
         """Have a run executed."""
@@ -140,5 +142,5 @@ class Turn:
         rules = self.rules
         queue = commands_queue(partition)
         number = next_number(self.state, queue)
-        value = encode(Commands(rules.source, None, [(number, command)]))
+        value = encode(Commands(rules.source, None, [(number, command)], self.format))
         self.sends.append(post(self.state, queue, number, Outgoing(rules.commands_topic, partition, None, value)))

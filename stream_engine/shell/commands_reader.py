@@ -8,8 +8,9 @@ from queue import Empty, SimpleQueue
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream_engine.core.change import Take
-from stream_engine.core.records import ForeignError, decode_commands
+from stream_engine.core.records import ForeignError, UnreadableError, decode_commands
 from stream_engine.shell.clock import monotonic
+from stream_engine.shell.errors import UserError
 from stream_engine.shell.leaders import Leaders
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class CommandsReader(threading.Thread):
                 first = self._consumer.poll(_POLL_SECONDS)
                 if first is not None:
                     self._hand_over([first, *self._consumer.consume(_BATCH, 0)])
+        except UserError as error:
+            self._failed(error)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the worker must hear of it and end
             _log.exception("the thread that reads commands failed")
             self._failed(error)
@@ -162,3 +165,5 @@ def _take(message: Message) -> Take:
     except ForeignError as error:
         _log.error("%s/%s: offset %d is passed over: %s", message.topic(), message.partition(), offset, error)
         return Take(offset, None)
+    except UnreadableError as error:
+        raise UserError(f"{message.topic()}/{message.partition()}, offset {offset}: {error}") from error

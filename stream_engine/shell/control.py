@@ -1,14 +1,21 @@
-"""`<app>.control`: the compacted topic that says which catalogue of functions routers go by, and how history is encoded."""
+"""`<app>.control`: the compacted topic that says which catalogue of functions routers go by, and how history is encoded.
+
+It also has a key for each format of records that a worker has ever made use of (`stream_engine.core.records`). A worker writes it
+before it does anything else, so that one that does not know the format stops where nothing has happened yet: when it is started, or
+when it follows. No key is written twice, so that compaction never puts one behind the catalogues that may need it.
+"""
 
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_engine.core.catalogue import Catalogue
+from stream_engine.core.records import READS, WRITES
 from stream_engine.shell.clients import end_offset
 from stream_engine.shell.errors import UserError
 
@@ -16,10 +23,18 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
 _DELIVERY_SECONDS = 30
 _ACTIVE = "active"
+_FORMATS = "format/"
 
 
 class ControlError(UserError):
     """The control topic cannot be written or read."""
+
+
+@dataclass(frozen=True)
+class FirstUse:
+    """Which version of the engine was the first to make use of a format."""
+
+    engine: str
 
 
 @dataclass(frozen=True)
@@ -89,9 +104,34 @@ class Control:
         catalogue = self._values.get(_catalogue_key(msgspec.json.decode(raw, type=Active).catalogue))
         return None if catalogue is None else Catalogue.decode(catalogue)
 
+    def check_formats(self) -> None:
+        """Look at whether this engine knows all formats that workers of the app have made use of.
+
+        Raises:
+            UserError: it does not.
+        """
+        newest = max(map(int, self.values(_FORMATS)), default=READS)
+        if newest > READS:
+            first = msgspec.json.decode(self._values[f"{_FORMATS}{newest}"], type=FirstUse)
+            raise UserError(
+                f"the app has been served by stream-engine {first.engine}, whose records have format {newest}; this is stream-engine "
+                f"{_version()}, which reads formats up to {READS}. Nothing is lost: serve the app with {first.engine} or a newer one"
+            )
+
     def _position(self) -> int:
         position = self._consumer.position([TopicPartition(self._topic, 0)])[0].offset
         return position if position >= 0 else self._offset
+
+
+def write_format(producer: Producer, topic: str, control: Control) -> None:
+    """Have everybody know of which format this worker's records are, before there is one.
+
+    Raises:
+        ControlError: Kafka did not take it.
+    """
+    key = f"{_FORMATS}{WRITES}"
+    if control.value(key) is None:
+        write(producer, topic, {key: msgspec.json.encode(FirstUse(_version()))})
 
 
 def publish(
@@ -164,10 +204,20 @@ class ControlFollower(threading.Thread):
         try:
             while not self._stopping.is_set():
                 if self._control.poll(_POLL_SECONDS):
+                    self._control.check_formats()
                     self.catalogue = self._control.active()
+        except UserError as error:
+            self._failed(error)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the worker must hear of it and end
             _log.exception("the thread that follows the control topic failed")
             self._failed(error)
+
+
+def _version() -> str:
+    try:
+        return version("stream-engine")
+    except PackageNotFoundError:
+        return "from a checkout"
 
 
 def _catalogue_key(content_hash: str) -> str:

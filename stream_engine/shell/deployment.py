@@ -41,6 +41,7 @@ def deploy(admin: AdminClient, control: Control, engine: Engine, settings: Setti
         known = _known(control)
     # Asked for again: another worker may be creating them, and writes down last what they are.
     there = topics.partition_counts(admin)
+    control.check_formats()
     if known is not None:
         gone = [topic for topic in (names.journal, names.commands) if topic not in there]
         if gone:

@@ -12,7 +12,7 @@ from stream_engine.core.change import Committed, DeposedError, Take
 from stream_engine.core.commands import Input
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, MismatchError, TornError
-from stream_engine.core.records import Checkpoint, Command
+from stream_engine.core.records import Checkpoint, Command, UnreadableError
 from stream_engine.core.snapshot import LostStateError
 from stream_engine.core.tables import FOLDED_KEY
 from stream_engine.core.turn import Effect, Rules
@@ -196,6 +196,8 @@ class Lead:
             # Whoever leads has the state, and will write it.
             _log.warning("partition %d: no copy can be made yet: %s", self.partition, error)
             self.step_down()
+        except UnreadableError as error:
+            raise UserError(f"the state or the journal of partition {self.partition}: {error}") from error
         if rebuild:
             # Only now that the exception is gone: with what it keeps alive, it may keep the store open.
             self._store.empty()

@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from stream_engine.core.intake import leader_source
-from stream_engine.core.records import Command, Commands, encode
+from stream_engine.core.records import WRITES, Command, Commands, encode
 from stream_engine.core.room import Room
 from stream_engine.core.turn import Rules
 from stream_engine.sdk.engine import Engine
@@ -25,7 +25,7 @@ from stream_engine.shell import clients, topics
 from stream_engine.shell.checkpoints import PRODUCER, Checkpoints
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.commands_reader import CommandsReader
-from stream_engine.shell.control import Control, ControlFollower, publish, write
+from stream_engine.shell.control import Control, ControlFollower, publish, write, write_format
 from stream_engine.shell.dead_letters import Buried
 from stream_engine.shell.deployment import Deployment, deploy, write_down
 from stream_engine.shell.errors import UserError
@@ -143,7 +143,9 @@ class Worker:
         topic = deployment.names.control
         producer = clients.producer(self.settings, **self.quiet)
         write_down(producer, control, deployment)
+        write_format(producer, topic, control)
         control.read_to_end()
+        control.check_formats()
         missing = {key: value for key, value in schemas.to_publish().items() if control.value(key) != value}
         write(producer, topic, missing)
         publish(producer, topic, control, self.engine.catalogue(), activate=self._activate, now=now_ms())
@@ -253,7 +255,7 @@ class _Threads:
                     "%s/%d: what was lent could not be returned, and is begun again: %s", topic, partition, error
                 )
 
-        topic, value = self._process.names.commands, encode(Commands("", None, [(0, command)]))
+        topic, value = self._process.names.commands, encode(Commands("", None, [(0, command)], WRITES))
         self._process.outgoing.produce(topic, value, None, partition, on_delivery=delivered)
 
     def _end_term(self, term: Term) -> None:

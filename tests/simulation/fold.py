@@ -47,6 +47,7 @@ class NaiveFold:
                 mark=self.mark(stored.offset),
                 written=self.folded.written + len(stored.value),
                 crc=zlib.crc32(stored.value),
+                format=max(self.folded.format, record.format),
             )
         elif self.epoch < 0 or record.epoch != self.epoch:
             self.passed_over["of an older epoch"] += 1
@@ -82,6 +83,7 @@ class NaiveFold:
             written=self.folded.written + len(raw),
             checkpoint=record.checkpoint or self.folded.checkpoint,
             crc=zlib.crc32(raw),
+            format=max(self.folded.format, record.format),
         )
         for key, value in record.puts:
             self.data[key] = value

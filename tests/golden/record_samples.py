@@ -1,0 +1,196 @@
+"""Records of each kind, with every field set and with none that has a default, as ``tests/golden/records`` holds their bytes.
+
+A field that a later format adds is set in samples of its own; what is here stays as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from stream_engine.core.catalogue import FunctionSpec
+from stream_engine.core.failure import Failure
+from stream_engine.core.history import EventDisposed, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.identity import digest, event_identity, home_partition, idempotency_key, run_id, run_name
+from stream_engine.core.intake import leader_source, router_source
+from stream_engine.core.origin import Logs, Origin
+from stream_engine.core.outbox import commands_queue, entry_key
+from stream_engine.core.records import (
+    Admit,
+    Checkpoint,
+    Chunk,
+    Commands,
+    Complete,
+    Decided,
+    Event,
+    Handle,
+    LeaderElected,
+    Mark,
+    Record,
+    ReturnRun,
+    ReturnStep,
+    SnapshotId,
+)
+from stream_engine.core.state import State
+from stream_engine.core.tables import (
+    ENDED,
+    EVENTS,
+    FOLDED_KEY,
+    INTAKE,
+    RUNS,
+    SEQUENCES,
+    STEPS,
+    TIMERS,
+    USES,
+    Ended,
+    Folded,
+    Intake,
+    Outgoing,
+    Run,
+    Sequence,
+    Step,
+    Timer,
+    Uses,
+    Waits,
+    encode,
+)
+from stream_engine.core.waiting import Waiting
+from tests.golden.history_samples import FAILURE, RUN, SAMPLES
+from tests.simulation.store import SimStore
+
+_AT: Final = 1_790_000_000_000
+_JOURNAL: Final = "0-z3Yh1pQnWl5oBq9dXtGA"
+_MARK: Final = Mark(offset=2**33, epoch=17, n=42)
+_CHECKPOINT: Final = Checkpoint(_MARK, Mark(90, 17, 40), 1_000, 512, 123_456, 7_654_321)
+_ORIGIN: Final = Origin(Logs("5L6g3nShT-eMCtK--X86sw", _JOURNAL, "kT5_2mXrQ7yWc0hVd1uEaA", 16), 3)
+_SNAPSHOT: Final = SnapshotId(_JOURNAL, 17, 2)
+_EVENT: Final = Event(
+    "order/placed",
+    "id:order-7",
+    "order-7",
+    _AT,
+    _AT + 5,
+    "shop.events",
+    5,
+    2**40,
+    '{"total":7.5,"café":null}'.encode(),
+    b"customer-9",
+    RUN,
+)
+_FROM_ELSEWHERE: Final = Event("tick", "at:Xc/0/9", "tick/0/9", _AT, _AT, "tick", 0, 9, b"null")
+
+_HISTORY: Final = [
+    *SAMPLES,
+    EventDisposed(_AT, "pay", "order/placed", "order-7", "shop.events", 5, 9, "paused"),
+    RunStarted(_AT, RUN, "pay", "1", _AT, "order/placed", "order-7", "shop.events", 5, 9),
+    StepRecorded(_AT, RUN, "pay", "charge", "run", "completed", 0, _AT, result="7"),
+    RunChanged(_AT, RUN, "pay", "1", "parked", 0),
+    RunEnded(_AT, RUN, "pay", "1", "failed", _AT, 0, error=Failure("E", "no")),
+]
+
+JOURNAL: Final = {
+    "a claim": LeaderElected("worker-1/4711", _AT),
+    "a decision": Decided(
+        17,
+        43,
+        1_001,
+        _AT + 9,
+        _MARK,
+        [(RUNS.key(RUN), b"\x01"), (TIMERS.timed_key(_AT, "start", RUN, ""), b"\x02")],
+        [STEPS.key(RUN, "charge"), b"\x00\xff"],
+        _HISTORY,
+        _CHECKPOINT,
+    ),
+    "a decision that decides nothing": Decided(0, 1, 0, 0, Mark(), [], [], []),
+}
+
+COMMANDS: Final = {
+    "events from a router": Commands(
+        "events/Xc/0/r1",
+        2**40,
+        [(2**40, Admit(_EVENT, ["process-order", "remind"], "r1")), (2**40 + 2, Admit(_FROM_ELSEWHERE, []))],
+    ),
+    "handlers from a leader": Commands(
+        f"journal/{_JOURNAL}/3",
+        None,
+        [
+            (0, Handle("mourn", "f00d", RUN, _EVENT, FAILURE, "r1")),
+            (1, Handle("mourn", "beef", RUN, _FROM_ELSEWHERE, FAILURE)),
+        ],
+    ),
+    "what steps came to": Commands(
+        "",
+        None,
+        [
+            (0, ReturnStep(RUN, "charge", 1, _AT, b'"paid"')),
+            (0, ReturnStep(RUN, "charge", 1, _AT, None, FAILURE, 250)),
+            (0, ReturnStep(RUN, "charge", 1, _AT, None)),
+        ],
+    ),
+    "what runs came to": Commands(
+        "",
+        None,
+        [(0, ReturnRun(RUN, 2, b"null")), (0, ReturnRun(RUN, 2, None, FAILURE, 250)), (0, ReturnRun(RUN, 2, None))],
+    ),
+}
+
+STATE: Final = {
+    "a chunk": Chunk(_SNAPSHOT, 2**33, 1, [(RUNS.key(RUN), b"\x01"), (ENDED.key(RUN), b"\x02")]),
+    "the end of a snapshot": Complete(_SNAPSHOT, 2, encode(Folded(_JOURNAL))),
+}
+
+STORE: Final[dict[str, Record]] = {
+    "m the place": Folded(_JOURNAL, _MARK, 1_001, _AT, Mark(90, 17, 40), 7_654_400, _CHECKPOINT, 0xCAFEF00D, _ORIGIN),
+    "m the first place": Folded(_JOURNAL),
+    "r a run": Run("process-order", "2", "retrying", "f00d", _AT, _AT + 1, 2, _AT + 9, "r1", RUN, FAILURE, "5ha7ed"),
+    "r a queued run": Run("process-order", "", "queued", "f00d", _AT),
+    "v an event": _EVENT,
+    "v an event of another topic": _FROM_ELSEWHERE,
+    "u the uses of an event": Uses(3),
+    "s a step": Step("run", "failed", 4, 2, _AT, _AT + 7, _AT + 9, b'{"a":[1]}', FAILURE),
+    "s a step without a result": Step("sleep", "sleeping", 0, 0, _AT, 0),
+    "z a run that ended": Ended(_AT, "completed"),
+    "t a timer": Timer("forget", RUN, "charge", (ENDED.key(RUN), b"\x00\xff")),
+    "t a timer of a run": Timer("start"),
+    "w a place in a queue": Waits(_AT),
+    "i what has arrived": Intake(2**40, (2**40 + 1, 2**40 + 9)),
+    "i what has arrived without gaps": Intake(7),
+    "o a message": Outgoing("audit", 2, b"k", b"v", (("trace", b"\x00\xff"),)),
+    "o a message of nothing": Outgoing("audit", None, None, None),
+    "q the next number": Sequence(8),
+}
+
+
+def _waiting() -> bytes:
+    state = State(SimStore())
+    Waiting(state).add(RUN, Run("pay", "", "queued", "f00d", _AT), _EVENT, _AT)
+    [(key, _)] = state.changes()[0]
+    return key
+
+
+KEYS: Final = {
+    "the place": FOLDED_KEY,
+    "a run": RUNS.key(RUN),
+    "an event": EVENTS.key(RUN),
+    "the uses of an event": USES.key("5ha7ed"),
+    "a step": STEPS.key(RUN, "charge:1"),
+    "a run that ended": ENDED.key(RUN),
+    "a timer": TIMERS.timed_key(_AT, "retry", RUN, "charge"),
+    "what has arrived": INTAKE.key("events/Xc/0/"),
+    "a place in a queue": _waiting(),
+    "a message": entry_key(commands_queue(3), 7),
+    "the next number": SEQUENCES.key(commands_queue(3)),
+}
+
+NAMES: Final = {
+    "an event's identity": event_identity(None, "Xc", 5, 2**40),
+    "the partition of an event": str(home_partition("id:order-7", 16)),
+    "a run": run_id(run_name("shop", "pay", "id:order-7", None), 3),
+    "a run of a replay": run_id(run_name("shop", "pay", "id:order-7", "r1"), 3),
+    "a handler's run, and events that runs share": digest(RUN, "mourn"),
+    "an idempotency key": idempotency_key("f00d", "charge:1"),
+    "a router as a source": router_source("Xc", 5, None),
+    "a leader as a source": leader_source(_JOURNAL, 3),
+}
+"""What two engines must derive alike, because they find by it what the other one has left, or know it again."""
+
+CATALOGUE: Final = {"pay": FunctionSpec("pay", ["order/*", "engine/start/pay"], ["2", "1"])}
