@@ -16,9 +16,9 @@ from uuid import uuid4
 import click
 
 from stream_engine.shell import localbroker
-from stream_engine.shell.settings import Settings
+from stream_engine.shell.settings import CHECKPOINT_BYTES, Settings
 from tests.chaos.load import Load
-from tests.chaos.observed import Observed, Observer, read_notes
+from tests.chaos.observed import Observed, Observer
 from tests.chaos.verdict import figures, journals, missing, problems
 from tests.workers import WorkerProcess, Workers
 
@@ -26,6 +26,9 @@ APP = f"{Path(__file__).with_name('app.py')}:engine"
 PARTITIONS = 4
 _QUIET_SECONDS = 180.0
 _LOOK_SECONDS = 1.0
+_FOLLOW_SECONDS = 0.2
+_CHECKPOINT_BYTES = 1_000_000
+"""How far a journal grows before it is trimmed: little, so that it is done many times."""
 _STARTS = 0.25
 """How many of the kills hit a worker that is just starting, ..."""
 _START_SECONDS = 13.0
@@ -61,9 +64,17 @@ class Campaign:
         self.servers = str(self.settings.bootstrap_servers)
         self.notes = notes
         self.random = Random(self.seed)
-        self.workers = Workers(APP, self.settings, {"CHAOS_APP": self.name, "CHAOS_NOTES": str(notes)})
+        self.workers = Workers(
+            APP,
+            self.settings,
+            {"CHAOS_APP": self.name, "CHAOS_NOTES": str(notes), CHECKPOINT_BYTES: str(_CHECKPOINT_BYTES)},
+        )
         self.zombies: set[int] = set()
         self.load = Load(self.servers, f"{self.name}.events", self.per_second, self.seed)
+        self._following: threading.Thread | None = None
+        self._finishing = threading.Event()
+        self._seen: Observed | None = None
+        self._noted: dict[Path, tuple[int, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -71,6 +82,7 @@ class Campaign:
     def __exit__(self, *error: object) -> None:
         if self.load.is_alive():
             self.load.stop()
+        self._end_observing()
         self.workers.__exit__(*error)
 
     def begin(self, workers: int) -> list[WorkerProcess]:
@@ -78,14 +90,16 @@ class Campaign:
         started = [self.workers.start() for _ in range(workers)]
         for worker in started:
             worker.ready()
+        self._following = threading.Thread(target=self._observe, name="observer")
+        self._following.start()
         self.load.start()
         return started
 
     def worked(self, bodies: int) -> None:
         """Wait until step bodies have begun that had not when this was called."""
-        begun = len(read_notes(self.notes)) + bodies
+        begun = self._count_notes() + bodies
         deadline = time.monotonic() + _QUIET_SECONDS
-        while len(read_notes(self.notes)) < begun:
+        while self._count_notes() < begun:
             assert time.monotonic() < deadline, "nothing is executed:\n" + self.talk()
             time.sleep(0.05)
 
@@ -103,22 +117,41 @@ class Campaign:
     def finish(self) -> Outcome:
         """Send no more, wait until everything is answered, and judge."""
         self.load.stop()
-        seen = self._quiet()
-        return Outcome(figures(seen), problems(seen))
+        self._end_observing()
+        assert self._seen is not None, "the observer failed; see above"
+        return Outcome(figures(self._seen), problems(self._seen))
 
     def talk(self) -> str:
         """What all workers have said."""
         return "\n".join(f"worker {worker.pid}:\n{worker.talk}" for worker in self.workers.all)
 
-    def _quiet(self) -> Observed:
+    def _observe(self) -> None:
         with Observer(self.servers, self.name, self.notes) as observer:
+            while not self._finishing.wait(_FOLLOW_SECONDS):
+                observer.follow()
             deadline = time.monotonic() + _QUIET_SECONDS
             while True:
                 seen = observer.look(self.load.sent, frozenset(self.zombies))
                 unfinished = chain(missing(seen), journals(seen))
                 if next(unfinished, None) is None or time.monotonic() > deadline:
-                    return seen
+                    self._seen = seen
+                    return
                 time.sleep(_LOOK_SECONDS)
+
+    def _end_observing(self) -> None:
+        self._finishing.set()
+        if self._following is not None:
+            self._following.join()
+
+    def _count_notes(self) -> int:
+        """Return how many notes there are, reading only what is new."""
+        for path in self.notes.glob("*.jsonl"):
+            at, lines = self._noted.get(path, (0, 0))
+            with path.open("rb") as file:
+                file.seek(at)
+                new = file.read()
+            self._noted[path] = (at + len(new), lines + new.count(b"\n"))
+        return sum(lines for _, lines in self._noted.values())
 
 
 def rounds_of_chaos(campaign: Campaign, rounds: int, workers: int) -> Outcome:

@@ -67,6 +67,11 @@ class Observer:
         for follower in self._followers:
             follower.__exit__(*error)
 
+    def follow(self) -> None:
+        """Read what has come: journals are trimmed, and what is gone then cannot be looked at any more."""
+        for follower in self._followers:
+            follower.more(0)
+
     def look(self, sent: list[Sent], zombies: frozenset[int] = frozenset()) -> Observed:
         """Return everything that there is now."""
         # History last, so that it has what the journal has, if the workers have come to rest.

@@ -161,6 +161,14 @@ WRONGS: dict[str, tuple[Wrong, str]] = {
         lambda seen: seen.journal[0].insert(3, (99, ["elected", "zombie", 0, 1])),
         "journals: history tells of the journal record (0, 0, 3), which does not count",
     ),
+    "a part of a journal was not seen": (
+        lambda seen: seen.journal[0].pop(),
+        "journals: history tells of the journal record",
+    ),
+    "the beginning of a journal was not seen": (
+        lambda seen: seen.journal[0].pop(0),
+        "journals: journal 0 was not read from its beginning",
+    ),
     "history keeps silent": (lambda seen: seen.journal[0][2][1][8].append("it"), "says 2 things; history tells 1"),
     "a dead letter is missing": (lambda seen: seen.dead.clear(), "missing: message (0, 4) is no event"),
     "a dead letter is doubled": (lambda seen: seen.dead.append(seen.dead[0]), "message (0, 4) has 2 dead letters"),

@@ -164,6 +164,8 @@ def journals(seen: Observed) -> Iterator[str]:
     """History tells what journal records say that count, and nothing else: a deposed leader's have no effect."""
     told = Counter(tuple(int(part) for part in record["id"].split(".")[:3]) for record in seen.history)
     for partition, records in seen.journal.items():
+        if [offset for offset, _ in records] != list(range(len(records))):
+            yield f"journal {partition} was not read from its beginning to its end"
         for _, record in _counting(records):
             said = told.pop((partition, record[1], record[2]), 0)
             if said != len(record[8]):
