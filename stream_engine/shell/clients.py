@@ -1,15 +1,21 @@
 """Kafka clients, each configured for what it is used for; the reasons stand beside the properties."""
 
+import time
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from stream_engine.shell.clock import monotonic
 from stream_engine.shell.settings import Settings
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 CATALOGUE_MARK = "stream-engine-"
 """What the client id of a worker begins with; its catalogue's digest follows, so that `doctor` can tell what it serves."""
+
+_ANSWER_SECONDS = 30
+_LOOK_SECONDS = 0.1
+_LEADERLESS = frozenset({"_UNKNOWN_PARTITION", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"})
 
 _LATENCY = {
     # A small request must not wait for the acknowledgement of the last one's packet.
@@ -75,7 +81,24 @@ def admin(settings: Settings, **properties: Any) -> AdminClient:
     return AdminClient(settings.client_config(_LATENCY | {"log_level": 4}, **properties))
 
 
-def end_offset(consumer: Consumer, topic: str, partition: int) -> int:
-    """Return the offset that the next record of a partition will get."""
-    _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
-    return int(end)
+def offsets(consumer: Consumer, topic: str, partition: int, patience: float = 10.0) -> range:
+    """Return the offsets that a partition has now; wait for as long as ``patience`` (seconds) until somebody leads it.
+
+    The end is asked for after the start, so that what was written behind a start that is seen is seen too.
+
+    Raises:
+        KafkaException: there is no such partition, or Kafka does not answer.
+    """
+    part, deadline = TopicPartition(topic, partition), monotonic() + patience
+    while True:
+        try:
+            start, _ = consumer.get_watermark_offsets(part, _ANSWER_SECONDS)
+            _, end = consumer.get_watermark_offsets(part, _ANSWER_SECONDS)
+        except KafkaException as error:
+            if error.args[0].name() not in _LEADERLESS or monotonic() > deadline:
+                raise
+            # A client that was made while a partition had no leader goes on saying so until it is told to look.
+            consumer.list_topics(topic, timeout=_ANSWER_SECONDS)
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return range(start, end)

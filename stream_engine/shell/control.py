@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.records import READS, WRITES
-from stream_engine.shell.clients import end_offset
+from stream_engine.shell.clients import offsets
 from stream_engine.shell.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Control:
         Raises:
             ControlError: the topic cannot be read.
         """
-        end = end_offset(self._consumer, self._topic, 0)
+        end = offsets(self._consumer, self._topic, 0).stop
         self._consumer.assign([TopicPartition(self._topic, 0, self._offset)])
         # A compacted log may lack its last records' predecessors but never its end, unless it is empty of records.
         while self._offset < end:

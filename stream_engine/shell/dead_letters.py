@@ -44,7 +44,7 @@ class DeadLetterReader:
         try:
             partitions = self._consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions
             self._consumer.assign(
-                [TopicPartition(topic, p, clients.end_offset(self._consumer, topic, p)) for p in partitions]
+                [TopicPartition(topic, p, clients.offsets(self._consumer, topic, p).stop) for p in partitions]
             )
         except KafkaException as error:
             failure = trouble.no_answer(self._consumer, error)
@@ -105,7 +105,7 @@ class Buried:
         times = [TopicPartition(topic, number, max(at - _SKEW_MS, 0)) for number in numbers]
         # Where nothing is that young, the offset is negative.
         starts = [part for part in consumer.offsets_for_times(times, timeout=ANSWER_SECONDS) if part.offset >= 0]
-        ends = {part.partition: clients.end_offset(consumer, topic, part.partition) for part in starts}
+        ends = {part.partition: clients.offsets(consumer, topic, part.partition).stop for part in starts}
         consumer.assign(starts)
         return {part.partition: ends[part.partition] for part in starts if part.offset < ends[part.partition]}
 

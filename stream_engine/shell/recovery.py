@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from stream_engine.core.origin import Logs
+from stream_engine.shell.clients import offsets
 from stream_engine.shell.topics import TopicError
 
 _log = logging.getLogger(__name__)
@@ -16,7 +17,7 @@ _POLL_SECONDS = 0.05
 _BATCH = 1_000
 _AHEAD_BYTES = 32 * 1024 * 1024
 """How much may be read and not taken yet: stores are slower to write than logs are to read."""
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 5.0
 
 Place = tuple[str, int]
 """A topic and a partition of it."""
@@ -104,19 +105,12 @@ class Recovery(threading.Thread):
     def _ask(self, places: list[Place], answered: Answered, failed: Callable[[str], None]) -> None:
         try:
             logs = self._logs()
-            found = [self._offsets(place) for place in places]
+            found = [offsets(self._consumer, *place, patience=_ANSWER_SECONDS) for place in places]
         except (KafkaException, TopicError) as error:
             why = str(error) if isinstance(error, TopicError) else error.args[0].str()
             self._call(lambda: failed(f"where the logs begin is not known: {why}"))
         else:
             self._call(lambda: answered(logs, found))
-
-    def _offsets(self, place: Place) -> range:
-        """Return the offsets of a place; the end is asked for after the start, so that what is named behind it is seen."""
-        part = TopicPartition(*place)
-        start, _ = self._consumer.get_watermark_offsets(part, _ANSWER_SECONDS)
-        _, end = self._consumer.get_watermark_offsets(part, _ANSWER_SECONDS)
-        return range(start, end)
 
     def _begin(self, reading: Reading) -> None:
         topic, partition = reading.place

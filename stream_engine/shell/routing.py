@@ -13,6 +13,7 @@ from confluent_kafka import Message as KafkaMessage
 from stream_engine.core.caused import Place
 from stream_engine.core.receive import Check, Headers, Message, receive
 from stream_engine.core.route import DeadLetter, Match, Router
+from stream_engine.shell.clients import offsets
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.dead_letters import Buried
 from stream_engine.shell.errors import UserError
@@ -229,12 +230,12 @@ class Routing(threading.Thread):
         if not due:
             return
         mark = self._route.mark()
-        offsets = [TopicPartition(self._route.events, partition, offset, mark) for partition, offset in due.items()]
+        marked = [TopicPartition(self._route.events, partition, offset, mark) for partition, offset in due.items()]
         try:
             if asynchronous:
-                self._consumer.commit(offsets=offsets)
+                self._consumer.commit(offsets=marked)
             else:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
+                self._consumer.commit(offsets=marked, asynchronous=False)
         except KafkaException as error:
             _log.warning("could not commit how far %s is routed: %s", self._route.events, error)
             return
@@ -255,10 +256,10 @@ class Routing(threading.Thread):
         other = self._route.is_of_another(committed.metadata)
         if committed.offset >= 0 and not other:
             return int(committed.offset)
-        low, high = consumer.get_watermark_offsets(part, timeout=30)
+        there = offsets(consumer, part.topic, part.partition)
         if other:
             _log.warning("%s was created again; it is routed from its first event on", part.topic)
-        return int(low if other or self._route.earliest else high)
+        return there.start if other or self._route.earliest else there.stop
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._producer.flush()

@@ -73,6 +73,7 @@ class Campaign:
         self.load = Load(self.servers, f"{self.name}.events", self.per_second, self.seed)
         self._following: threading.Thread | None = None
         self._finishing = threading.Event()
+        self._quiet_seconds = _QUIET_SECONDS
         self._seen: Observed | None = None
         self._noted: dict[Path, tuple[int, int]] = {}
 
@@ -82,6 +83,7 @@ class Campaign:
     def __exit__(self, *error: object) -> None:
         if self.load.is_alive():
             self.load.stop()
+        self._quiet_seconds = 0.0
         self._end_observing()
         self.workers.__exit__(*error)
 
@@ -129,7 +131,7 @@ class Campaign:
         with Observer(self.servers, self.name, self.notes) as observer:
             while not self._finishing.wait(_FOLLOW_SECONDS):
                 observer.follow()
-            deadline = time.monotonic() + _QUIET_SECONDS
+            deadline = time.monotonic() + self._quiet_seconds
             while True:
                 seen = observer.look(self.load.sent, frozenset(self.zombies))
                 unfinished = chain(missing(seen), journals(seen))

@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from confluent_kafka import TopicPartition
-
 from stream_engine.cli.bench.figure import Figure, rss_bytes
 from stream_engine.cli.bench.ground import BenchWorker, Ground
 from stream_engine.cli.bench.kafka import Tail, throughput
@@ -52,7 +50,6 @@ def _again(ground: Ground) -> tuple[BenchWorker, float]:
 def _kept(ground: Ground, topic: str) -> int:
     """Return how many records a topic still holds."""
     consumer = clients.reader(ground.settings)
-    parts = [TopicPartition(topic, number) for number in range(ground.settings.partitions)]
-    offsets = [consumer.get_watermark_offsets(part, timeout=30) for part in parts]
+    kept = sum(len(clients.offsets(consumer, topic, number)) for number in range(ground.settings.partitions))
     consumer.close()
-    return sum(end - start for start, end in offsets)
+    return kept

@@ -26,7 +26,7 @@ class Tail:
         self._consumer = clients.reader(settings)
         parts = [TopicPartition(topic, number) for number in range(partitions)]
         for part in parts:
-            part.offset = clients.end_offset(self._consumer, topic, part.partition)
+            part.offset = clients.offsets(self._consumer, topic, part.partition).stop
         self._consumer.assign(parts)
         self._decode = Decoder().decode
         self._begin = prefix(kind)
