@@ -150,12 +150,46 @@ class Event(Record, frozen=True):
     sender: str | None = None
 
 
+class Gate(Record, frozen=True):
+    """Something that a run has to pass before it starts, with what its function declares of it, and whose key it is.
+
+    ``kind``: ``idempotency``, ``debounce``, ``batch``, ``rate limit``, ``singleton``, ``throttle`` or ``concurrency``. ``id``
+    stands for kind, ``scope`` (a function or a pool), key and, where live and replayed events are kept apart, replay id. ``key``
+    is the key's text for readers, cut short; it is empty where there is none. ``partition`` owns the gate's state. ``limit``, ``per`` and
+    ``most`` are the numbers of `stream_engine.core.flow` (of a throttle, ``limit`` includes the burst; ``per`` is a debounce's period and a
+    batch's timeout, ``most`` a debounce's longest wait and a batch's bytes, 0 for none), ``mode`` is its word.
+    """
+
+    kind: str
+    id: str
+    scope: str
+    key: str
+    partition: int
+    limit: int = 0
+    per: int = 0
+    most: int = 0
+    mode: str = ""
+
+
+class Asked(Record, frozen=True):
+    """A function that an event is for, and the gates that its run has to pass, in their order.
+
+    ``home`` is the partition where the run lives, or -1 for that of its event. ``head_start`` is in milliseconds.
+    """
+
+    function: str
+    gates: tuple[Gate, ...]
+    home: int = -1
+    head_start: int = 0
+
+
 class Admit(Record, frozen=True, tag="admit"):
-    """An event is to be admitted to the functions that match it."""
+    """An event is to be admitted to the functions that match it: ``functions`` without gates, ``asked`` with them."""
 
     event: Event
     functions: list[str]
     replay_id: str | None = None
+    asked: list[Asked] = []
 
 
 class Handle(Record, frozen=True, tag="handle"):
