@@ -11,7 +11,9 @@ from stream_engine.shell.settings import Settings
 from tests.simulation.kafka import Report, UnknownTopicError
 
 _PATIENCE = 30.0
-_SESSION_MS = 1_500
+_SESSION_MS = 3_000
+_HEARTBEAT_MS = 300
+"""Without one a session has a heartbeat every 3 s, and a shorter session ends again and again, however often it is polled."""
 
 
 class RealCluster:
@@ -138,7 +140,12 @@ class RealMember:
         self._topic = topic
         self._silent = False
         self._consumer = cluster.consumer(
-            **{"group.id": group, "session.timeout.ms": _SESSION_MS, "max.poll.interval.ms": _SESSION_MS}
+            **{
+                "group.id": group,
+                "session.timeout.ms": _SESSION_MS,
+                "heartbeat.interval.ms": _HEARTBEAT_MS,
+                "max.poll.interval.ms": _SESSION_MS,
+            }
         )
         self._consumer.subscribe([topic])
 

@@ -12,7 +12,7 @@ from typing import Any
 from stream_engine.core.change import Told
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.records import Chunk, Decided, SnapshotId, decode_state
-from stream_engine.core.tables import FOLDED, FOLDED_KEY, STEPS, Outgoing, Step, encode
+from stream_engine.core.tables import FOLDED, FOLDED_KEY, RUNS, STEPS, Outgoing, Run, Step, encode
 from stream_engine.core.turn import Effect, Execute
 from tests.simulation.fold import NaiveFold
 from tests.simulation.kafka import SimKafka, Topics
@@ -171,8 +171,17 @@ class Referee:
     def _counted(self, fold: NaiveFold, offset: int, record: Decided) -> None:
         if record.now < fold.folded.now:
             self.object(5, f"journal time goes back from {fold.folded.now} to {record.now} at {offset}")
+        for key, value in record.puts:
+            if key.startswith(RUNS.prefix):
+                self._run_put(fold.data.get(key), RUNS.decode(value))
         for told in record.history:
             self._told(told, record.epoch)
+
+    def _run_put(self, before: bytes | None, run: Run) -> None:
+        """History tells of a sleep by its step alone, so that a run is unloaded and loaded again shows only in the state."""
+        slept = before is not None and RUNS.decode(before).status == "sleeping"
+        self.schedule.counts["run unloaded"] += not slept and run.status == "sleeping"
+        self.schedule.counts["run loaded again"] += slept and run.status == "running"
 
     def _told(self, told: HistoryRecord, epoch: int) -> None:
         if isinstance(told, RunStarted):

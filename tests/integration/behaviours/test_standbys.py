@@ -35,7 +35,8 @@ def test_a_standby_reads_only_the_tail_when_the_leader_is_killed(
     first.kill()
     second.said("leading in epoch", times=4)
     taken = {partition: read for partition, read in _led(second).items() if partition not in before}
-    assert set(taken.values()) == {1}, second.talk  # nothing but its own claim
+    # Nothing but its own claim, and not even that where the copy had read it by the time that Kafka's report of it came.
+    assert set(taken.values()) <= {0, 1}, second.talk
     assert "rebuilt from" not in second.talk
     for number, run in enumerate(waiting):
         deploys.served.open(f"gate-{number}")
