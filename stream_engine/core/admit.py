@@ -2,11 +2,12 @@
 
 from msgspec.structs import replace
 
+from stream_engine.core.entering import pass_on
 from stream_engine.core.identity import digest, run_id, run_name
 from stream_engine.core.payload import keep, share
-from stream_engine.core.records import Admit, Event
+from stream_engine.core.records import Admit, Asked, Entry, Event
 from stream_engine.core.run import begin, disposed
-from stream_engine.core.tables import ENDED, RUNS, Run, Timer
+from stream_engine.core.tables import ENDED, RUNS, Ended, Run, Timer
 from stream_engine.core.turn import Turn
 
 
@@ -29,6 +30,29 @@ def admit(turn: Turn, command: Admit) -> None:
         share(turn, shared, event, len(new))
         for run, header in new:
             _start(turn, run, replace(header, shared=shared), event)
+    for asked in command.asked:
+        _enter(turn, asked, event, command.replay_id)
+
+
+def _enter(turn: Turn, asked: Asked, event: Event, replay_id: str | None) -> None:
+    """Send an event on its way through the gates of a function, unless that function has had it."""
+    rules = turn.rules
+    name = run_name(rules.app, asked.function, event.identity, replay_id)
+    root = name if replay_id is None else run_name(rules.app, asked.function, event.identity, None)
+    run = run_id(name, rules.partition if asked.home < 0 else asked.home)
+    arrived = max(turn.now, event.ts)
+    entry = Entry(
+        run, asked.function, root, turn.now, max(0, arrived - asked.head_start), asked.gates, event, replay_id
+    )
+    if event.identity.startswith("id:"):
+        if _is_known(turn, run):
+            turn.history.append(disposed(turn, run, entry, event, "duplicate"))
+            return
+        # The run lives elsewhere, or is yet to be; so what is remembered of the id is put down now.
+        key = ENDED.key(run)
+        turn.state.put(key, Ended(turn.now, "admitted"))
+        turn.forget.append((turn.now + rules.deduplicate_for, key))
+    pass_on(turn, entry)
 
 
 def _identify(turn: Turn, function: str, event: Event, replay_id: str | None) -> tuple[str, Run]:

@@ -14,7 +14,7 @@ The seam, in the order in which a shell calls it; what is in capitals the shell 
 `DeposedError` ends the attempt: begin again, after a random pause, while the group assigns the partition; so does a journal that
 no longer has what is to be read. `MismatchError` says that the store was folded from another log than this one: EMPTY it,
 loudly, and begin again. `TornError` (see `stream_engine.core.origin`) and `LostStateError` say that nothing can be made of what
-there is, `UnreadableError` (see `stream_engine.core.records`) that this engine cannot: stop.
+there is, `UnreadableError` (see `stream_engine.core.decoding`) that this engine cannot: stop.
 """
 
 import zlib
@@ -24,20 +24,11 @@ from msgspec import DecodeError
 from msgspec.structs import replace
 
 from stream_engine.core.change import Change, DeposedError, Told
+from stream_engine.core.decoding import ForeignError, check_format, decode_journal
 from stream_engine.core.fence import advance
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import MismatchError, Origin, check_copy
-from stream_engine.core.records import (
-    WRITES,
-    Decided,
-    ForeignError,
-    JournalRecord,
-    LeaderElected,
-    Mark,
-    check_format,
-    decode_journal,
-    encode,
-)
+from stream_engine.core.records import WRITES, Decided, JournalRecord, LeaderElected, Mark, encode
 from stream_engine.core.snapshot import LostStateError
 from stream_engine.core.state import Store
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, Folded

@@ -5,7 +5,7 @@ is. Commands are imperative: each asks for something to be recorded. Delays and 
 """
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.records import Admit, Handle, Record, ReturnRun, ReturnStep
+from stream_engine.core.records import Command, Record
 from stream_engine.core.tables import Outgoing
 
 
@@ -94,11 +94,15 @@ class LendRun(Record, frozen=True):
     lease: int
 
 
+class Stopped(Record, frozen=True):
+    """Of a run that is cancelled, nothing is running any more."""
+
+    run_id: str
+
+
 Input = (
-    Admit
-    | Handle
-    | ReturnStep
-    | ReturnRun
+    Command
+    | Stopped
     | RecordStep
     | FailStep
     | Sleep

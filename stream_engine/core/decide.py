@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from stream_engine.core import admit, finish, lend, run, step
+from stream_engine.core import admit, cancel, entering, finish, gates, lend, run, step
 from stream_engine.core.commands import (
     FailRun,
     FailStep,
@@ -15,10 +15,23 @@ from stream_engine.core.commands import (
     Resume,
     RetryRun,
     Sleep,
+    Stopped,
     Suspend,
 )
-from stream_engine.core.records import Admit, Handle, ReturnRun, ReturnStep
-from stream_engine.core.tables import TIMERS, Timer
+from stream_engine.core.records import (
+    Admit,
+    Answer,
+    Ask,
+    Began,
+    Cancel,
+    Collect,
+    Free,
+    Handle,
+    Pass,
+    ReturnRun,
+    ReturnStep,
+)
+from stream_engine.core.tables import TIMERS, Timer, timed_parts
 from stream_engine.core.turn import Turn
 
 HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
@@ -36,14 +49,31 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     LendRun: lend.lend_run,
     ReturnStep: lend.return_step,
     ReturnRun: lend.return_run,
+    Pass: entering.enter,
+    Collect: entering.collect,
+    Ask: gates.ask,
+    Answer: run.answered,
+    Free: gates.free,
+    Began: gates.began,
+    Cancel: cancel.cancel,
+    Stopped: cancel.stopped,
 }
 
 
 def decide(turn: Turn, command: Input) -> None:
     """Decide upon one input: change the state, and say what follows."""
     HANDLERS[type(command)](turn, command)
-    while turn.resumes:
-        run.resume(turn, Resume(turn.resumes.pop()))
+    follow_up(turn)
+
+
+def follow_up(turn: Turn) -> None:
+    """Decide upon what the decisions so far have left to do in this partition."""
+    while turn.resumes or turn.local:
+        if turn.local:
+            command = turn.local.popleft()
+            HANDLERS[type(command)](turn, command)
+        else:
+            run.resume(turn, Resume(turn.resumes.pop()))
 
 
 def fire(turn: Turn, key: bytes) -> None:
@@ -52,16 +82,21 @@ def fire(turn: Turn, key: bytes) -> None:
     if timer is None:
         return
     turn.state.delete(key)
-    _fire(turn, timer)
-    while turn.resumes:
-        run.resume(turn, Resume(turn.resumes.pop()))
+    _fire(turn, timer, timed_parts(key)[0])
+    follow_up(turn)
 
 
-def _fire(turn: Turn, timer: Timer) -> None:
+def _fire(turn: Turn, timer: Timer, at: int) -> None:
     if timer.kind == "forget":
         for key in timer.keys:
             turn.state.delete(key)
     elif timer.kind == "wake":
         step.wake_step(turn, timer.run, timer.step)
+    elif timer.kind == "gate":
+        gates.look_again(turn, timer.run, at)
+    elif timer.kind == "buffer":
+        entering.buffer_due(turn, timer.run, at)
+    elif timer.kind == "enter":
+        entering.come_due(turn, timer.run)
     else:
         run.resume(turn, Resume(timer.run))

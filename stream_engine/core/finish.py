@@ -1,9 +1,12 @@
 """Stage *finish*: a run ends, history is told, and what it leaves behind is cleaned up."""
 
+from msgspec.structs import replace
+
 from stream_engine.core.commands import FailRun, FinishRun
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunEnded
 from stream_engine.core.identity import digest, home_partition, run_id
+from stream_engine.core.passing import free_all
 from stream_engine.core.payload import drop, keep
 from stream_engine.core.records import Handle
 from stream_engine.core.run import begin
@@ -14,16 +17,18 @@ from stream_engine.core.turn import Live, Release, Turn
 def finish_run(turn: Turn, command: FinishRun) -> None:
     """The body returned: the run is completed."""
     live = turn.unload(command.run_id)
-    if live is not None:
-        _end(turn, live, _ended(turn.now, command.run_id, live.run, "completed", result=command.result.decode()))
+    if live is not None and not _was_cancelled(turn, command.run_id, live):
+        _end(
+            turn, live, replace(_ended(turn.now, command.run_id, live.run, "completed"), result=command.result.decode())
+        )
 
 
 def fail_run(turn: Turn, command: FailRun) -> None:
     """The body raised for the last time: the run is failed, and its handler, if it has one, gets a run of its own."""
     live = turn.unload(command.run_id)
-    if live is None:
+    if live is None or _was_cancelled(turn, command.run_id, live):
         return
-    _end(turn, live, _ended(turn.now, command.run_id, live.run, "failed", error=command.error))
+    _end(turn, live, replace(_ended(turn.now, command.run_id, live.run, "failed"), error=command.error))
     function = turn.rules.functions.get(live.run.function)
     if function is not None and function.on_failure is not None:
         _hand_over(turn, command.run_id, live, function.on_failure, command.error)
@@ -49,15 +54,25 @@ def handle(turn: Turn, command: Handle) -> None:
 def _hand_over(turn: Turn, of_run: str, live: Live, handler: str, error: Failure) -> None:
     name = digest(of_run, handler)
     partition = home_partition(name, turn.rules.partitions)
-    command = Handle(handler, name, of_run, live.event, error, live.run.replay_id)
-    if partition == turn.rules.partition:
-        handle(turn, command)
-    else:
-        turn.send_command(partition, command)
+    turn.command(partition, Handle(handler, name, of_run, live.event, error, live.run.replay_id))
+
+
+def end(turn: Turn, run_id: str, live: Live, status: str, *, detail: str) -> None:
+    """End a run that is not being executed (any more), because somebody else wants it to."""
+    _end(turn, live, replace(_ended(turn.now, run_id, live.run, status), detail=detail))
+
+
+def _was_cancelled(turn: Turn, run_id: str, live: Live) -> bool:
+    """End a run as cancelled that came to its end before it could be stopped."""
+    if not live.run.cancelled:
+        return False
+    end(turn, run_id, live, "cancelled", detail=live.run.cancelled)
+    return True
 
 
 def _end(turn: Turn, live: Live, ended: RunEnded) -> None:
     run_id = ended.run_id
+    free_all(turn, run_id, live.run)
     turn.state.delete(RUNS.key(run_id))
     drop(turn, run_id, live.run)
     for step in live.kept:
@@ -68,11 +83,9 @@ def _end(turn: Turn, live: Live, ended: RunEnded) -> None:
     turn.effects.append(Release(run_id))
 
 
-def _ended(
-    now: int, run_id: str, run: Run, status: str, *, result: str | None = None, error: Failure | None = None
-) -> RunEnded:
+def _ended(now: int, run_id: str, run: Run, status: str) -> RunEnded:
     return RunEnded(
-        now, run_id, run.function, run.version, status, run.started_at, run.attempt, result, error, run.replay_id
+        now, run_id, run.function, run.version, status, run.started_at, run.attempt, replay_id=run.replay_id
     )
 
 

@@ -95,3 +95,21 @@ class Flow(_Spec, frozen=True):
 
 PLAIN = Flow()
 """No flow control at all."""
+
+
+def concurrency_scope(function: str, index: int, limit: Concurrency) -> str:
+    """Return what the slots of a function's limit are counted under: its pool, or the function itself and which of its limits it is."""
+    return limit.pool or (f"{function}/{index + 1}" if index else function)
+
+
+def numbers(flow: Flow, function: str, kind: str, scope: str) -> tuple[int, int] | None:
+    """Return the limit and the window of a gate (see `stream_engine.core.records.Gate`) as declared now, or None if it is not."""
+    if kind == "throttle" and flow.throttle is not None and scope == function:
+        return flow.throttle.limit + flow.throttle.burst, flow.throttle.per
+    if kind == "rate limit" and flow.rate_limit is not None and scope == function:
+        return flow.rate_limit.limit, flow.rate_limit.per
+    if kind == "concurrency":
+        for index, limit in enumerate(flow.concurrency):
+            if concurrency_scope(function, index, limit) == scope:
+                return limit.limit, 0
+    return None

@@ -22,7 +22,9 @@ class EventDisposed(_Told, frozen=True, tag="event_disposed"):
     """What became of an event for one function, where that is not (yet) a start.
 
     ``disposition`` is one of the contract's words: ``duplicate``, ``paused``, ... are final; ``delayed`` and ``queued`` are
-    interim. ``run_id`` names the run that waits, or the one that this event is a duplicate of.
+    interim. ``run_id`` names the run that waits, or the one that this event is a duplicate of, or is taken by. ``gate`` is the kind of
+    gate (see `stream_engine.core.records.Gate`) that decided, or where it waits, ``gate_key`` its key; ``earliest`` is when it may
+    start at the earliest, where that is known.
     """
 
     function: str
@@ -35,6 +37,9 @@ class EventDisposed(_Told, frozen=True, tag="event_disposed"):
     run_id: str = ""
     detail: str = ""
     replay_id: str | None = None
+    gate: str = ""
+    gate_key: str = ""
+    earliest: int | None = None
 
 
 class RunStarted(_Told, frozen=True, tag="run_started"):
@@ -75,7 +80,7 @@ class StepRecorded(_Told, frozen=True, tag="step_recorded"):
 
 class RunChanged(_Told, frozen=True, tag="run_changed"):
     """A run that goes on: ``retrying`` (until ``wake_at``), ``running`` again, ``queued`` (for what
-    ``detail`` says), ``parked`` (no code), or ``moved`` to the version named."""
+    ``detail`` says, at the ``gate`` named, if any), ``parked`` (no code), or ``moved`` to the version named."""
 
     run_id: str
     function: str
@@ -85,10 +90,12 @@ class RunChanged(_Told, frozen=True, tag="run_changed"):
     wake_at: int | None = None
     detail: str = ""
     error: Failure | None = None
+    gate: str = ""
+    gate_key: str = ""
 
 
 class RunEnded(_Told, frozen=True, tag="run_ended"):
-    """A run ended: ``completed``, ``failed``, ``cancelled`` or ``timed_out``."""
+    """A run ended: ``completed``, ``failed``, ``cancelled`` or ``timed_out``; ``detail`` says why, where somebody else ended it."""
 
     run_id: str
     function: str
@@ -99,6 +106,7 @@ class RunEnded(_Told, frozen=True, tag="run_ended"):
     result: str | None = None
     error: Failure | None = None
     replay_id: str | None = None
+    detail: str = ""
 
 
 HistoryRecord = EventDisposed | RunStarted | StepRecorded | RunChanged | RunEnded

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from stream_engine.core.change import Change, Committed, DeposedError, Take, Told, Trim, trim_to
 from stream_engine.core.commands import Input, Resume
-from stream_engine.core.decide import decide, fire
+from stream_engine.core.decide import decide, fire, follow_up
 from stream_engine.core.intake import Receipt
 from stream_engine.core.records import Checkpoint, Commands, Decided, Mark, Record, encode
 from stream_engine.core.run import let_in
@@ -161,6 +161,7 @@ class Leader:
         for run_id in left:
             decide(turn, Resume(run_id))
         let_in(turn, LET_IN)
+        follow_up(turn)
         commands = self._folded.commands
         taken = 0
         for command in inputs:

@@ -1,7 +1,7 @@
 """The events that runs were started by, kept once however many functions wanted one."""
 
-from stream_engine.core.records import Event
-from stream_engine.core.tables import EVENTS, USES, Run, Uses
+from stream_engine.core.records import Event, Span
+from stream_engine.core.tables import EVENTS, GATHERED, USES, Run, Uses
 from stream_engine.core.turn import Turn
 
 
@@ -21,8 +21,18 @@ def event_of(turn: Turn, run_id: str, run: Run) -> Event | None:
     return turn.state.get(EVENTS, EVENTS.key(run.shared or run_id))
 
 
+def gathered(turn: Turn, span: Span) -> tuple[Event, ...]:
+    """Return the events of a span."""
+    start = GATHERED.numbered_key(span.name, 0)
+    stop = GATHERED.numbered_key(span.name, span.count)
+    return tuple(event for _, event in turn.state.scan(GATHERED, start, stop))
+
+
 def drop(turn: Turn, run_id: str, run: Run) -> None:
-    """Let go of the event of a run that ends."""
+    """Let go of the events of a run that ends."""
+    if run.span is not None:
+        for number in range(run.span.count):
+            turn.state.delete(GATHERED.numbered_key(run.span.name, number))
     if not run.shared:
         turn.state.delete(EVENTS.key(run_id))
         return

@@ -12,7 +12,7 @@ A change takes two releases, so that one can be deployed beside its predecessor,
 it knows the new thing, keeps it and acts on it, and never makes one by itself. The next one raises ``WRITES``. ADR 9 has the reasons.
 """
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -22,13 +22,11 @@ from stream_engine.core.history import HistoryRecord
 FIRST = 1
 """The format of what does not say which it has."""
 
-READS = 1
+READS = 2
 """The newest format that this engine knows; it reads all from the first to this one."""
 
-WRITES = 1
+WRITES = 2
 """The newest format that this engine makes use of by itself: ``READS``, or the one before."""
-
-T = TypeVar("T", "JournalRecord", "Commands", "StateRecord")
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -189,7 +187,7 @@ class Admit(Record, frozen=True, tag="admit"):
     event: Event
     functions: list[str]
     replay_id: str | None = None
-    asked: list[Asked] = []
+    asked: tuple[Asked, ...] = ()
 
 
 class Handle(Record, frozen=True, tag="handle"):
@@ -232,7 +230,95 @@ class ReturnRun(Record, frozen=True, tag="return run"):
     retry_in: int | None = None
 
 
-Command = Admit | Handle | ReturnStep | ReturnRun
+class Entry(Record, frozen=True):
+    """An event on its way to become a run of a function, with the gates that are still before it.
+
+    ``root`` is what idempotency keys derive from; ``order`` is by which the run waits its turn: its arrival less its head start, in
+    milliseconds since the epoch.
+    """
+
+    run_id: str
+    function: str
+    root: str
+    created_at: int
+    order: int
+    gates: tuple[Gate, ...]
+    event: Event
+    replay_id: str | None = None
+
+
+class Span(Record, frozen=True):
+    """So many events that lie under a name at their run's home. ``told``: what history is told of all but the one that the run has."""
+
+    name: str
+    count: int
+    told: str = ""
+
+
+class Pass(Record, frozen=True, tag="pass"):
+    """An entry has come to the partition of its next gate, or to its run's home; ``span`` has all events where there are several."""
+
+    entry: Entry
+    span: Span | None = None
+
+
+class Collect(Record, frozen=True, tag="collect"):
+    """One event of a span, sent to a run's home ahead of the entry that has the span."""
+
+    name: str
+    number: int
+    event: Event
+
+
+class Ask(Record, frozen=True, tag="ask"):
+    """A run asks to pass a gate. ``order``, ``partition`` and ``offset`` (of its event) are its place among those that wait."""
+
+    run_id: str
+    function: str
+    gate: Gate
+    order: int
+    partition: int
+    offset: int
+    replay_id: str | None = None
+
+
+class Answer(Record, frozen=True, tag="answer"):
+    """A run may pass the gate that it asked for, or is ``refused``: a disposition. ``order`` is a place that it inherits.
+
+    With ``waits`` it is to wait there, until ``earliest`` at least where that is known.
+    """
+
+    run_id: str
+    gate: str
+    refused: str = ""
+    order: int | None = None
+    waits: bool = False
+    earliest: int | None = None
+
+
+class Free(Record, frozen=True, tag="free"):
+    """A run needs a gate no more, whether it has passed it or still waits there; ``order`` is the place that it leaves, unstarted."""
+
+    run_id: str
+    gate: Gate
+    order: int | None = None
+
+
+class Began(Record, frozen=True, tag="began"):
+    """A run that has passed a throttle has begun."""
+
+    run_id: str
+    gate: Gate
+
+
+class Cancel(Record, frozen=True, tag="cancel"):
+    """A run is to be cancelled, whatever it does; ``reason`` is for readers."""
+
+    run_id: str
+    reason: str
+
+
+Command = Admit | Handle | ReturnStep | ReturnRun | Pass | Collect | Ask | Answer | Free | Began | Cancel
 
 
 class Commands(Record, frozen=True):
@@ -251,90 +337,8 @@ class Commands(Record, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_journal_decoder: msgspec.msgpack.Decoder[JournalRecord] = msgspec.msgpack.Decoder(JournalRecord)
-_commands_decoder = msgspec.msgpack.Decoder(Commands)
-_state_decoder: msgspec.msgpack.Decoder[StateRecord] = msgspec.msgpack.Decoder(StateRecord)
 
 
 def encode(value: Any) -> bytes:
     """Return a record's bytes."""
     return _encoder.encode(value)
-
-
-class ForeignError(Exception):
-    """Bytes that no engine wrote: somebody else wrote to the topic. They say nothing, and are passed over."""
-
-
-class UnreadableError(Exception):
-    """What a newer engine wrote: to pass over what is new in it would be wrong, so an older worker has to stop here."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"{what}: a newer engine serves the app, or has served it; what it wrote is safe, and only that engine, or one that is newer "
-            "still, can go on from there"
-        )
-
-
-def check_format(format: int) -> None:  # noqa: A002 - the field's name
-    """Look at what something that was written says of its format.
-
-    Raises:
-        UnreadableError: this engine does not know the format.
-    """
-    if format > READS:
-        raise UnreadableError(f"it has format {format}, and this engine reads formats up to {READS}")
-
-
-def decode_journal(raw: bytes) -> JournalRecord:
-    """Return a record of the journal.
-
-    Raises:
-        ForeignError: the bytes are of no engine.
-        UnreadableError: they are of a newer one.
-    """
-    return _decode(_journal_decoder, raw)
-
-
-def decode_commands(raw: bytes) -> Commands:
-    """Return a record of the commands topic.
-
-    Raises:
-        ForeignError: the bytes are of no engine.
-        UnreadableError: they are of a newer one.
-    """
-    return _decode(_commands_decoder, raw)
-
-
-def decode_state(raw: bytes) -> StateRecord:
-    """Return a record of the state topic.
-
-    Raises:
-        ForeignError: the bytes are of no engine.
-        UnreadableError: they are of a newer one.
-    """
-    return _decode(_state_decoder, raw)
-
-
-def _decode(decoder: msgspec.msgpack.Decoder[T], raw: bytes) -> T:
-    try:
-        record = decoder.decode(raw)
-    except _UNDECODABLE as error:
-        if _is_ours(raw):
-            raise UnreadableError(
-                f"this engine, which reads formats up to {READS}, cannot read it ({error})"
-            ) from error
-        raise ForeignError(f"no engine wrote these {len(raw)} bytes: {error}") from error
-    check_format(record.format)
-    return record
-
-
-def _is_ours(raw: bytes) -> bool:
-    """Return whether bytes begin as all records do in every version: an array that begins with a text."""
-    try:
-        value = msgspec.msgpack.decode(raw)
-    except _UNDECODABLE:
-        return False
-    return isinstance(value, list) and bool(value) and isinstance(value[0], str)
-
-
-_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from stream_engine.core.commands import Resume, RetryRun, Suspend
 from stream_engine.core.history import EventDisposed, RunChanged, RunStarted
-from stream_engine.core.payload import event_of
-from stream_engine.core.records import Event
+from stream_engine.core.passing import begun, free_all, give_back
+from stream_engine.core.payload import drop, event_of, gathered
+from stream_engine.core.records import Answer, Ask, Cancel, Entry, Event, Gate
 from stream_engine.core.step import wake_due_steps
 from stream_engine.core.tables import RUNS, STEPS, Run, Step, Timer
 from stream_engine.core.turn import Execute, Function, Live, Release, Turn
@@ -26,7 +27,13 @@ NO_ROOM = "room in a worker (--max-runs)"
 
 
 def begin(turn: Turn, run_id: str, run: Run, event: Event) -> None:
-    """Execute a run, or have it wait for room, or park it if the app has no such function here."""
+    """Have a run ask for the gates that it has not passed; then execute it, or have it wait for room, or park it without its code."""
+    if run.cancelled:
+        turn.command(turn.rules.partition, Cancel(run_id, run.cancelled))
+        return
+    if run.passed < len(run.gates):
+        _ask(turn, run_id, run, event)
+        return
     function = run.function
     # One that has begun already goes before those that have not.
     in_turn = bool(run.started_at) or not turn.waiting.has(function)
@@ -34,6 +41,46 @@ def begin(turn: Turn, run_id: str, run: Run, event: Event) -> None:
         _execute(turn, run_id, run, event)
     else:
         _wait(turn, run_id, run, event)
+
+
+def answered(turn: Turn, command: Answer) -> None:
+    """A gate has let a run pass, or refused it; an answer to one that has ended, or has asked for another gate since, says nothing."""
+    run_id = command.run_id
+    run, event = _unloaded(turn, run_id)
+    if run is None or event is None or run.passed == len(run.gates) or run.gates[run.passed].id != command.gate:
+        return
+    if command.waits:
+        _tell_that_it_waits(turn, run_id, run, event, command.earliest)
+        return
+    if command.refused:
+        turn.history.append(at_gate(disposed(turn, run_id, run, event, command.refused), run.gates[run.passed]))
+        discard(turn, run_id, run)
+        return
+    order = run.order if command.order is None else command.order
+    begin(turn, run_id, replace(run, passed=run.passed + 1, order=order), event)
+
+
+def discard(turn: Turn, run_id: str, run: Run) -> None:
+    """Let go of a run that never began."""
+    free_all(turn, run_id, run)
+    turn.state.delete(RUNS.key(run_id))
+    drop(turn, run_id, run)
+
+
+def _ask(turn: Turn, run_id: str, run: Run, event: Event) -> None:
+    gate = run.gates[run.passed]
+    turn.state.put(RUNS.key(run_id), replace(run, status="queued", wake_at=0))
+    ask = Ask(run_id, run.function, gate, run.order, event.partition, event.offset, run.replay_id)
+    turn.command(gate.partition, ask)
+
+
+def _tell_that_it_waits(turn: Turn, run_id: str, run: Run, event: Event, earliest: int | None) -> None:
+    gate = run.gates[run.passed]
+    if run.started_at:
+        changed = replace(_changed(turn, run_id, run, "queued"), gate=gate.kind, gate_key=gate.key)
+        turn.history.append(replace(changed, wake_at=earliest))
+    else:
+        turn.history.append(at_gate(disposed(turn, run_id, run, event, "queued"), gate, earliest))
 
 
 def resume(turn: Turn, command: Resume) -> None:
@@ -68,11 +115,12 @@ def _execute(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     elif run.started_at:
         _go_on(turn, run_id, run, event, function)
     else:
+        begun(turn, run_id, run)
         run = replace(run, status="running", version=run.version or function.versions[0], started_at=turn.now)
         turn.state.put(RUNS.key(run_id), run)
         turn.history.append(_started(turn.now, run_id, run, event))
         turn.load(run_id, Live(run, event))
-        turn.effects.append(Execute(run_id, run, event, {}))
+        turn.effects.append(Execute(run_id, run, event, {}, _events(turn, run)))
 
 
 def _wait(turn: Turn, run_id: str, run: Run, event: Event) -> None:
@@ -89,7 +137,7 @@ def _park(turn: Turn, run_id: str, run: Run, event: Event) -> None:
         return
     if not run.started_at:
         turn.history.append(disposed(turn, run_id, run, event, "queued", detail="no code"))
-    _change(turn, run_id, run, "parked")
+    _change(turn, run_id, give_back(turn, run_id, run, parked=True), "parked")
 
 
 def _go_on(turn: Turn, run_id: str, run: Run, event: Event, function: Function) -> None:
@@ -104,7 +152,7 @@ def _go_on(turn: Turn, run_id: str, run: Run, event: Event, function: Function) 
             turn.history.append(_changed(turn, run_id, run, "running"))
     turn.state.put(RUNS.key(run_id), run)
     steps = load(turn, run_id, run, event)
-    turn.effects.append(Execute(run_id, run, event, steps))
+    turn.effects.append(Execute(run_id, run, event, steps, _events(turn, run)))
     wake_due_steps(turn, run_id, steps)
 
 
@@ -125,10 +173,13 @@ def load(turn: Turn, run_id: str, run: Run, event: Event) -> dict[str, Step]:
 def suspend(turn: Turn, command: Suspend) -> None:
     """Unload a run that only waits for timers, unless one has come due since it said so."""
     live = turn.live.get(command.run_id)
-    if live is None or live.signals != command.signals or not live.pending:
+    if live is None or live.run.cancelled or live.signals != command.signals or not live.pending:
         return
     turn.unload(command.run_id)
-    turn.state.put(RUNS.key(command.run_id), replace(live.run, status="sleeping"))
+    run = live.run
+    if run.gates and _only_waits(turn, command.run_id, live):
+        run = give_back(turn, command.run_id, run)
+    turn.state.put(RUNS.key(command.run_id), replace(run, status="sleeping"))
     turn.effects.append(Release(command.run_id))
 
 
@@ -137,7 +188,7 @@ def retry_run(turn: Turn, command: RetryRun) -> None:
     live = turn.unload(command.run_id)
     if live is None:
         return
-    at = turn.now + command.delay
+    at = turn.now + (0 if live.run.cancelled else command.delay)
     run = replace(live.run, attempt=live.run.attempt + 1, status="retrying", wake_at=at)
     turn.state.put(RUNS.key(command.run_id), run)
     turn.set_timer(at, Timer("retry", command.run_id))
@@ -153,6 +204,16 @@ def recorded_steps(turn: Turn, run_id: str) -> dict[str, Step]:
     """Return the steps of a run by their ids."""
     start = STEPS.key(run_id, "")
     return {key[len(start) :].decode(): step for key, step in turn.state.scan(STEPS, start, start[:-1] + b"\1")}
+
+
+def _events(turn: Turn, run: Run) -> tuple[Event, ...]:
+    return () if run.span is None else gathered(turn, run.span)
+
+
+def _only_waits(turn: Turn, run_id: str, live: Live) -> bool:
+    """Return whether none of the steps is to be tried again: a slot is held through that."""
+    steps = (turn.state.get(STEPS, STEPS.key(run_id, step)) for step in live.pending)
+    return all(step is not None and step.status == "sleeping" for step in steps)
 
 
 def _change(turn: Turn, run_id: str, run: Run, status: str, detail: str = "") -> None:
@@ -184,7 +245,9 @@ def _started(now: int, run_id: str, run: Run, event: Event) -> RunStarted:
     )
 
 
-def disposed(turn: Turn, run_id: str, run: Run, event: Event, disposition: str, *, detail: str = "") -> EventDisposed:
+def disposed(
+    turn: Turn, run_id: str, run: Run | Entry, event: Event, disposition: str, *, detail: str = ""
+) -> EventDisposed:
     """Return what history tells of an event that did not start its run (yet)."""
     return EventDisposed(
         turn.now,
@@ -199,3 +262,8 @@ def disposed(turn: Turn, run_id: str, run: Run, event: Event, disposition: str, 
         detail,
         run.replay_id,
     )
+
+
+def at_gate(told: EventDisposed, gate: Gate, earliest: int | None = None) -> EventDisposed:
+    """Return what history tells of an event, with the gate that decided or where it waits."""
+    return replace(told, gate=gate.kind, gate_key=gate.key, earliest=earliest)

@@ -18,15 +18,8 @@ Reading: see `Restore`.
 from collections.abc import Iterable, Iterator
 
 from stream_engine.core.change import Change
-from stream_engine.core.records import (
-    Checkpoint,
-    Chunk,
-    Complete,
-    ForeignError,
-    SnapshotId,
-    decode_state,
-    encode,
-)
+from stream_engine.core.decoding import ForeignError, decode_state
+from stream_engine.core.records import Checkpoint, Chunk, Complete, SnapshotId, encode
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, Folded
 
 CHUNK_BYTES = 256 * 1024

@@ -1,5 +1,6 @@
 """The state of one partition as decisions see it: the store, and on top of it what is decided but not yet written."""
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +28,7 @@ class State:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._fresh: dict[bytes, tuple[Any, bytes]] = {}
+        self._sorted: dict[int, list[bytes]] = {}
         self._bytes = 0
 
     @property
@@ -46,17 +48,19 @@ class State:
     def put(self, key: bytes, value: Record) -> None:
         """Create or replace an entry."""
         raw = encode(value)
+        self._note(key)
         self._fresh[key] = (value, raw)
         self._bytes += len(key) + len(raw)
 
     def delete(self, key: bytes) -> None:
         """Remove an entry, if there is one."""
+        self._note(key)
         self._fresh[key] = _DELETED
         self._bytes += len(key)
 
     def scan(self, table: Table[T], start: bytes, stop: bytes) -> Iterator[tuple[bytes, T]]:
         """Yield a table's entries in ``start <= key < stop``, ascending."""
-        fresh = sorted((key for key in self._fresh if start <= key < stop), reverse=True)
+        fresh = self._between(start, stop)
         for key, raw in self._store.scan(start, stop):
             while fresh and fresh[-1] < key:
                 yield from self._changed(fresh.pop())
@@ -72,6 +76,20 @@ class State:
         if value is not None:
             yield key, value
 
+    def _note(self, key: bytes) -> None:
+        ordered = self._sorted.get(key[0])
+        if ordered is not None and key not in self._fresh:
+            insort(ordered, key)
+
+    def _between(self, start: bytes, stop: bytes) -> list[bytes]:
+        """Return the changed keys in ``start <= key < stop``, descending; of tables that are scanned, they are kept in order."""
+        if start[:1] != stop[:1]:
+            return sorted((key for key in self._fresh if start <= key < stop), reverse=True)
+        ordered = self._sorted.get(start[0])
+        if ordered is None:
+            ordered = self._sorted[start[0]] = sorted(key for key in self._fresh if key[0] == start[0])
+        return ordered[bisect_left(ordered, start) : bisect_left(ordered, stop)][::-1]
+
     def changes(self) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
         """Return what was put, encoded, and what was deleted since the last `settle`."""
         puts = [(key, raw) for key, (value, raw) in self._fresh.items() if value is not None]
@@ -81,4 +99,5 @@ class State:
     def settle(self) -> None:
         """Forget the changes: they have been written to the store."""
         self._fresh.clear()
+        self._sorted.clear()
         self._bytes = 0

@@ -58,6 +58,8 @@ def wake_step(turn: Turn, run_id: str, step_id: str) -> None:
     if live is None:
         turn.resumes.append(run_id)
         return
+    if live.run.cancelled:
+        return
     step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
     if step is None or step_id not in live.pending or step.wake_at > turn.now:
         return
@@ -83,7 +85,7 @@ def wake_due_steps(turn: Turn, run_id: str, steps: dict[str, Step]) -> None:
 
 def _open(turn: Turn, run_id: str, step_id: str) -> Live | None:
     live = turn.live.get(run_id)
-    return None if live is None or step_id in live.recorded else live
+    return None if live is None or live.run.cancelled or step_id in live.recorded else live
 
 
 def _settle(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from stream_engine.core.failure import Failure
 from stream_engine.core.origin import Origin
-from stream_engine.core.records import FIRST, Checkpoint, Event, Mark, Record
+from stream_engine.core.records import FIRST, Checkpoint, Entry, Event, Gate, Mark, Record, Span
 
 T = TypeVar("T")
 
@@ -32,6 +32,10 @@ class Table(Generic[T]):
     def timed_key(self, at: int, *parts: str) -> bytes:
         """Return the key of an entry that sorts by a time first (milliseconds, not negative)."""
         return self.prefix + at.to_bytes(8, "big") + "\0".join(parts).encode()
+
+    def numbered_key(self, name: str, number: int) -> bytes:
+        """Return the key of an entry that sorts by a number (not negative) under a name."""
+        return self.prefix + name.encode() + b"\0" + number.to_bytes(8, "big")
 
     def decode(self, raw: bytes) -> T:
         """Return the value that ``encode`` wrote."""
@@ -86,7 +90,8 @@ class Run(Record, frozen=True):
     will be when a leader takes over), ``sleeping`` (unloaded until a timer), ``retrying`` (its body failed; until a timer),
     ``lent`` (its code is still running in the worker that led the partition before; until a timer), ``parked`` (its
     function's code is not in the app). ``root`` is what idempotency keys derive from. ``shared`` names the run's event where
-    other runs have it too.
+    other runs have it too; ``span`` has all of them where it has several. Of its ``gates`` it has passed so many; a queued run that has not
+    passed all of them waits at the next one, by its ``order``. ``cancelled`` says why it is to end, once what is running of it has stopped.
     """
 
     function: str
@@ -101,6 +106,11 @@ class Run(Record, frozen=True):
     of_run: str | None = None
     error: Failure | None = None
     shared: str = ""
+    gates: tuple[Gate, ...] = ()
+    passed: int = 0
+    order: int = 0
+    span: Span | None = None
+    cancelled: str = ""
 
 
 class Step(Record, frozen=True):
@@ -129,7 +139,9 @@ class Ended(Record, frozen=True):
 
 
 class Timer(Record, frozen=True):
-    """Something is due. ``kind``: ``start``, ``retry``, ``wake`` (of a step) or ``forget`` (of the keys listed)."""
+    """Something is due. ``kind``: ``start``, ``retry``, ``wake`` (of a step), ``forget`` (of the keys listed), ``enter`` (of an entry), or, with
+    a gate's id for the run, ``gate`` (somebody may pass) and ``buffer`` (what it gathered is complete), or ``cron`` (of a function).
+    """
 
     kind: str
     run: str = ""
@@ -141,6 +153,68 @@ class Waits(Record, frozen=True):
     """A run waits for room since a time; its key says for which function, and its place (see `stream_engine.core.waiting`)."""
 
     since: int
+
+
+class GateState(Record, frozen=True):
+    """What a gate has let through, and who waits there.
+
+    ``gate`` is what was last declared of it, ``function`` by which function. ``held`` runs have passed and not freed it (of a throttle:
+    not begun), ``waiting`` runs wait, none of them before ``front``. ``number`` counts the starts of a throttle or rate limit. ``timer`` is when
+    its timer is due, 0 for never. Of a singleton, ``holder`` is the run that has passed, and ``successor`` the one that is to replace it.
+    """
+
+    gate: Gate
+    function: str
+    held: int = 0
+    waiting: int = 0
+    front: bytes = b""
+    number: int = 0
+    timer: int = 0
+    holder: str = ""
+    successor: str = ""
+
+
+class Claim(Record, frozen=True):
+    """A run has passed a gate, or waits there: then ``place`` is its key among those that wait."""
+
+    since: int
+    place: bytes = b""
+
+
+class Token(Record, frozen=True):
+    """A start that counts in the windows of a throttle or rate limit."""
+
+    at: int
+
+
+class Buffer(Record, frozen=True):
+    """What a debounce or a batch gathers: the entry that it will be, and since when, until when, how many events and bytes.
+
+    ``name`` is that of its events where all are kept, ``timer`` when its timer is due.
+    """
+
+    entry: Entry
+    name: str
+    since: int
+    due: int
+    timer: int
+    count: int = 0
+    size: int = 0
+    is_batch: bool = False
+
+
+class Known(Record, frozen=True):
+    """The run that a value of an idempotency expression has had."""
+
+    run_id: str
+
+
+class Scheduled(Record, frozen=True):
+    """When a cron trigger of a function is due next, in milliseconds since the epoch, or -1 for never, by an expression in a zone."""
+
+    expression: str
+    tz: str
+    tick: int
 
 
 class Intake(Record, frozen=True):
@@ -186,5 +260,15 @@ WAITING = Table(b"w", Waits)
 INTAKE = Table(b"i", Intake)
 OUTBOX = Table(b"o", Outgoing)
 SEQUENCES = Table(b"q", Sequence)
+
+ENTRIES = Table(b"e", Entry)
+GATES = Table(b"g", GateState)
+CLAIMS = Table(b"c", Claim)
+PLACES = Table(b"p", Waits)
+TOKENS = Table(b"k", Token)
+BUFFERS = Table(b"b", Buffer)
+GATHERED = Table(b"x", Event)
+KNOWN = Table(b"y", Known)
+CRONS = Table(b"n", Scheduled)
 
 FOLDED_KEY = FOLDED.key("")

@@ -1,7 +1,9 @@
 """What one group of decisions works on, and what it brings forth."""
 
+from collections import deque
 from dataclasses import dataclass, field
 
+from stream_engine.core.flow import PLAIN, Cron, Flow
 from stream_engine.core.history import HistoryRecord
 from stream_engine.core.outbox import commands_queue, next_number, post
 from stream_engine.core.records import FIRST, Command, Commands, Event, Record, encode
@@ -19,6 +21,8 @@ class Execute(Record, frozen=True):
     run: Run
     event: Event
     steps: dict[str, Step]
+    events: tuple[Event, ...] = ()
+    """All of them, where the run has several."""
 
 
 class Deliver(Record, frozen=True):
@@ -43,7 +47,13 @@ class Release(Record, frozen=True):
     run_id: str
 
 
-Effect = Execute | Deliver | Attempt | Release
+class Stop(Record, frozen=True):
+    """Stop executing a run that is cancelled, and report when all of its code has stopped."""
+
+    run_id: str
+
+
+Effect = Execute | Deliver | Attempt | Release | Stop
 
 
 class Function(Record, frozen=True):
@@ -52,6 +62,8 @@ class Function(Record, frozen=True):
     id: str
     versions: tuple[str, ...]
     on_failure: str | None = None
+    flow: Flow = PLAIN
+    crons: tuple[Cron, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class Rules:
     """What decisions go by that is not in the state: the app's name, its functions, the numbers of the deployment, the room.
 
     ``deduplicate_for`` is in milliseconds; ``checkpoint_bytes`` is how long the journal grows at least between checkpoints.
-    ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
+    ``events_topic`` is where ticks are sent. ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
     """
 
     app: str
@@ -70,6 +82,7 @@ class Rules:
     partition: int
     deduplicate_for: int = 24 * 3_600_000
     checkpoint_bytes: int = 16 * 1024 * 1024
+    events_topic: str = ""
     room: Room = field(default_factory=lambda: Room(UNLIMITED))
 
 
@@ -93,6 +106,7 @@ class Live:
 class Turn:
     """One group of decisions: the state that it reads and changes, journal time, and what it says to the world outside.
 
+    ``resumes`` are runs to be executed, and ``local`` are commands to this very partition, which are decided upon before the turn ends.
     ``left`` has the function of each run whose execution ends; once the record counts, there is room for another one.
     ``format`` is the newest of the state and of what has been taken: what comes of them may hold whatever they held.
     """
@@ -108,6 +122,7 @@ class Turn:
     sends: list[bytes] = field(default_factory=list)
     forget: list[tuple[int, bytes]] = field(default_factory=list)
     resumes: list[str] = field(default_factory=list)
+    local: deque[Command] = field(default_factory=deque)
     left: list[str] = field(default_factory=list)
     format: int = FIRST
 
@@ -137,9 +152,12 @@ class Turn:
         """Put a message into an outbox queue."""
         self.sends.append(post(self.state, queue, next_number(self.state, queue), message))
 
-    def send_command(self, partition: int, command: Command) -> None:
-        """Send a command to the leader of another partition."""
+    def command(self, partition: int, command: Command) -> None:
+        """Have the leader of a partition decide upon a command; this one does so in the same turn."""
         rules = self.rules
+        if partition == rules.partition:
+            self.local.append(command)
+            return
         queue = commands_queue(partition)
         number = next_number(self.state, queue)
         value = encode(Commands(rules.source, None, [(number, command)], self.format))

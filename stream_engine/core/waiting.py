@@ -1,6 +1,6 @@
 """Runs that wait for room: in the state, so that a burst costs disk and no memory, and by function, so that none waits for another.
 
-Within a function the run that was admitted first comes first, and of those that were admitted together the one whose
+Within a function the run that was admitted first comes first, less its head start, and of those that were admitted together the one whose
 event has the lower offset. A run that had begun, and slept or was taken over, keeps the place of its admission.
 """
 
@@ -70,5 +70,9 @@ def _range(function: str) -> tuple[bytes, bytes]:
 
 
 def _key(run_id: str, run: Run, event: Event) -> bytes:
-    place = run.created_at.to_bytes(8, "big") + event.partition.to_bytes(4, "big") + event.offset.to_bytes(8, "big")
+    place = (
+        (run.order or run.created_at).to_bytes(8, "big")
+        + event.partition.to_bytes(4, "big")
+        + event.offset.to_bytes(8, "big")
+    )
     return WAITING.key(run.function, "") + place + run_id.encode()

@@ -64,8 +64,13 @@ async def _call_in_thread(execution: Execution, call: Callable[..., Any], args: 
     finally:
         execution.busy -= 1
     threads: list[Thread] = []
+
+    def begun(thread: Thread) -> None:
+        threads.append(thread)
+        execution.note_thread(thread)
+
     try:
-        return await call_in_thread(host.run_threads, threads.append, call, args, {})
+        return await call_in_thread(host.run_threads, begun, call, args, {})
     finally:
         host.run_slots.give(function, *threads)
 

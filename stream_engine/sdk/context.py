@@ -56,8 +56,12 @@ class _Context(Generic[T]):
 
     @property
     def events(self) -> list[Event[T]]:
-        """All events that the run is about."""
-        return [self.event]
+        """All events that the run is about: a batch's, or a debounce's that keeps them; otherwise the one."""
+        execution = self._execution
+        if not execution.events:
+            return [self.event]
+        decode = execution.function.code.decode_event
+        return [ReceivedEvent(event, decode) for event in execution.events]
 
     @property
     def run_id(self) -> str:

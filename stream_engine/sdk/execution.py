@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
+from stream_engine.core.commands import Stopped
 from stream_engine.core.receive import MAX_BYTES
-from stream_engine.core.turn import Attempt, Deliver, Effect, Execute
+from stream_engine.core.turn import Attempt, Deliver, Effect, Execute, Stop
 from stream_engine.sdk.body import run_body
 from stream_engine.sdk.client import Clock, wall_clock
 from stream_engine.sdk.context import Context, SyncContext
@@ -112,6 +113,8 @@ class Executor:
                 execution.signal(effect.step_id, effect.step)
             elif isinstance(effect, Attempt):
                 execution.signal(effect.step_id, effect.attempt)
+            elif isinstance(effect, Stop):
+                self._stop(term, execution)
             else:
                 del executions[effect.run_id]
                 self._leave(execution)
@@ -186,6 +189,15 @@ class Executor:
         # Made directly: this task is none of those that the code makes, which the loop's task factory counts.
         execution.task = asyncio.Task(run_body(execution), loop=self._host.loop, name=effect.run_id)
         return execution
+
+    def _stop(self, term: Term, execution: Execution) -> None:
+        async def report() -> None:
+            await execution.stopped()
+            term.post(Stopped(execution.run_id))
+
+        stopping = asyncio.Task(report(), loop=self._host.loop, name=f"{execution.run_id} is stopped")
+        self._leaving.add(stopping)
+        stopping.add_done_callback(self._leaving.discard)
 
     def _leave(self, execution: Execution) -> None:
         execution.close()

@@ -19,6 +19,7 @@ from stream_engine.sdk.middleware import Middleware
 from stream_engine.sdk.names import check_step_id
 from stream_engine.sdk.scope import CurrentStep, Outside, scope
 from stream_engine.sdk.slots import Slots
+from stream_engine.sdk.threads import Thread
 from stream_engine.sdk.topics import Topics
 
 _LEASE_POLL_SECONDS = 0.02
@@ -81,33 +82,14 @@ class Execution(Outside):
         timed: when the steps that wait for a timer are due; when only such are left, the run can be unloaded.
         bodies: the steps whose bodies are running, each with its attempt and when that began.
         lent: what goes on after the term, if anything does.
+        threads: those that its code and its steps have been called in, and may still be.
     """
 
     __slots__ = (
-        "_askers",
-        "_recorded",
-        "_resumed",
-        "_suspending",
-        "_timer",
-        "_unasked",
-        "_used",
-        "bodies",
-        "busy",
-        "closed",
-        "ctx",
-        "event",
-        "finished",
-        "function",
-        "host",
-        "lent",
-        "mailbox",
-        "run",
-        "run_id",
-        "task",
-        "term",
-        "timed",
-        "unwound_at",
-    )
+        "_askers", "_recorded", "_resumed", "_suspending", "_timer", "_unasked", "_used", "bodies", "busy", "closed",
+        "ctx", "event", "events", "finished", "function", "host", "lent", "mailbox", "run", "run_id", "task", "term",
+        "threads", "timed", "unwound_at",
+    )  # fmt: skip
 
     def __init__(self, host: Host, term: Term, effect: Execute, function: Function[..., Any]) -> None:
         self.host = host
@@ -115,6 +97,7 @@ class Execution(Outside):
         self.run_id = effect.run_id
         self.run = effect.run
         self.event = effect.event
+        self.events = effect.events
         self.function = function
         self.ctx: Any = None
         self.mailbox = Mailbox(host.loop, _outcomes(effect.steps), keep=not function.code.is_async)
@@ -123,6 +106,7 @@ class Execution(Outside):
         self.timed: list[int] = []
         self.bodies: dict[str, tuple[int, int]] = {}
         self.lent: Lent | None = None
+        self.threads: list[Thread] = []
         self._recorded = {name: step.wake_at for name, step in effect.steps.items()}
         self._unasked = set(effect.steps)
         self._used: dict[str, int] = {}
@@ -162,6 +146,20 @@ class Execution(Outside):
         if self.task is not None and not self.finished:
             self.task.cancel()
         _cancel(self._askers, but=self.task)
+
+    async def stopped(self) -> None:
+        """Close, and wait until nothing of the code is running: tasks are cancelled, a call in a thread comes to its end."""
+        tasks = {task for task in (self.task, *self._askers) if task is not None and not task.done()}
+        self.close()
+        if tasks:
+            await asyncio.wait(tasks)
+        while self.threads:
+            await asyncio.wait([asyncio.wrap_future(thread) for thread in self.threads])
+
+    def note_thread(self, thread: Thread) -> None:
+        """Note a thread that the run's code has been called in, as long as that goes on."""
+        self.threads.append(thread)
+        thread.add_done_callback(self.threads.remove)
 
     def finish(self, conclusion: Input) -> None:
         """Note that the code has come to its end, and post what follows from it."""
@@ -294,6 +292,9 @@ class Execution(Outside):
         if self.busy or self.finished or self.closed or self._timer:
             return
         loop, after = self.host.loop, self.host.unload_after
+        # Somebody else may be waiting for the slot that is given back by being unloaded.
+        if any(gate.mode == "release" for gate in self.run.gates):
+            after = 0
         # A single task is nowhere else, so that nothing is cut short by leaving at once what will have to be left.
         if not self.mailbox.tasks and min(self.timed) > self.host.clock() + after * 1_000:
             self._timer = loop.call_later(0, self._unload_if_timed)

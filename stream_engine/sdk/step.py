@@ -48,10 +48,6 @@ class StepCall(CurrentStep):
         self.kwargs = body.kwargs
         self.thread: Thread | None = None
 
-    def note(self, thread: Thread) -> None:
-        """Note the thread that the body is called in."""
-        self.thread = thread
-
 
 async def run_step(execution: Execution, id: str, body: Body) -> Any:
     """Return the recorded result of a step; call its body until it has one.
@@ -189,7 +185,12 @@ async def _call(execution: Execution, call: StepCall, seconds: float | None, abo
 async def _call_plainly(execution: Execution, call: StepCall, about: Callee) -> Any:
     if about.is_async:
         return await call.fn(*call.args, **call.kwargs)
-    value = await call_in_thread(execution.host.step_threads, call.note, call.fn, call.args, call.kwargs)
+
+    def begun(thread: Thread) -> None:
+        call.thread = thread
+        execution.note_thread(thread)
+
+    value = await call_in_thread(execution.host.step_threads, begun, call.fn, call.args, call.kwargs)
     # `lambda: fetch(url)` is no coroutine function, but what it returns is to be awaited all the same.
     return await value if inspect.isawaitable(value) else value
 

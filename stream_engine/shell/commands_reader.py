@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream_engine.core.change import Take
-from stream_engine.core.records import ForeignError, UnreadableError, decode_commands
+from stream_engine.core.decoding import ForeignError, UnreadableError, decode_commands
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.leaders import Leaders

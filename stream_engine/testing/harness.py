@@ -17,13 +17,14 @@ from typing import Any, Self
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Committed, Take
 from stream_engine.core.commands import Input
+from stream_engine.core.decoding import decode_commands
 from stream_engine.core.duration import Duration, milliseconds
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
 from stream_engine.core.intake import leader_source
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.receive import receive
-from stream_engine.core.records import ReturnRun, ReturnStep, decode_commands
+from stream_engine.core.records import ReturnRun, ReturnStep
 from stream_engine.core.route import DeadLetter, Router
 from stream_engine.core.runs import RunIndex
 from stream_engine.core.tables import Outgoing

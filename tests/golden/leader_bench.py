@@ -10,10 +10,11 @@ import msgspec
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Committed, DeposedError, Take
 from stream_engine.core.commands import Input
+from stream_engine.core.decoding import decode_commands, decode_journal
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.outbox import entry_parts
-from stream_engine.core.records import Admit, Command, Commands, Decided, Event, Mark, decode_commands, decode_journal
+from stream_engine.core.records import Admit, Command, Commands, Decided, Event, Mark
 from stream_engine.core.room import Room
 from stream_engine.core.tables import (
     ENDED,

@@ -9,46 +9,67 @@ from typing import Final
 
 from stream_engine.core.catalogue import FunctionSpec
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import EventDisposed, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.identity import digest, event_identity, home_partition, idempotency_key, run_id, run_name
 from stream_engine.core.intake import leader_source, router_source
 from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.outbox import commands_queue, entry_key
 from stream_engine.core.records import (
     Admit,
+    Answer,
+    Ask,
+    Asked,
+    Began,
+    Cancel,
     Checkpoint,
     Chunk,
+    Collect,
     Commands,
     Complete,
     Decided,
+    Entry,
     Event,
+    Free,
+    Gate,
     Handle,
     LeaderElected,
     Mark,
+    Pass,
     Record,
     ReturnRun,
     ReturnStep,
     SnapshotId,
+    Span,
 )
 from stream_engine.core.state import State
 from stream_engine.core.tables import (
+    CLAIMS,
+    CRONS,
     ENDED,
     EVENTS,
     FOLDED_KEY,
     INTAKE,
+    PLACES,
     RUNS,
     SEQUENCES,
     STEPS,
     TIMERS,
+    TOKENS,
     USES,
+    Buffer,
+    Claim,
     Ended,
     Folded,
+    GateState,
     Intake,
+    Known,
     Outgoing,
     Run,
+    Scheduled,
     Sequence,
     Step,
     Timer,
+    Token,
     Uses,
     Waits,
     encode,
@@ -87,6 +108,18 @@ _HISTORY: Final = [
     RunEnded(_AT, RUN, "pay", "1", "failed", _AT, 0, error=Failure("E", "no")),
 ]
 
+_GATE: Final = Gate("throttle", "6a7e", "pay", "customer-9", 3, 30, 60_000, 5, "hold")
+_PLAIN_GATE: Final = Gate("singleton", "6a7f", "pay", "", 3)
+_ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT - 120_000, (_GATE, _PLAIN_GATE), _EVENT, "r1")
+_LIVE_ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE)
+_AT_GATES: Final[list[HistoryRecord]] = [
+    EventDisposed(
+        _AT, "pay", "order/placed", "order-7", "shop.events", 5, 9, "queued", RUN, "", None, "throttle", "c-9", _AT + 9
+    ),
+    RunChanged(_AT, RUN, "pay", "1", "queued", 0, None, "", None, "concurrency", "merchant-7"),
+    RunEnded(_AT, RUN, "pay", "1", "cancelled", _AT, 0, None, None, None, "replaced"),
+]
+
 JOURNAL: Final = {
     "a claim": LeaderElected("worker-1/4711", _AT),
     "a decision": Decided(
@@ -100,6 +133,7 @@ JOURNAL: Final = {
         _HISTORY,
         _CHECKPOINT,
     ),
+    "a decision at gates": Decided(17, 44, 1_001, _AT + 9, _MARK, [], [], _AT_GATES, None, 2),
     "a decision that decides nothing": Decided(0, 1, 0, 0, Mark(), [], [], []),
 }
 
@@ -131,6 +165,31 @@ COMMANDS: Final = {
         None,
         [(0, ReturnRun(RUN, 2, b"null")), (0, ReturnRun(RUN, 2, None, FAILURE, 250)), (0, ReturnRun(RUN, 2, None))],
     ),
+    "events for gates": Commands(
+        "events/Xc/0/r1",
+        7,
+        [(7, Admit(_EVENT, [], "r1", (Asked("pay", (_GATE, _PLAIN_GATE), 3, 120_000), Asked("remind", ()))))],
+        2,
+    ),
+    "what passes between partitions": Commands(
+        f"journal/{_JOURNAL}/3",
+        None,
+        [
+            (0, Pass(_ENTRY, Span(RUN, 100, "batched"))),
+            (1, Pass(_LIVE_ENTRY, Span(RUN, 2))),
+            (2, Pass(_LIVE_ENTRY)),
+            (3, Collect(RUN, 2, _EVENT)),
+            (4, Ask(RUN, "pay", _GATE, _AT, 5, 2**40, "r1")),
+            (5, Ask(RUN, "pay", _GATE, _AT, 5, 2**40)),
+            (6, Answer(RUN, "6a7e", "skipped", _AT, True, _AT + 9)),
+            (7, Answer(RUN, "6a7e")),
+            (8, Free(RUN, _GATE, _AT)),
+            (9, Free(RUN, _GATE)),
+            (10, Began(RUN, _GATE)),
+            (11, Cancel(RUN, "replaced")),
+        ],
+        2,
+    ),
 }
 
 STATE: Final = {
@@ -143,6 +202,30 @@ STORE: Final[dict[str, Record]] = {
     "m the first place": Folded(_JOURNAL),
     "r a run": Run("process-order", "2", "retrying", "f00d", _AT, _AT + 1, 2, _AT + 9, "r1", RUN, FAILURE, "5ha7ed"),
     "r a queued run": Run("process-order", "", "queued", "f00d", _AT),
+    "r a run at a gate": Run(
+        "pay",
+        "",
+        "queued",
+        "f00d",
+        _AT,
+        gates=(_GATE,),
+        passed=1,
+        order=_AT - 9,
+        span=Span(RUN, 2),
+        cancelled="replaced",
+    ),
+    "e an entry": _ENTRY,
+    "g a gate": GateState(_GATE, "pay", 1, 2, PLACES.key("6a7e"), 3, _AT, RUN, "f00d-1"),
+    "g a gate without state": GateState(_PLAIN_GATE, "pay"),
+    "c a claim": Claim(_AT, PLACES.key("6a7e")),
+    "c a claim that holds": Claim(_AT),
+    "p a place before a gate": Waits(_AT),
+    "k a token": Token(_AT),
+    "b a batch": Buffer(_ENTRY, RUN, _AT, _AT + 9, _AT + 8, 7, 123, True),
+    "b a debounce": Buffer(_LIVE_ENTRY, RUN, _AT, _AT + 9, _AT + 9),
+    "x a gathered event": _EVENT,
+    "y a value of an idempotency expression": Known(RUN),
+    "n a cron trigger": Scheduled("0 9 * * *", "Europe/Berlin", _AT),
     "v an event": _EVENT,
     "v an event of another topic": _FROM_ELSEWHERE,
     "u the uses of an event": Uses(3),
@@ -168,6 +251,9 @@ def _waiting() -> bytes:
 
 
 KEYS: Final = {
+    "a token": TOKENS.numbered_key("6a7e", 258),
+    "a claim": CLAIMS.key("6a7e", RUN),
+    "a cron trigger": CRONS.key("pay", "0"),
     "the place": FOLDED_KEY,
     "a run": RUNS.key(RUN),
     "an event": EVENTS.key(RUN),

@@ -17,16 +17,8 @@ import pytest
 
 from stream_engine.core import history, records, tables
 from stream_engine.core.catalogue import Catalogue
-from stream_engine.core.records import (
-    READS,
-    Command,
-    Commands,
-    Record,
-    decode_commands,
-    decode_journal,
-    decode_state,
-    encode,
-)
+from stream_engine.core.decoding import UnreadableError, decode_commands, decode_journal, decode_state
+from stream_engine.core.records import READS, Command, Commands, Record, encode
 from stream_engine.core.tables import Table
 from stream_engine.shell.control import Active, FirstUse
 from tests.golden.record_samples import CATALOGUE, COMMANDS, JOURNAL, KEYS, NAMES, STATE, STORE
@@ -190,7 +182,7 @@ _NEW_COMMAND = ["postpone", "run-1", 1_000]
 def test_a_kind_that_only_the_next_format_has_is_not_passed_over(
     decode: Callable[[bytes], object], record: list[object]
 ) -> None:
-    with pytest.raises(records.UnreadableError, match="a newer engine"):
+    with pytest.raises(UnreadableError, match="a newer engine"):
         decode(msgspec.msgpack.encode(record))
 
 

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_engine.core.decoding import decode_commands
 from stream_engine.core.fence import advance
 from stream_engine.core.identity import home_partition
 from stream_engine.core.intake import Receipt
 from stream_engine.core.outbox import entry_key, entry_parts, next_number, post
 from stream_engine.core.receive import Message, Rejection, receive
-from stream_engine.core.records import Commands, Decided, JournalRecord, LeaderElected, Mark, decode_commands
+from stream_engine.core.records import Commands, Decided, JournalRecord, LeaderElected, Mark
 from stream_engine.core.route import Routed, Router
 from stream_engine.core.state import State
 from stream_engine.core.tables import OUTBOX, Intake, Outgoing

@@ -5,13 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from stream_engine.core.commands import FailRun, FailStep, FinishRun, LendStep, RecordStep, RetryRun, Sleep, Suspend
+from stream_engine.core.commands import (
+    FailRun,
+    FailStep,
+    FinishRun,
+    LendStep,
+    RecordStep,
+    RetryRun,
+    Sleep,
+    Stopped,
+    Suspend,
+)
 from stream_engine.core.failure import Failure
 from stream_engine.core.identity import idempotency_key
 from stream_engine.core.outbox import topic_queue
 from stream_engine.core.records import ReturnStep
 from stream_engine.core.tables import Outgoing, Step
-from stream_engine.core.turn import Attempt, Deliver, Effect, Execute, Release
+from stream_engine.core.turn import Attempt, Deliver, Effect, Execute, Release, Stop
 from tests.simulation.programs import Emit, Fork, Nap, Op, Program, SimFunction, Stumble, Work
 from tests.simulation.referee import Referee
 from tests.simulation.schedule import MILLISECOND
@@ -51,8 +61,25 @@ class Executor:
             released = self._executions.pop(effect.run_id, None)
             if released is not None:
                 released.over = True
+        elif isinstance(effect, Stop):
+            self._stop(effect.run_id)
         elif effect.run_id in self._executions:
             self._executions[effect.run_id].take(effect)
+
+    def _stop(self, run_id: str) -> None:
+        """Have an execution go no further, and report once the bodies that are running have ended."""
+        execution = self._executions.get(run_id)
+        if execution is None:
+            return
+        execution.over = True
+
+        def look() -> None:
+            if execution.working:
+                self._term.host.at(MILLISECOND, look)
+            else:
+                self._term.post(Stopped(run_id))
+
+        self._term.host.soon(look)
 
     def lend(self, lease: int, give_back: Callable[[ReturnStep], None]) -> list[LendStep]:
         """Keep the bodies that are running beyond the end of the term; ``give_back`` gets what comes of each."""
@@ -90,6 +117,11 @@ class Execution:
         self.over = True
         self._give_back = give_back
         return [LendStep(self._run_id, name, *body, lease) for name, body in self._bodies.items()]
+
+    @property
+    def working(self) -> bool:
+        """Whether the body of a step is running."""
+        return bool(self._bodies)
 
     def begin(self) -> None:
         """Run the body until it waits."""

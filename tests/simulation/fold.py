@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from stream_engine.core.decoding import decode_journal
 from stream_engine.core.history import HistoryRecord
 from stream_engine.core.origin import Origin
-from stream_engine.core.records import Decided, LeaderElected, Mark, decode_journal
+from stream_engine.core.records import Decided, LeaderElected, Mark
 from stream_engine.core.tables import OUTBOX, Folded
 from tests.simulation.kafka import Stored
 

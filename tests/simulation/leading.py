@@ -10,9 +10,10 @@ from functools import partial
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Committed, DeposedError, Take
 from stream_engine.core.commands import Input
+from stream_engine.core.decoding import decode_commands
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import MismatchError
-from stream_engine.core.records import Commands, ReturnStep, decode_commands, encode
+from stream_engine.core.records import Commands, ReturnStep, encode
 from stream_engine.core.turn import Rules
 from tests.simulation.execution import Executor, Machine
 from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored, Topics, TrimmedError

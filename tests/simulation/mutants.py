@@ -17,6 +17,7 @@ from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Committed, DeposedError, Told, Trim, trim_to
 from stream_engine.core.commands import Input, RecordStep, Suspend
 from stream_engine.core.decide import HANDLERS, decide
+from stream_engine.core.decoding import decode_state
 from stream_engine.core.intake import Receipt
 from stream_engine.core.leader import Leader, Recovered
 from stream_engine.core.records import (
@@ -28,7 +29,6 @@ from stream_engine.core.records import (
     LeaderElected,
     Mark,
     ReturnStep,
-    decode_state,
 )
 from stream_engine.core.room import Room
 from stream_engine.core.route import Router

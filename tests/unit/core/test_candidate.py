@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import DeposedError
+from stream_engine.core.decoding import UnreadableError, decode_journal
 from stream_engine.core.history import EventDisposed
 from stream_engine.core.origin import Logs, MismatchError, Origin, TornError, check_together
-from stream_engine.core.records import Decided, LeaderElected, Mark, UnreadableError, decode_journal, encode
+from stream_engine.core.records import WRITES, Decided, LeaderElected, Mark, encode
 from stream_engine.core.snapshot import LostStateError
 from stream_engine.core.tables import FOLDED_KEY, Folded
 from stream_engine.core.tables import encode as encode_entry
@@ -54,7 +55,7 @@ def _copy_of(origin: Origin) -> SimStore:
 
 def test_the_claim_names_the_worker_and_the_time() -> None:
     claim = decode_journal(Candidate("w", SimStore(), ORIGIN).campaign(7))
-    assert claim == LeaderElected("w", 7)
+    assert claim == LeaderElected("w", 7, WRITES)
 
 
 def test_an_empty_store_reads_the_journal_from_its_start() -> None:
@@ -94,7 +95,7 @@ def test_recovery_folds_what_counts_and_no_more() -> None:
     assert {key for key in store.data if key != FOLDED_KEY} == {b"first", b"second"}
     counted = sum(len(journal[offset]) for offset in (0, 1, 3, 5, 7))
     crc = zlib.crc32(journal[7])
-    assert store.folded() == Folded("J", Mark(7, 7, 0), 1, 101, written=counted, crc=crc, origin=ORIGIN)
+    assert store.folded() == Folded("J", Mark(7, 7, 0), 1, 101, written=counted, crc=crc, origin=ORIGIN, format=WRITES)
     assert leader.epoch == 7
     assert leader.commands == 1
 

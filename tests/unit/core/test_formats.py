@@ -4,16 +4,18 @@ from collections.abc import Callable
 
 import pytest
 
-from stream_engine.core import candidate, records, route
+from stream_engine.core import candidate, decoding, records, route
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Take
 from stream_engine.core.commands import FailRun
+from stream_engine.core.decoding import UnreadableError, decode_commands, decode_journal, decode_state
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunStarted
 from stream_engine.core.origin import Logs, MismatchError, Origin
 from stream_engine.core.receive import Message
 from stream_engine.core.records import (
     READS,
+    WRITES,
     Admit,
     Chunk,
     Commands,
@@ -24,10 +26,6 @@ from stream_engine.core.records import (
     LeaderElected,
     Mark,
     SnapshotId,
-    UnreadableError,
-    decode_commands,
-    decode_journal,
-    decode_state,
     encode,
 )
 from stream_engine.core.route import Router
@@ -46,7 +44,7 @@ EVENT = Event("order/placed", "id:7", "7", 5, 6, "events", 0, 7, b"{}")
 @pytest.fixture
 def next_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine of the first of the two releases that bring a format: it reads it, and does not write it."""
-    monkeypatch.setattr(records, "READS", NEXT)
+    monkeypatch.setattr(decoding, "READS", NEXT)
 
 
 def _decided(n: int = 1, format: int = NEXT) -> bytes:  # noqa: A002 - the field's name
@@ -76,7 +74,7 @@ def test_a_record_of_the_next_format_is_not_read(
         UnreadableError, match=f"it has format {NEXT}, and this engine reads formats up to {READS}: a newer"
     ):
         decode(encode(record))
-    monkeypatch.setattr(records, "READS", NEXT)
+    monkeypatch.setattr(decoding, "READS", NEXT)
     assert decode(encode(record)) == record
 
 
@@ -156,13 +154,13 @@ def _formats(term: _Term) -> set[int]:
 def test_what_comes_of_a_command_has_its_format_and_so_has_the_state_from_then_on() -> None:
     store, journal = SimStore(), list[bytes]()
     term = _Term(store, journal)
-    assert (term.renew().format, _formats(term)) == (1, {1})
+    assert (term.renew().format, _formats(term)) == (WRITES, {WRITES})
     assert term.take(Commands("s", 0, [(7, Admit(EVENT, ["pay"]))], NEXT)).format == NEXT
     assert (term.renew().format, _formats(term)) == (NEXT, {NEXT})
     term.leader.close()
     for copy in (store, SimStore()):
         later = _Term(copy, journal)
-        assert decode_journal(journal[-1]).format == 1
+        assert decode_journal(journal[-1]).format == WRITES
         assert (later.renew().format, _formats(later)) == (NEXT, {NEXT})
         later.leader.close()
 

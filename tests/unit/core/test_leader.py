@@ -4,10 +4,11 @@ import pytest
 
 from stream_engine.core.change import DeposedError, Take
 from stream_engine.core.commands import FinishRun, Input, RecordStep, RetryRun, Sleep, Suspend
+from stream_engine.core.decoding import decode_journal
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunChanged
 from stream_engine.core.leader import AT_ONCE, FULL_BYTES, LET_IN
-from stream_engine.core.records import Mark, decode_journal
+from stream_engine.core.records import Mark
 from stream_engine.core.turn import Deliver, Execute, Release
 from tests.golden.leader_bench import routed
 from tests.unit.core.partition import Partition

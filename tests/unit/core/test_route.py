@@ -2,8 +2,9 @@
 
 import json
 
+from stream_engine.core.decoding import decode_commands
 from stream_engine.core.receive import Message, Rejection, receive
-from stream_engine.core.records import Event, decode_commands
+from stream_engine.core.records import Event
 from stream_engine.core.route import RECORD_BYTES, Routed, Router
 
 Received = list[tuple[Message, Event | Rejection]]

@@ -4,8 +4,9 @@ import pytest
 
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Trim
+from stream_engine.core.decoding import decode_journal, decode_state
 from stream_engine.core.leader import Leader
-from stream_engine.core.records import Checkpoint, Decided, Mark, decode_journal, decode_state
+from stream_engine.core.records import Checkpoint, Decided, Mark
 from stream_engine.core.snapshot import CHUNK_BYTES, LostStateError, Restore, Snapshot, SpoiledError
 from stream_engine.core.tables import FOLDED_KEY, Folded
 from stream_engine.core.turn import Rules

@@ -1,0 +1,55 @@
+"""Debounce: of events that follow each other closely, one run, once it has been quiet for a while.
+
+The latest event counts, by its ``ts`` and then by its place in the log. One that arrives late, behind a newer one, neither takes its place
+nor prolongs the wait. With ``keep="all"`` the run gets every event.
+"""
+
+from msgspec.structs import replace
+
+from stream_engine.core.gathering import add, go_on, open_buffer, told
+from stream_engine.core.records import Entry, Event, Gate, Span
+from stream_engine.core.run import at_gate, disposed
+from stream_engine.core.tables import BUFFERS, Buffer
+from stream_engine.core.turn import Turn
+
+
+def gather(turn: Turn, entry: Entry) -> None:
+    """Take an event: it becomes the one that the run is about, or is coalesced with it."""
+    gate = entry.gates[0]
+    key = BUFFERS.key(gate.id)
+    buffer = turn.state.get(BUFFERS, key)
+    if buffer is None:
+        buffer = open_buffer(turn, entry, gate)
+        told(turn, entry, gate, buffer)
+    elif _is_newer(entry.event, buffer.entry.event):
+        buffer = _follow(turn, entry, gate, buffer)
+    else:
+        turn.history.append(at_gate(disposed(turn, buffer.entry.run_id, entry, entry.event, "coalesced"), gate))
+    turn.state.put(key, add(turn, buffer, entry) if gate.mode == "all" else buffer)
+
+
+def come_due(turn: Turn, gate_id: str, buffer: Buffer) -> None:
+    """It has been quiet for long enough."""
+    go_on(turn, gate_id, buffer, Span(buffer.name, buffer.count) if buffer.count else None)
+
+
+def _follow(turn: Turn, entry: Entry, gate: Gate, buffer: Buffer) -> Buffer:
+    latest = replace(entry, gates=entry.gates[1:])
+    if gate.mode == "all":
+        latest = replace(buffer.entry, event=entry.event)
+    before = buffer.entry
+    due = turn.now + gate.per
+    if gate.most:
+        due = max(buffer.due, min(due, buffer.since + gate.most))
+    turn.history.append(at_gate(disposed(turn, latest.run_id, before, before.event, "coalesced"), gate))
+    buffer = replace(buffer, entry=latest, due=due)
+    told(turn, latest, gate, buffer)
+    return buffer
+
+
+def _is_newer(event: Event, than: Event) -> bool:
+    return _moment(event) > _moment(than)
+
+
+def _moment(event: Event) -> tuple[int, int, str, int, int]:
+    return event.ts, event.timestamp, event.topic, event.partition, event.offset

@@ -1,0 +1,155 @@
+"""Gates, where they are owned: runs ask to pass, pass or wait or are refused, and are let through when there is room.
+
+A run stays at its home and asks each of its gates in their order; the gate's owner keeps who has passed and who waits, in tables of its
+own, and answers. What a run has passed it frees when it ends, or when it gives its slots back while it waits for something else.
+
+======================  ============================================  =======================================
+kind                    a run that asks                               a run that waits is let through
+======================  ============================================  =======================================
+``concurrency``         passes while fewer than the limit hold it     when one frees it
+``throttle``            passes while the window has room for it       when the oldest start leaves the window
+``rate limit``          passes, or is refused: ``rate-limited``       none waits
+``singleton`` (skip)    passes, or is refused: ``skipped``            replayed runs, when it is freed
+``singleton`` (replace) passes, or has the one that holds it ended    when that has ended
+======================  ============================================  =======================================
+"""
+
+from msgspec.structs import replace
+
+from stream_engine.core.keeper import Keeper
+from stream_engine.core.records import Ask, Began, Free
+from stream_engine.core.tokens import clean_up, earliest, next_start
+from stream_engine.core.turn import Turn
+
+IDEMPOTENCY = "idempotency"
+DEBOUNCE = "debounce"
+BATCH = "batch"
+CONCURRENCY = "concurrency"
+THROTTLE = "throttle"
+RATE_LIMIT = "rate limit"
+SINGLETON = "singleton"
+
+_AT_ONCE = 50
+"""How many runs one decision lets through at most; a limit that was raised may let in very many."""
+
+
+def ask(turn: Turn, command: Ask) -> None:
+    """A run asks to pass a gate."""
+    keeper = Keeper.asked(turn, command)
+    if command.gate.kind == RATE_LIMIT:
+        _count(keeper, command)
+    elif keeper.now.waiting == 0 and _has_room(keeper):
+        _grant(keeper, command.run_id)
+    elif command.gate.kind == SINGLETON and command.replay_id is None:
+        _contend(keeper, command)
+    else:
+        _queue(keeper, command)
+    _look(keeper)
+
+
+def free(turn: Turn, command: Free) -> None:
+    """A run needs a gate no more."""
+    keeper = Keeper.of(turn, command.gate.id)
+    claim = None if keeper is None else keeper.claim(command.run_id)
+    if keeper is None or claim is None:
+        return
+    keeper.leave(command.run_id, claim)
+    now = keeper.now
+    inherits = None
+    if command.run_id == now.successor:
+        keeper.now = replace(now, successor="")
+    elif command.run_id == now.holder:
+        inherits = command.order
+        keeper.now = replace(now, holder="")
+    _let_through(keeper, inherits)
+    _look(keeper)
+
+
+def began(turn: Turn, command: Began) -> None:
+    """A run that has passed a throttle begins: from now on it counts in the windows."""
+    keeper = Keeper.of(turn, command.gate.id)
+    claim = None if keeper is None else keeper.claim(command.run_id)
+    if keeper is None or claim is None:
+        return
+    keeper.leave(command.run_id, claim)
+    keeper.spend()
+    _let_through(keeper)
+    _look(keeper)
+
+
+def look_again(turn: Turn, gate_id: str, at: int) -> None:
+    """A gate's timer came due."""
+    keeper = Keeper.of(turn, gate_id)
+    if keeper is None or keeper.now.timer != at:
+        return
+    keeper.now = replace(keeper.now, timer=0)
+    _let_through(keeper)
+    _look(keeper)
+
+
+def _has_room(keeper: Keeper) -> bool:
+    kind, held = keeper.gate.kind, keeper.now.held
+    if kind == THROTTLE:
+        at = next_start(keeper)
+        return at is not None and at <= keeper.turn.now
+    return held < (1 if kind == SINGLETON else keeper.limit_and_window()[0])
+
+
+def _count(keeper: Keeper, command: Ask) -> None:
+    at = next_start(keeper)
+    if at is None or at > keeper.turn.now:
+        keeper.refuse(command.run_id, "rate-limited")
+        return
+    keeper.spend()
+    # Nothing is held: what counts is that it was let in.
+    keeper.grant_freely(command.run_id)
+
+
+def _contend(keeper: Keeper, command: Ask) -> None:
+    if keeper.gate.mode == "skip":
+        keeper.refuse(command.run_id, "skipped")
+        return
+    now = keeper.now
+    waiting = keeper.claim(now.successor) if now.successor else None
+    if waiting is not None:
+        keeper.leave(now.successor, waiting)
+        keeper.refuse(now.successor, "cancelled")
+    elif now.holder:
+        keeper.cancel(now.holder, f"replaced by {command.run_id}")
+    keeper.now = replace(keeper.now, successor=command.run_id)
+    _queue(keeper, command)
+
+
+def _queue(keeper: Keeper, command: Ask) -> None:
+    keeper.queue(command, earliest(keeper) if keeper.gate.kind == THROTTLE else None)
+
+
+def _grant(keeper: Keeper, run_id: str, order: int | None = None) -> None:
+    keeper.grant(run_id, order)
+    if keeper.gate.kind == SINGLETON:
+        successor = "" if keeper.now.successor == run_id else keeper.now.successor
+        keeper.now = replace(keeper.now, holder=run_id, successor=successor)
+
+
+def _let_through(keeper: Keeper, inherits: int | None = None) -> None:
+    for _ in range(_AT_ONCE):
+        if not (keeper.now.waiting and _has_room(keeper)):
+            return
+        run_id = keeper.first()
+        claim = None if run_id is None else keeper.claim(run_id)
+        assert run_id is not None
+        assert claim is not None
+        keeper.leave(run_id, claim)
+        _grant(keeper, run_id, inherits if run_id == keeper.now.successor else None)
+
+
+def _look(keeper: Keeper) -> None:
+    """Set the timer at which there is something to do, and save."""
+    if keeper.gate.kind in (THROTTLE, RATE_LIMIT):
+        at = next_start(keeper) if keeper.now.waiting else None
+        if at is not None:
+            keeper.set_timer(at)
+        clean_up(keeper)
+    elif keeper.now.waiting and _has_room(keeper):
+        keeper.set_timer(keeper.turn.now)
+    keeper.save()

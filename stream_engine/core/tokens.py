@@ -1,0 +1,48 @@
+"""Windows that hold no more than so many starts, wherever they begin: what throttles and rate limits count by.
+
+Starts are numbered. The next one is allowed once the one that lies ``limit`` numbers before it is a window old, so each decision looks at
+one token, however many there are. A token that is not there any more was deleted when the start ``limit`` behind it was allowed, and
+so is a window old.
+"""
+
+from msgspec.structs import replace
+
+from stream_engine.core.keeper import Keeper
+from stream_engine.core.tables import TOKENS
+
+
+def next_start(keeper: Keeper, ahead: int = 0) -> int | None:
+    """Return when another run may pass behind ``ahead`` that wait; 0 for at once, None if that depends on runs that have not begun."""
+    limit, window = keeper.limit_and_window()
+    now = keeper.now
+    number = now.number + now.held + ahead - limit
+    if number >= now.number:
+        return None
+    at = keeper.token(number)
+    return 0 if at is None else at + window
+
+
+def earliest(keeper: Keeper) -> int:
+    """Return when a run that is the last to wait can pass at the earliest, whatever those before it do."""
+    limit, window = keeper.limit_and_window()
+    now = keeper.now
+    number = now.number + now.held + now.waiting - limit
+    rounds = max(0, (number - now.number) // limit + 1)
+    at = keeper.token(number - rounds * limit)
+    return keeper.turn.now + rounds * window if at is None else at + (rounds + 1) * window
+
+
+def clean_up(keeper: Keeper) -> None:
+    """Forget all tokens of a gate where nobody waits, once none of them counts; look again when that may be so."""
+    now = keeper.now
+    if now.held or now.waiting or not now.number:
+        return
+    _, window = keeper.limit_and_window()
+    at = keeper.token(now.number - 1)
+    if at is not None and at + window > keeper.turn.now:
+        keeper.set_timer(at + window)
+        return
+    start = TOKENS.numbered_key(keeper.gate.id, 0)
+    for key, _ in keeper.turn.state.scan(TOKENS, start, start[:-9] + b"\1"):
+        keeper.turn.state.delete(key)
+    keeper.now = replace(now, number=0)
