@@ -24,7 +24,7 @@ def gather(turn: Turn, entry: Entry) -> None:
     elif _is_newer(entry.event, buffer.entry.event):
         buffer = _follow(turn, entry, gate, buffer)
     else:
-        turn.history.append(at_gate(disposed(turn, buffer.entry.run_id, entry, entry.event, "coalesced"), gate))
+        _coalesce(turn, entry, gate, buffer.entry.run_id)
     turn.state.put(key, add(turn, buffer, entry) if gate.mode == "all" else buffer)
 
 
@@ -41,10 +41,15 @@ def _follow(turn: Turn, entry: Entry, gate: Gate, buffer: Buffer) -> Buffer:
     due = turn.now + gate.per
     if gate.most:
         due = max(buffer.due, min(due, buffer.since + gate.most))
-    turn.history.append(at_gate(disposed(turn, latest.run_id, before, before.event, "coalesced"), gate))
+    _coalesce(turn, before, gate, latest.run_id)
     buffer = replace(buffer, entry=latest, due=due)
     told(turn, latest, gate, buffer)
     return buffer
+
+
+def _coalesce(turn: Turn, entry: Entry, gate: Gate, taken_by: str) -> None:
+    told = disposed(turn, entry.run_id, entry, entry.event, "coalesced", detail=f"with the event of {taken_by}")
+    turn.history.append(at_gate(told, gate))
 
 
 def _is_newer(event: Event, than: Event) -> bool:

@@ -77,10 +77,11 @@ def _ask(turn: Turn, run_id: str, run: Run, event: Event) -> None:
 def _tell_that_it_waits(turn: Turn, run_id: str, run: Run, event: Event, earliest: int | None) -> None:
     gate = run.gates[run.passed]
     if run.started_at:
-        changed = replace(_changed(turn, run_id, run, "queued"), gate=gate.kind, gate_key=gate.key)
-        turn.history.append(replace(changed, wake_at=earliest))
+        changed = replace(_changed(turn, run_id, run, "queued"), gate=gate.kind, gate_key=gate.key, gate_id=gate.id)
+        turn.history.append(replace(changed, wake_at=earliest, order=run.order))
     else:
-        turn.history.append(at_gate(disposed(turn, run_id, run, event, "queued"), gate, earliest))
+        waits = at_gate(disposed(turn, run_id, run, event, "queued"), gate, earliest)
+        turn.history.append(replace(waits, order=run.order))
 
 
 def resume(turn: Turn, command: Resume) -> None:
@@ -266,4 +267,4 @@ def disposed(
 
 def at_gate(told: EventDisposed, gate: Gate, earliest: int | None = None) -> EventDisposed:
     """Return what history tells of an event, with the gate that decided or where it waits."""
-    return replace(told, gate=gate.kind, gate_key=gate.key, earliest=earliest)
+    return replace(told, gate=gate.kind, gate_key=gate.key, gate_id=gate.id, earliest=earliest)

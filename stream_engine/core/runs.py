@@ -24,8 +24,11 @@ from stream_engine.core.failure import Failure
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
 
 STATUSES: Final = ("queued", "running", "sleeping", "waiting", "completed", "failed", "cancelled", "timed_out")
+GONE: Final = "gone"
+"""The phase of a run that waited, and that its event got not in the end: it was coalesced with another, skipped or the like."""
 ENDED: Final = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
+_PHASES: Final = {"queued": "queued", "delayed": "queued", "cancelled": "cancelled"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, where `datetime` ends
 
@@ -67,10 +70,25 @@ class RunStep(msgspec.Struct):
         return self.last.status in {"completed", "failed"}
 
 
+class AtGate(msgspec.Struct, frozen=True):
+    """Where a queued run waits; times in milliseconds since the epoch. Of those with one ``id``, the lowest ``order`` comes first."""
+
+    kind: str
+    key: str
+    id: str
+    since: int
+    order: int | None = None
+    earliest: int | None = None
+
+    def __str__(self) -> str:
+        of = f" of {self.key}" if self.key else ""
+        return f"{self.kind}{of}{_at(self.earliest, ', not before ')}"
+
+
 class FoldedRun(msgspec.Struct):
     """A run, as far as the records read so far tell.
 
-    ``phase`` is ``queued``, ``running``, ``retrying``, ``parked`` or one of `ENDED`; `status` adds what the steps say. Times
+    ``phase`` is ``queued``, ``running``, ``retrying``, ``parked``, `GONE` or one of `ENDED`; `status` adds what the steps say. Times
     are milliseconds since the epoch, ``result`` is JSON text. What no record told is None or empty; ``changes`` are the
     records of what happened to the run between its start and its end.
     """
@@ -92,6 +110,7 @@ class FoldedRun(msgspec.Struct):
     result: str | None = None
     error: Failure | None = None
     detail: str = ""
+    gate: AtGate | None = None
     steps: dict[str, RunStep] = msgspec.field(default_factory=dict)
     changes: list[RunChanged] = msgspec.field(default_factory=list)
 
@@ -112,7 +131,7 @@ class FoldedRun(msgspec.Struct):
         """What the run waits for, in words; None where it does not wait."""
         match self.phase:
             case "queued":
-                return self.detail or "its turn"
+                return str(self.gate or self.detail or "its turn")
             case "parked":
                 return "no code"
             case "retrying":
@@ -143,9 +162,10 @@ class RunIndex:
             self._records.setdefault(record.run_id, {}).setdefault(place(record_id), record)
 
     def get(self, run_id: str) -> FoldedRun | None:
-        """Return a run, or None if nothing was told of it."""
+        """Return a run, or None if nothing was told of it, or its event got none in the end."""
         records = self._records.get(run_id)
-        return None if records is None else fold(run_id, (records[at] for at in sorted(records)))
+        run = None if records is None else fold(run_id, (records[at] for at in sorted(records)))
+        return None if run is None or run.phase == GONE else run
 
     def forget(self, run_id: str) -> None:
         """Drop what is known of a run."""
@@ -194,14 +214,15 @@ def iso(at: int) -> str:
 
 
 def _is_about_a_run(record: HistoryRecord) -> bool:
-    """Most dispositions are of events that get no run; a duplicate names a run that another event had started."""
+    """A duplicate, and an event of a batch, name a run that another event has."""
     return not isinstance(record, EventDisposed) or (
-        bool(record.run_id) and record.disposition in {"delayed", "queued", "cancelled"}
+        bool(record.run_id) and record.disposition not in {"duplicate", "batched"}
     )
 
 
 def _dispose(run: FoldedRun, record: EventDisposed) -> None:
-    run.phase = "cancelled" if record.disposition == "cancelled" else "queued"
+    run.phase = _PHASES.get(record.disposition, GONE)
+    run.gate = _gate(record, record.earliest) if run.phase == "queued" else None
     run.event_id, run.event_name, run.replay_id = record.event_id, record.event_name, record.replay_id
     if run.created_at is None:
         run.created_at = record.at
@@ -214,7 +235,7 @@ def _dispose(run: FoldedRun, record: EventDisposed) -> None:
 
 
 def _start(run: FoldedRun, record: RunStarted) -> None:
-    run.phase = "running"
+    run.phase, run.gate = "running", None
     run.version = record.version
     run.event_id, run.event_name, run.key = record.event_id, record.event_name, record.key
     run.replay_id, run.of_run = record.replay_id, record.of_run
@@ -238,6 +259,7 @@ def _change(run: FoldedRun, record: RunChanged) -> None:
         run.created_at = record.at
     if record.change in {"parked", "retrying", "running", "queued"}:
         run.phase, run.detail = record.change, record.detail
+        run.gate = _gate(record, record.wake_at) if record.change == "queued" else None
     run.version, run.attempt = record.version, record.attempt
     run.wake_at, run.error = record.wake_at, record.error
     run.changes.append(record)
@@ -245,8 +267,15 @@ def _change(run: FoldedRun, record: RunChanged) -> None:
 
 def _end(run: FoldedRun, record: RunEnded) -> None:
     run.phase, run.version, run.replay_id = record.status, record.version, record.replay_id
+    run.detail, run.gate = record.detail, None
     run.started_at, run.ended_at = record.started_at or None, record.at
     run.attempt, run.result, run.error = record.attempt, record.result, record.error
+
+
+def _gate(record: EventDisposed | RunChanged, earliest: int | None) -> AtGate | None:
+    if not record.gate:
+        return None
+    return AtGate(record.gate, record.gate_key, record.gate_id, record.at, record.order, earliest)
 
 
 def _wakes_at(step: RunStep) -> int:

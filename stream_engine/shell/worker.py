@@ -305,6 +305,7 @@ def _rules(worker: Worker, deployment: Deployment, room: Room) -> Callable[[int]
             source,
             partition,
             checkpoint_bytes=worker.settings.checkpoint_bytes,
+            events_topic=names.events,
             room=room,
         )
 

@@ -140,7 +140,9 @@ class Harness:
             self._store.write(change)
         self._appended += 1
         source = leader_source(TOPIC_ID, 0)
-        return candidate.lead(Rules(engine.name, engine.rules_functions(), 1, f"{engine.name}.commands", source, 0))
+        topic = f"{engine.name}.commands"
+        rules = Rules(engine.name, engine.rules_functions(), 1, topic, source, 0, events_topic=engine.events_topic)
+        return candidate.lead(rules)
 
     def _wake(self) -> None:
         if not self._awake:

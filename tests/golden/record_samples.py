@@ -114,9 +114,24 @@ _ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT - 120_000, (_GATE, _PLAIN_GAT
 _LIVE_ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE)
 _AT_GATES: Final[list[HistoryRecord]] = [
     EventDisposed(
-        _AT, "pay", "order/placed", "order-7", "shop.events", 5, 9, "queued", RUN, "", None, "throttle", "c-9", _AT + 9
+        _AT,
+        "pay",
+        "order/placed",
+        "order-7",
+        "shop.events",
+        5,
+        9,
+        "queued",
+        RUN,
+        "",
+        None,
+        "throttle",
+        "c-9",
+        _AT + 9,
+        "6a7e",
+        _AT,
     ),
-    RunChanged(_AT, RUN, "pay", "1", "queued", 0, None, "", None, "concurrency", "merchant-7"),
+    RunChanged(_AT, RUN, "pay", "1", "queued", 0, None, "", None, "concurrency", "merchant-7", "6a7e", _AT),
     RunEnded(_AT, RUN, "pay", "1", "cancelled", _AT, 0, None, None, None, "replaced"),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import (
@@ -155,8 +156,25 @@ def test_without_its_start_a_run_tells_what_it_can() -> None:
 def test_a_disposition_that_makes_no_run_makes_none(disposition: str) -> None:
     index = RunIndex()
     index.add("3.1.1.0", _disposed(disposition))
-    assert len(index) == 0
     assert index.get(RUN) is None
+
+
+@pytest.mark.parametrize("disposition", ["skipped", "rate-limited", "coalesced", "paused"])
+def test_a_run_that_waited_is_gone_once_its_event_has_another_disposition(disposition: str) -> None:
+    index = RunIndex()
+    index.add("3.1.1.0", replace(_disposed("queued"), gate="debounce", gate_key="7", gate_id="6a7e", earliest=T + 9))
+    waiting = index.get(RUN)
+    assert waiting is not None
+    assert (waiting.status, waiting.waiting_on) == ("queued", "debounce of 7, not before 2026-09-21T14:13:20.009Z")
+    index.add("3.1.2.0", _disposed(disposition))
+    assert index.get(RUN) is None
+
+
+def test_a_run_that_gave_its_slot_back_waits_at_its_gate_again() -> None:
+    queued = replace(_change("queued"), gate="concurrency", wake_at=None, gate_id="6a7e", order=7)
+    run = fold(RUN, [STARTED, queued])
+    assert (run.status, run.waiting_on) == ("queued", "concurrency")
+    assert fold(RUN, [STARTED, queued, _change("running")]).gate is None
 
 
 def test_the_index_orders_places_as_numbers() -> None:
