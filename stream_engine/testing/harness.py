@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from stream_engine.core.candidate import Candidate
+from stream_engine.core.caused import INTERIM
 from stream_engine.core.change import Committed, Take
 from stream_engine.core.commands import Input
 from stream_engine.core.decoding import decode_commands
@@ -40,6 +41,8 @@ from stream_engine.testing.runs import Run
 from stream_engine.testing.waiting import Wait, Waits
 
 _CAPACITY = Capacity(threads=8)
+_OF_ANOTHER = frozenset({"duplicate", "batched"})
+"""Dispositions that name a run which another event has."""
 _ORIGIN = Origin(Logs("memory", TOPIC_ID, TOPIC_ID, 1), 0)
 
 
@@ -205,9 +208,11 @@ class Harness:
             self.produced.append(message)
 
     def _note(self, record: HistoryRecord) -> None:
-        if isinstance(record, RunStarted) or (isinstance(record, EventDisposed) and record.disposition == "delayed"):
+        if isinstance(record, RunStarted) or (isinstance(record, EventDisposed) and record.disposition in INTERIM):
             self._open.add(record.run_id)
-        elif isinstance(record, RunEnded):
+        elif isinstance(record, RunEnded) or (
+            isinstance(record, EventDisposed) and record.disposition not in _OF_ANOTHER
+        ):
             self._open.discard(record.run_id)
 
     def _pass_time(self) -> None:
