@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 from stream_engine.sdk.context import Context, SyncContext
-from stream_engine.sdk.declaration import On, function
+from stream_engine.sdk.declaration import function
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.errors import (
     DeclarationError,
@@ -16,28 +16,41 @@ from stream_engine.sdk.errors import (
 )
 from stream_engine.sdk.events import Event
 from stream_engine.sdk.function import Function
+from stream_engine.sdk.gathering import Batch, Debounce
 from stream_engine.sdk.handle import RunHandle, SyncRunHandle
+from stream_engine.sdk.limits import Concurrency, RateLimit, Throttle
+from stream_engine.sdk.priority import Priority
 from stream_engine.sdk.retry import Retry
 from stream_engine.sdk.scope import CurrentStep, current_step
+from stream_engine.sdk.singleton import Singleton
 from stream_engine.sdk.transport import Transport, set_transport_factory
+from stream_engine.sdk.triggers import Cron, On
 
 __all__ = [
+    "Batch",
+    "Concurrency",
     "Context",
+    "Cron",
     "CurrentStep",
+    "Debounce",
     "DeclarationError",
     "Engine",
     "Event",
     "Function",
     "NonRetriableError",
     "On",
+    "Priority",
+    "RateLimit",
     "Retry",
     "RetryAfterError",
     "RunCancelled",
     "RunFailed",
     "RunHandle",
+    "Singleton",
     "StepError",
     "SyncContext",
     "SyncRunHandle",
+    "Throttle",
     "current_step",
     "function",
 ]

@@ -9,12 +9,15 @@ import hashlib
 
 import msgspec
 
+from stream_engine.core.flow import PLAIN, Cron, Flow
+
 RESERVED = "engine/"
 """What the engine's own event names start with. Only a trigger that names such an event exactly matches it."""
 
 WILDCARD = "*"
 
 _START = RESERVED + "start/"
+_CRON = RESERVED + "cron/"
 _REMEMBERED = 10_000
 
 
@@ -23,16 +26,29 @@ def start_event(function_id: str) -> str:
     return _START + function_id
 
 
-class FunctionSpec(msgspec.Struct, frozen=True):
+def cron_event(function_id: str) -> str:
+    """Return the name of the events that are the ticks of a function's crons.
+
+    Their data has ``cron`` (the expression), ``index`` (which of the function's crons, from 0) and ``tick`` (when, in ISO 8601).
+    """
+    return _CRON + function_id
+
+
+class FunctionSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """A function as routers and listings know it.
 
     ``triggers`` are event names, or prefixes of event names followed by ``*``, which stands for one or more characters; the
-    name of the event that starts the function directly is among them. ``versions`` has the current one first.
+    name of the event that starts the function directly is among them. ``versions`` has the current one first. ``conditions`` has
+    expressions for some of the triggers: an event that matches such a one is for the function if any of its expressions holds. ``flow`` and
+    ``crons`` are what the current version declares.
     """
 
     id: str
     triggers: list[str]
     versions: list[str]
+    conditions: dict[str, tuple[str, ...]] = {}
+    flow: Flow = PLAIN
+    crons: tuple[Cron, ...] = ()
 
 
 class _Document(msgspec.Struct, frozen=True):

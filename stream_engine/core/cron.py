@@ -4,9 +4,10 @@ Expressions are matched against the clock on the wall. What that shows twice, wh
 when it is put forward, is due at the moment at which it is put forward: several such times are one.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterBadDateError, croniter
 
@@ -15,6 +16,34 @@ from stream_engine.core.identity import digest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
+_FIELDS = "five fields (minute, hour, day, month, weekday), or six with the seconds first"
+# The library knows more letters: H and R are drawn at random, and names such as @daily hide which fields there are.
+_WORDS = {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"} | {
+    "sun", "mon", "tue", "wed", "thu", "fri", "sat", "l",
+}  # fmt: skip
+
+
+def expression_problem(expression: str) -> str | None:
+    """Return what is wrong with a cron expression, or None."""
+    if len(expression.split()) not in (5, 6):
+        return f"give {_FIELDS}, such as '0 9 * * mon-fri'"
+    for word in re.findall(r"[^\W\d]+|@", expression):
+        if word.lower() not in _WORDS:
+            return f"{word!r} is no name of a month or a weekday; give {_FIELDS}"
+    try:
+        never = next_tick(Cron(expression), 0) is None
+    except (ValueError, KeyError) as error:
+        return f"{error}; give {_FIELDS}"
+    return "there is no such day, so that it would never be due" if never else None
+
+
+def zone_problem(name: str) -> str | None:
+    """Return what is wrong with the name of a time zone, or None."""
+    try:
+        _zone(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return "there is no such time zone; give a name such as 'UTC' or 'Europe/Berlin'"
+    return None
 
 
 def next_tick(cron: Cron, after: int) -> int | None:

@@ -96,6 +96,9 @@ class Flow(_Spec, frozen=True):
 PLAIN = Flow()
 """No flow control at all."""
 
+MOST_HEAD_START = 600
+"""How many seconds a priority may put a run ahead of others, or behind them."""
+
 
 def concurrency_scope(function: str, index: int, limit: Concurrency) -> str:
     """Return what the slots of a function's limit are counted under: its pool, or the function itself and which of its limits it is."""

@@ -2,46 +2,49 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, ParamSpec, TypedDict, TypeVar, Unpack, get_args, get_origin
+from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
 from stream_engine.core.catalogue import start_event
 from stream_engine.sdk.codec import Decode, decode_plain, decoder
 from stream_engine.sdk.context import Context, SyncContext
 from stream_engine.sdk.errors import DeclarationError
+from stream_engine.sdk.flow_options import FlowOptions, check_crons, flow_of
 from stream_engine.sdk.function import Code, Function, Options
-from stream_engine.sdk.names import check_id, check_trigger, suggestion
+from stream_engine.sdk.names import check_id, suggestion
 from stream_engine.sdk.retry import Retry, retry_of
 from stream_engine.sdk.signature import EMPTY, annotation, is_async, return_decoder
+from stream_engine.sdk.triggers import Cron, On, Triggers, triggers_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class On(NamedTuple):
-    """A trigger: the name of an event, or a prefix of names followed by ``*`` (one or more characters)."""
-
-    name: str
-
-
-Triggers = str | On | list[str | On] | list[str] | list[On]
+Trigger = str | On | Cron
+# A list of one kind is none of a wider kind to a type checker, because a list may be changed.
+Triggering = (
+    Trigger | list[Trigger] | list[str] | list[On] | list[Cron] | list[str | On] | list[str | Cron] | list[On | Cron]
+)
 
 
-class FunctionOptions(TypedDict, total=False):
-    """The options of a function.
+class FunctionOptions(FlowOptions, total=False):
+    """The options of a function; those about flow control are in `FlowOptions`.
 
     Attributes:
-        on: what triggers it: an event's name, `On`, or a list of these. Without it, only its ``start`` does.
+        on: what triggers it: an event's name, `On`, `Cron`, or a list of these. Without it, only its ``start`` does.
         version: the version of this code, ``"1"`` if not given. Versions stand side by side; a run stays on its own.
         retries: how often a step, and the body outside of steps, is tried again: 0 to 20, or `Retry`. The default is 4.
         on_failure: a function of ``(ctx, error)`` that runs when a run has failed; ``error`` is a `RunFailed`.
         accepts_new: whether new runs start on this version; exactly one version does.
     """
 
-    on: Triggers
+    on: Triggering
     version: str
     retries: int | Retry
     on_failure: Callable[..., Any] | None
     accepts_new: bool
+
+
+_OPTIONS = get_type_hints(FunctionOptions).keys()
 
 
 def function(id: str, **options: Unpack[FunctionOptions]) -> Callable[[Callable[P, R]], Function[P, R]]:
@@ -51,8 +54,8 @@ def function(id: str, **options: Unpack[FunctionOptions]) -> Callable[[Callable[
         DeclarationError: an option, or the function itself, is not allowed; the message says what is.
     """
     where = f"function {check_id('function', 'id', id)!r}"
-    for name in options.keys() - FunctionOptions.__annotations__:
-        problem = f"there is no such option; {suggestion(name, FunctionOptions.__annotations__)}"
+    for name in options.keys() - _OPTIONS:
+        problem = f"there is no such option; {suggestion(name, _OPTIONS)}"
         raise DeclarationError.of(where, name, options[name], problem)  # type: ignore[literal-required] # it is none of them
     checked = _check(where, id, options)
     handler = options.get("on_failure")
@@ -67,24 +70,19 @@ def _check(where: str, id: str, options: FunctionOptions) -> Options:
     accepts_new = options.get("accepts_new", True)
     if not isinstance(accepts_new, bool):
         raise DeclarationError.of(where, "accepts_new", accepts_new, "give True or False")
+    triggers = triggers_of(where, id, options["on"]) if "on" in options else Triggers((), {}, ())
+    flow = flow_of(where, options)
+    check_crons(where, id, flow, triggers.crons)
     return Options(
         id,
         check_id(where, "version", options.get("version", "1")),
-        (*_triggers(where, options), start_event(id)),
+        (*triggers.names, start_event(id)),
         retry_of(where, options.get("retries", 4)),
         accepts_new,
+        triggers.conditions,
+        flow,
+        triggers.crons,
     )
-
-
-def _triggers(where: str, options: FunctionOptions) -> tuple[str, ...]:
-    if "on" not in options:
-        return ()
-    on: Any = options["on"]
-    given = list(on) if isinstance(on, list | tuple | set | frozenset) and not isinstance(on, On) else [on]
-    if not given:
-        raise DeclarationError.of(where, "on", on, "give at least one event, or leave it out: `start` starts it anyway")
-    names = [check_trigger(where, trigger.name if isinstance(trigger, On) else trigger) for trigger in given]
-    return tuple(dict.fromkeys(names))
 
 
 def handler_id(function_id: str) -> str:

@@ -19,6 +19,7 @@ from stream_engine.sdk.events import Event
 from stream_engine.sdk.function import Function
 from stream_engine.sdk.middleware import compile_middleware
 from stream_engine.sdk.names import check_app, check_topic
+from stream_engine.sdk.pools import Pools
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,6 +63,7 @@ class Engine:
         self.client = Client(self.name, self.events_topic, self.event_types, self.middleware)
         self._functions: dict[str, dict[str, Function[..., Any]]] = {}
         self._code: dict[tuple[str, str], Function[..., Any]] = {}
+        self._pools = Pools()
 
     def __repr__(self) -> str:
         return f"Engine({self.name!r})"
@@ -144,7 +146,10 @@ class Engine:
             handlers = {version: versions[version].on_failure for version in order}
             handled = tuple(version for version, handler in handlers.items() if handler is not None)
             handler = handlers[order[0]]
-            rules[id] = FunctionRules(id, order, None if handler is None else handler.id)
+            current = versions[order[0]].options
+            rules[id] = FunctionRules(
+                id, order, None if handler is None else handler.id, flow=current.flow, crons=current.crons
+            )
             if handled:
                 rules[handler_id(id)] = FunctionRules(handler_id(id), handled)
         return rules
@@ -157,8 +162,15 @@ class Engine:
         """
         specs = {}
         for id, versions in self._functions.items():
-            triggers = _current(id, versions).options.triggers
-            specs[id] = FunctionSpec(id, list(triggers), list(_versions(id, versions)))
+            current = _current(id, versions).options
+            specs[id] = FunctionSpec(
+                id,
+                list(current.triggers),
+                list(_versions(id, versions)),
+                dict(current.conditions),
+                current.flow,
+                current.crons,
+            )
         return Catalogue(specs, self.events_topic)
 
     def _add(self, item: Function[..., Any]) -> None:
@@ -178,6 +190,7 @@ class Engine:
                 f"{where}: version={item.version!r}: new runs start on version {accepting[0]!r} already; "
                 "write accepts_new=False on one of them"
             )
+        self._pools.join(where, item.options)
         versions[item.version] = self._code[item.id, item.version] = item
         item.app = self
         if item.on_failure is not None:

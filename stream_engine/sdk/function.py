@@ -1,6 +1,6 @@
 """A declared function: the user's code, with what was said about it."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from stream_engine.core.catalogue import start_event
 from stream_engine.core.duration import Duration, milliseconds
+from stream_engine.core.flow import PLAIN, Cron, Flow
 from stream_engine.sdk.client import Client
 from stream_engine.sdk.codec import Decode
 from stream_engine.sdk.errors import DeclarationError
@@ -22,13 +23,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Options:
-    """What was said about a function, checked. ``triggers`` are as in `stream_engine.core.catalogue.FunctionSpec`."""
+    """What was said about a function, checked. ``triggers`` and ``conditions`` are as in `stream_engine.core.catalogue.FunctionSpec`."""
 
     id: str
     version: str
     triggers: tuple[str, ...]
     retry: Retry
     accepts_new: bool
+    conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    flow: Flow = PLAIN
+    crons: tuple[Cron, ...] = ()
 
 
 @dataclass(frozen=True)
