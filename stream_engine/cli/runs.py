@@ -1,5 +1,6 @@
 """``stream-engine runs``: what became of events, from the history that the engine tells."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypedDict, Unpack
@@ -9,15 +10,17 @@ from rich.console import Console
 from rich.progress import Progress
 
 from stream_engine.cli.apps import resolve_app_name
+from stream_engine.cli.cancelling import reason_of, refuse_ended, wait
 from stream_engine.cli.output import print_json, print_lines, say
 from stream_engine.cli.run_table import table
 from stream_engine.cli.timeline import draw
 from stream_engine.cli.times import FORMS, TIME
-from stream_engine.cli.values import RUN_ID
+from stream_engine.cli.values import DURATION, RUN_ID
 from stream_engine.core.identity import partition_of
 from stream_engine.core.run_document import document
 from stream_engine.core.run_listing import Listing, Selection
-from stream_engine.core.runs import STATUSES, FoldedRun, RunIndex
+from stream_engine.core.runs import ENDED, STATUSES, FoldedRun, RunIndex
+from stream_engine.shell import cancelling as requests
 from stream_engine.shell import localbroker
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
@@ -27,6 +30,7 @@ from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import DAY_MS, Names
 
 _ROWS: Final = 50
+_GOING: Final = tuple(status for status in STATUSES if status not in ENDED)
 
 
 class _Filters(TypedDict):
@@ -41,7 +45,7 @@ class _Filters(TypedDict):
 
 @click.group()
 def runs() -> None:
-    """List runs, and look at one: what became of events."""
+    """List runs, look at one, and cancel them: what became of events."""
 
 
 @runs.command("list", epilog=f"A TIME is {FORMS}.")
@@ -95,6 +99,71 @@ def show(run: str, app: str | None, *, as_json: bool) -> None:
         print_json(document(found))
     else:
         print_lines(draw(found, now_ms(), Console().width))
+
+
+@runs.command(epilog=f"A TIME is {FORMS}.")
+@click.argument("run_ids", metavar="[RUN]...", type=RUN_ID, nargs=-1)
+@click.option("--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is.")
+@click.option("--function", help="All runs of this function that have not ended.")
+@click.option("--status", multiple=True, type=click.Choice(_GOING), help="All with this status; may be repeated.")
+@click.option("--since", type=TIME, help="All that were created at this time or later. Default: 24 hours ago.")
+@click.option("--until", type=TIME, help="All that were created before this time.")
+@click.option("--event", metavar="ID", help="All runs of the event with this id.")
+@click.option("--reason", default="", help="Why; history and `runs show` say it, and who it was.")
+@click.option(
+    "--yes", is_flag=True, help="Do it; without it, those that filters find are shown, and the terminal is asked."
+)
+@click.option("--timeout", type=DURATION, default="1m", help="How long to wait until they have ended. Default: 1m.")
+def cancel(
+    run_ids: tuple[str, ...], app: str | None, reason: str, timeout: int, *, yes: bool, **filters: Unpack[_Filters]
+) -> None:
+    """Cancel runs by their ids, or those that filters find; return once they have ended.
+
+    Whether they have begun or not: what waits gives up at once, an async step in flight is interrupted, a def step ends first.
+    """
+    if bool(run_ids) == any(value for value in filters.values()):
+        raise click.UsageError("say which runs: by their ids, or by filters such as --function, not both")
+    settings = localbroker.connected(Settings.from_env())
+    name = resolve_app_name(app, settings)
+    with HistoryReader(settings, name) as reader:
+        start = reader.span(reader.partitions()).end
+        found = [_known(reader, name, run) for run in run_ids] if run_ids else _going(reader, filters)
+    going = refuse_ended(found)
+    if not run_ids:
+        _confirm(found, yes=yes)
+    requests.send(settings, name, going, reason_of(reason))
+    if len(wait(settings, name, going, start, timeout)) < len(found) or not found:
+        raise UserError("not every run was cancelled" if found else f"no such runs of {name} in this time; see --since")
+
+
+def _known(reader: HistoryReader, app: str, run_id: str) -> FoldedRun:
+    found = _find(reader, run_id)
+    if found is None:
+        raise UserError(
+            f"there is no run {run_id!r} in the history of {app}; `stream-engine runs list` shows those of a time"
+        )
+    return found
+
+
+def _going(reader: HistoryReader, filters: _Filters) -> list[FoldedRun]:
+    selection = _selection({**filters, "status": filters["status"] or _GOING}, now_ms())
+    listing = Listing(selection)
+    with _progress() as progress:
+        for batch in reader.read(reader.span(reader.partitions(), selection.since), progress=progress):
+            for entry in batch:
+                listing.add(entry.id, entry.record)
+    return listing.runs()
+
+
+def _confirm(found: list[FoldedRun], *, yes: bool) -> None:
+    if yes or not found:
+        return
+    print_lines(table(found[:_ROWS]), crop=True)
+    if len(found) > _ROWS:
+        say(f"... and {len(found) - _ROWS} more")
+    if not sys.stdin.isatty():
+        raise UserError(f"nothing is cancelled yet: add --yes to cancel these {len(found)} runs")
+    click.confirm(f"cancel these {len(found)} runs?", abort=True, err=True)
 
 
 def _selection(filters: _Filters, now: int) -> Selection:

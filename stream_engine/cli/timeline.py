@@ -102,6 +102,8 @@ def _header(run: FoldedRun) -> Iterator[Text]:
     for name, value in (("replay", run.replay_id), ("about run", run.of_run), ("waiting on", run.waiting_on)):
         if value is not None:
             yield _field(name, value)
+    if run.phase in ENDED and run.detail:
+        yield _field("because", run.detail)
     if run.result is not None:
         more = "" if len(run.result) <= _SHOWN_RESULT else " ... (--json has all of it)"
         yield _field("result", run.result[:_SHOWN_RESULT] + more)

@@ -2,7 +2,8 @@
 
 from msgspec.structs import replace
 
-from stream_engine.core.entering import pass_on
+from stream_engine.core import handlers
+from stream_engine.core.entering import dismiss, pass_on
 from stream_engine.core.identity import digest, run_id, run_name
 from stream_engine.core.payload import keep, share
 from stream_engine.core.records import Admit, Asked, Entry, Event
@@ -19,6 +20,8 @@ def admit(turn: Turn, command: Admit) -> None:
         run, header = _identify(turn, function, event, command.replay_id)
         if event.identity.startswith("id:") and _is_known(turn, run):
             turn.history.append(disposed(turn, run, header, event, "duplicate"))
+        elif (reason := turn.dismissed.reason(run)) is not None:
+            _dismiss(turn, run, header, event, reason)
         else:
             new.append((run, header))
     if len(new) == 1:
@@ -32,6 +35,20 @@ def admit(turn: Turn, command: Admit) -> None:
             _start(turn, run, replace(header, shared=shared), event)
     for asked in command.asked:
         _enter(turn, asked, event, command.replay_id)
+
+
+def _dismiss(turn: Turn, run: str, header: Run, event: Event, reason: str) -> None:
+    """Make no run of an event that was cancelled before it came."""
+    turn.history.append(disposed(turn, run, header, event, "cancelled", detail=reason))
+    if event.identity.startswith("id:"):
+        _note(turn, run, "cancelled")
+    handlers.cancelled(turn, run, header, event)
+
+
+def _note(turn: Turn, run: str, status: str) -> None:
+    key = ENDED.key(run)
+    turn.state.put(key, Ended(turn.now, status))
+    turn.forget.append((turn.now + turn.rules.deduplicate_for, key))
 
 
 def _enter(turn: Turn, asked: Asked, event: Event, replay_id: str | None) -> None:
@@ -49,10 +66,12 @@ def _enter(turn: Turn, asked: Asked, event: Event, replay_id: str | None) -> Non
             turn.history.append(disposed(turn, run, entry, event, "duplicate"))
             return
         # The run lives elsewhere, or is yet to be; so what is remembered of the id is put down now.
-        key = ENDED.key(run)
-        turn.state.put(key, Ended(turn.now, "admitted"))
-        turn.forget.append((turn.now + rules.deduplicate_for, key))
-    pass_on(turn, entry)
+        _note(turn, run, "admitted")
+    reason = turn.dismissed.reason(run)
+    if reason is None:
+        pass_on(turn, entry)
+    else:
+        dismiss(turn, entry, reason)
 
 
 def _identify(turn: Turn, function: str, event: Event, replay_id: str | None) -> tuple[str, Run]:

@@ -1,13 +1,20 @@
-"""A run is cancelled: whatever it waits for is given up, and what is running of it stops before it ends."""
+"""A run is cancelled: whatever it waits for is given up, and what is running of it stops before it ends.
+
+A run may be cancelled before it has come to its home: its event is yet to be routed, waits for its time, lies in a debounce or a batch, or is
+under way between two of these. Then its home *seeks* it. Every partition that is told so takes out what it has of the run, and
+remembers for as long as event ids are remembered to take out what comes by. What is under way from one partition to the next has
+either left before the first one was told, and is met in the next, or is taken out in the first: so it is met once, wherever it is.
+"""
 
 from msgspec.structs import replace
 
 from stream_engine.core.commands import Stopped
-from stream_engine.core.finish import end
+from stream_engine.core.entering import take_out
+from stream_engine.core.finish import end_cancelled
 from stream_engine.core.payload import event_of
-from stream_engine.core.records import Cancel
-from stream_engine.core.run import discard, disposed, recorded_steps
-from stream_engine.core.tables import RUNS
+from stream_engine.core.records import Cancel, Seek
+from stream_engine.core.run import cancel_unstarted, recorded_steps
+from stream_engine.core.tables import ENDED, RUNS
 from stream_engine.core.turn import Live, Stop, Turn
 
 
@@ -24,12 +31,12 @@ def cancel(turn: Turn, command: Cancel) -> None:
     run = turn.state.get(RUNS, RUNS.key(run_id))
     event = None if run is None else event_of(turn, run_id, run)
     if run is None or event is None:
-        return
-    if run.started_at:
-        end(turn, run_id, Live(run, event, set(recorded_steps(turn, run_id))), "cancelled", detail=command.reason)
+        if command.seek:
+            _seek(turn, command)
+    elif run.started_at:
+        end_cancelled(turn, run_id, Live(run, event, set(recorded_steps(turn, run_id))), command.reason)
     else:
-        turn.history.append(disposed(turn, run_id, run, event, "cancelled", detail=command.reason))
-        discard(turn, run_id, run)
+        cancel_unstarted(turn, run_id, run, event, command.reason)
 
 
 def stopped(turn: Turn, command: Stopped) -> None:
@@ -37,4 +44,19 @@ def stopped(turn: Turn, command: Stopped) -> None:
     live = turn.live.get(command.run_id)
     if live is not None and live.run.cancelled:
         turn.unload(command.run_id)
-        end(turn, command.run_id, live, "cancelled", detail=live.run.cancelled)
+        end_cancelled(turn, command.run_id, live, live.run.cancelled)
+
+
+def seek(turn: Turn, command: Seek) -> None:
+    """Take out what is here of a run that is cancelled, or what comes by."""
+    key = turn.dismissed.add(command.run_id, command.reason)
+    turn.forget.append((turn.now + turn.rules.deduplicate_for, key))
+    take_out(turn, command.run_id, command.reason)
+
+
+def _seek(turn: Turn, command: Cancel) -> None:
+    ended = turn.state.get(ENDED, ENDED.key(command.run_id))
+    if ended is not None and ended.status != "admitted":
+        return
+    for partition in range(turn.rules.partitions):
+        turn.command(partition, Seek(command.run_id, command.reason))

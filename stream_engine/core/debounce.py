@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stream_engine.core.gathering import add, go_on, open_buffer, told
 from stream_engine.core.records import Entry, Event, Gate, Span
 from stream_engine.core.run import at_gate, disposed
-from stream_engine.core.tables import BUFFERS, Buffer
+from stream_engine.core.tables import BUFFERS, HELD, Buffer, Held
 from stream_engine.core.turn import Turn
 
 
@@ -38,6 +38,8 @@ def _follow(turn: Turn, entry: Entry, gate: Gate, buffer: Buffer) -> Buffer:
     if gate.mode == "all":
         latest = replace(buffer.entry, event=entry.event)
     before = buffer.entry
+    turn.state.delete(HELD.key(before.run_id))
+    turn.state.put(HELD.key(latest.run_id), Held(gate.id))
     due = turn.now + gate.per
     if gate.most:
         due = max(buffer.due, min(due, buffer.since + gate.most))

@@ -30,6 +30,7 @@ from stream_engine.core.records import (
     Pass,
     ReturnRun,
     ReturnStep,
+    Seek,
 )
 from stream_engine.core.tables import TIMERS, Timer, timed_parts
 from stream_engine.core.turn import Turn
@@ -56,6 +57,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     Free: gates.free,
     Began: gates.began,
     Cancel: cancel.cancel,
+    Seek: cancel.seek,
     Stopped: cancel.stopped,
 }
 

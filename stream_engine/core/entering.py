@@ -2,13 +2,14 @@
 
 from msgspec.structs import replace
 
-from stream_engine.core import batch, debounce
+from stream_engine.core import batch, debounce, handlers
 from stream_engine.core.gates import BATCH, DEBOUNCE, IDEMPOTENCY
+from stream_engine.core.gathering import go_on
 from stream_engine.core.identity import partition_of
-from stream_engine.core.payload import gathered, keep
-from stream_engine.core.records import Collect, Entry, Pass, Span
+from stream_engine.core.payload import drop_span, gathered, keep
+from stream_engine.core.records import Collect, Entry, Event, Pass, Span
 from stream_engine.core.run import at_gate, begin, disposed
-from stream_engine.core.tables import BUFFERS, ENTRIES, GATHERED, KNOWN, Known, Run, Timer
+from stream_engine.core.tables import BUFFERS, ENTRIES, GATHERED, HELD, KNOWN, Known, Run, Timer
 from stream_engine.core.turn import Turn
 
 
@@ -37,8 +38,11 @@ def come_due(turn: Turn, run_id: str) -> None:
 def enter(turn: Turn, command: Pass) -> None:
     """An entry has come to the gate that is next, or to its run's home."""
     entry = command.entry
+    reason = turn.dismissed.reason(entry.run_id)
     kind = entry.gates[0].kind if entry.gates else ""
-    if kind == IDEMPOTENCY:
+    if reason is not None:
+        dismiss(turn, entry, reason, command.span)
+    elif kind == IDEMPOTENCY:
         _know(turn, entry)
     elif kind == DEBOUNCE:
         debounce.gather(turn, entry)
@@ -46,6 +50,30 @@ def enter(turn: Turn, command: Pass) -> None:
         batch.gather(turn, entry)
     else:
         _arrive(turn, entry, command.span)
+
+
+def take_out(turn: Turn, run_id: str, reason: str) -> None:
+    """Take out what is here of a run that was cancelled before it arrived at its home; a buffer goes there, where its events are."""
+    key = ENTRIES.key(run_id)
+    entry = turn.state.get(ENTRIES, key)
+    if entry is not None:
+        turn.state.delete(key)
+        dismiss(turn, entry, reason)
+    held = turn.state.get(HELD, HELD.key(run_id))
+    buffer = None if held is None else turn.state.get(BUFFERS, BUFFERS.key(held.gate))
+    if held is not None and buffer is not None:
+        told = "cancelled" if buffer.is_batch else ""
+        go_on(turn, held.gate, buffer, Span(buffer.name, buffer.count, told) if buffer.count else None)
+
+
+def dismiss(turn: Turn, entry: Entry, reason: str, span: Span | None = None) -> None:
+    """Let go of an entry whose run was cancelled."""
+    turn.history.append(disposed(turn, entry.run_id, entry, entry.event, "cancelled", detail=reason))
+    if span is not None:
+        for other in _others(turn, entry, span):
+            turn.history.append(disposed(turn, entry.run_id, entry, other, "cancelled", detail=reason))
+        drop_span(turn, span)
+    handlers.cancelled(turn, entry.run_id, entry, entry.event)
 
 
 def buffer_due(turn: Turn, gate_id: str, at: int) -> None:
@@ -81,10 +109,9 @@ def _know(turn: Turn, entry: Entry) -> None:
 
 def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
     event = entry.event
-    if span is not None and span.told:
-        for other in gathered(turn, span):
-            if (other.topic, other.partition, other.offset) != (event.topic, event.partition, event.offset):
-                turn.history.append(disposed(turn, entry.run_id, entry, other, span.told))
+    if span is not None:
+        for other in _others(turn, entry, span):
+            turn.history.append(disposed(turn, entry.run_id, entry, other, span.told))
     run = Run(
         entry.function,
         "",
@@ -98,3 +125,12 @@ def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
     )
     keep(turn, entry.run_id, event)
     begin(turn, entry.run_id, run, event)
+
+
+def _others(turn: Turn, entry: Entry, span: Span) -> list[Event]:
+    """Return the events of a span that history is to be told of besides the entry's own."""
+    if not span.told:
+        return []
+    event = entry.event
+    own = (event.topic, event.partition, event.offset)
+    return [other for other in gathered(turn, span) if (other.topic, other.partition, other.offset) != own]

@@ -2,15 +2,15 @@
 
 from msgspec.structs import replace
 
+from stream_engine.core import handlers
 from stream_engine.core.commands import FailRun, FinishRun
-from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunEnded
-from stream_engine.core.identity import digest, home_partition, run_id
+from stream_engine.core.identity import run_id
 from stream_engine.core.passing import free_all
-from stream_engine.core.payload import drop, keep
+from stream_engine.core.payload import drop, keep, remember
 from stream_engine.core.records import Handle
 from stream_engine.core.run import begin
-from stream_engine.core.tables import ENDED, RUNS, STEPS, Ended, Run
+from stream_engine.core.tables import RUNS, STEPS, Run
 from stream_engine.core.turn import Live, Release, Turn
 
 
@@ -29,9 +29,7 @@ def fail_run(turn: Turn, command: FailRun) -> None:
     if live is None or _was_cancelled(turn, command.run_id, live):
         return
     _end(turn, live, replace(_ended(turn.now, command.run_id, live.run, "failed"), error=command.error))
-    function = turn.rules.functions.get(live.run.function)
-    if function is not None and function.on_failure is not None:
-        _hand_over(turn, command.run_id, live, function.on_failure, command.error)
+    handlers.failed(turn, command.run_id, live.run, live.event, command.error)
 
 
 def handle(turn: Turn, command: Handle) -> None:
@@ -51,22 +49,17 @@ def handle(turn: Turn, command: Handle) -> None:
     begin(turn, run, header, command.event)
 
 
-def _hand_over(turn: Turn, of_run: str, live: Live, handler: str, error: Failure) -> None:
-    name = digest(of_run, handler)
-    partition = home_partition(name, turn.rules.partitions)
-    turn.command(partition, Handle(handler, name, of_run, live.event, error, live.run.replay_id))
-
-
-def end(turn: Turn, run_id: str, live: Live, status: str, *, detail: str) -> None:
-    """End a run that is not being executed (any more), because somebody else wants it to."""
-    _end(turn, live, replace(_ended(turn.now, run_id, live.run, status), detail=detail))
+def end_cancelled(turn: Turn, run_id: str, live: Live, reason: str) -> None:
+    """End a run that is not being executed (any more), because it was cancelled."""
+    _end(turn, live, replace(_ended(turn.now, run_id, live.run, "cancelled"), detail=reason))
+    handlers.cancelled(turn, run_id, live.run, live.event)
 
 
 def _was_cancelled(turn: Turn, run_id: str, live: Live) -> bool:
     """End a run as cancelled that came to its end before it could be stopped."""
     if not live.run.cancelled:
         return False
-    end(turn, run_id, live, "cancelled", detail=live.run.cancelled)
+    end_cancelled(turn, run_id, live, live.run.cancelled)
     return True
 
 
@@ -77,8 +70,7 @@ def _end(turn: Turn, live: Live, ended: RunEnded) -> None:
     drop(turn, run_id, live.run)
     for step in live.kept:
         turn.state.delete(STEPS.key(run_id, step))
-    if live.event.identity.startswith("id:"):
-        _remember(turn, run_id, live.run, ended.status)
+    remember(turn, run_id, live.run, live.event, ended.status)
     turn.history.append(ended)
     turn.effects.append(Release(run_id))
 
@@ -87,12 +79,3 @@ def _ended(now: int, run_id: str, run: Run, status: str) -> RunEnded:
     return RunEnded(
         now, run_id, run.function, run.version, status, run.started_at, run.attempt, replay_id=run.replay_id
     )
-
-
-def _remember(turn: Turn, run_id: str, run: Run, status: str) -> None:
-    """Keep that the run was, so that its event's id is recognised for as long as the contract says."""
-    until = run.created_at + turn.rules.deduplicate_for
-    if until > turn.now:
-        key = ENDED.key(run_id)
-        turn.state.put(key, Ended(turn.now, status))
-        turn.forget.append((until, key))

@@ -6,7 +6,7 @@ from stream_engine.core.gates import BATCH
 from stream_engine.core.identity import partition_of
 from stream_engine.core.records import Collect, Entry, Gate, Pass, Span
 from stream_engine.core.run import at_gate, disposed
-from stream_engine.core.tables import BUFFERS, Buffer, Timer
+from stream_engine.core.tables import BUFFERS, HELD, Buffer, Held, Timer
 from stream_engine.core.turn import Turn
 
 
@@ -14,6 +14,7 @@ def open_buffer(turn: Turn, entry: Entry, gate: Gate) -> Buffer:
     """Begin to gather, with a first entry."""
     due = turn.now + gate.per
     turn.set_timer(due, Timer("buffer", gate.id))
+    turn.state.put(HELD.key(entry.run_id), Held(gate.id))
     is_batch = gate.kind == BATCH
     return Buffer(replace(entry, gates=entry.gates[1:]), entry.run_id, turn.now, due, due, is_batch=is_batch)
 
@@ -33,4 +34,5 @@ def told(turn: Turn, entry: Entry, gate: Gate, buffer: Buffer) -> None:
 def go_on(turn: Turn, gate_id: str, buffer: Buffer, span: Span | None) -> None:
     """Send what has been gathered to the home of its run."""
     turn.state.delete(BUFFERS.key(gate_id))
+    turn.state.delete(HELD.key(buffer.entry.run_id))
     turn.command(partition_of(buffer.entry.run_id), Pass(buffer.entry, span))

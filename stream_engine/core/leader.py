@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from stream_engine.core.change import Change, Committed, DeposedError, Take, Told, Trim, trim_to
 from stream_engine.core.commands import Input, Resume
 from stream_engine.core.decide import decide, fire, follow_up
+from stream_engine.core.dismissed import Dismissed
 from stream_engine.core.intake import Receipt
 from stream_engine.core.records import Checkpoint, Commands, Decided, Mark, Record, encode
 from stream_engine.core.run import let_in
@@ -65,6 +66,7 @@ class Leader:
         self._state = State(store)
         self._timers = Timers(self._state)
         self._waiting = Waiting(self._state)
+        self._dismissed = Dismissed(self._state)
         self._live: dict[str, Live] = {}
         self._untold = untold
         self._told = folded.told
@@ -212,7 +214,8 @@ class Leader:
 
     def _turn(self, now: int) -> Turn:
         now = max(now, self._folded.now)
-        return Turn(self._state, self._timers, self._waiting, self._live, self._rules, now, format=self._folded.format)
+        waits = (self._timers, self._waiting, self._dismissed)
+        return Turn(self._state, *waits, self._live, self._rules, now, format=self._folded.format)
 
     def _take(self, turn: Turn, commands: Commands) -> None:
         turn.format = max(turn.format, commands.format)

@@ -1,7 +1,7 @@
-"""The events that runs were started by, kept once however many functions wanted one."""
+"""The events that runs were started by, kept once however many functions wanted one; and what stays of a run once it has ended."""
 
 from stream_engine.core.records import Event, Span
-from stream_engine.core.tables import EVENTS, GATHERED, USES, Run, Uses
+from stream_engine.core.tables import ENDED, EVENTS, GATHERED, USES, Ended, Run, Uses
 from stream_engine.core.turn import Turn
 
 
@@ -28,11 +28,16 @@ def gathered(turn: Turn, span: Span) -> tuple[Event, ...]:
     return tuple(event for _, event in turn.state.scan(GATHERED, start, stop))
 
 
+def drop_span(turn: Turn, span: Span) -> None:
+    """Let go of the events of a span."""
+    for number in range(span.count):
+        turn.state.delete(GATHERED.numbered_key(span.name, number))
+
+
 def drop(turn: Turn, run_id: str, run: Run) -> None:
     """Let go of the events of a run that ends."""
     if run.span is not None:
-        for number in range(run.span.count):
-            turn.state.delete(GATHERED.numbered_key(run.span.name, number))
+        drop_span(turn, run.span)
     if not run.shared:
         turn.state.delete(EVENTS.key(run_id))
         return
@@ -43,3 +48,12 @@ def drop(turn: Turn, run_id: str, run: Run) -> None:
     else:
         turn.state.delete(key)
         turn.state.delete(EVENTS.key(run.shared))
+
+
+def remember(turn: Turn, run_id: str, run: Run, event: Event, status: str) -> None:
+    """Keep that a run was, so that its event's id, if it has one, is recognised for as long as the contract says."""
+    until = run.created_at + turn.rules.deduplicate_for
+    if event.identity.startswith("id:") and until > turn.now:
+        key = ENDED.key(run_id)
+        turn.state.put(key, Ended(turn.now, status))
+        turn.forget.append((until, key))

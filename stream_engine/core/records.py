@@ -191,13 +191,13 @@ class Admit(Record, frozen=True, tag="admit"):
 
 
 class Handle(Record, frozen=True, tag="handle"):
-    """A run has ended badly; the handler that its function declared is to run, with what the run was about."""
+    """A run has failed, or was cancelled (then without ``error``); its function's handler is to run, with what the run was about."""
 
     function: str
     run_name: str
     of_run: str
     event: Event
-    error: Failure
+    error: Failure | None
     replay_id: str | None = None
 
 
@@ -312,13 +312,21 @@ class Began(Record, frozen=True, tag="began"):
 
 
 class Cancel(Record, frozen=True, tag="cancel"):
-    """A run is to be cancelled, whatever it does; ``reason`` is for readers."""
+    """A run is to be cancelled, whatever it does; ``reason`` is for readers. With ``seek`` it may not have come to its home yet."""
+
+    run_id: str
+    reason: str
+    seek: bool = False
+
+
+class Seek(Record, frozen=True, tag="seek"):
+    """A run that is to be cancelled has not come to its home: it is to be taken from wherever it waits, or when it comes by."""
 
     run_id: str
     reason: str
 
 
-Command = Admit | Handle | ReturnStep | ReturnRun | Pass | Collect | Ask | Answer | Free | Began | Cancel
+Command = Admit | Handle | ReturnStep | ReturnRun | Pass | Collect | Ask | Answer | Free | Began | Cancel | Seek
 
 
 class Commands(Record, frozen=True):

@@ -13,10 +13,11 @@ Whatever is to be running while there is no room for it is ``queued`` until ther
 
 from msgspec.structs import replace
 
+from stream_engine.core import handlers
 from stream_engine.core.commands import Resume, RetryRun, Suspend
 from stream_engine.core.history import EventDisposed, RunChanged, RunStarted
 from stream_engine.core.passing import begun, free_all, give_back
-from stream_engine.core.payload import drop, event_of, gathered
+from stream_engine.core.payload import drop, event_of, gathered, remember
 from stream_engine.core.records import Answer, Ask, Cancel, Entry, Event, Gate
 from stream_engine.core.step import wake_due_steps
 from stream_engine.core.tables import RUNS, STEPS, Run, Step, Timer
@@ -55,9 +56,19 @@ def answered(turn: Turn, command: Answer) -> None:
     if command.refused:
         turn.history.append(at_gate(disposed(turn, run_id, run, event, command.refused), run.gates[run.passed]))
         discard(turn, run_id, run)
+        if command.refused == "cancelled":
+            handlers.cancelled(turn, run_id, run, event)
         return
     order = run.order if command.order is None else command.order
     begin(turn, run_id, replace(run, passed=run.passed + 1, order=order), event)
+
+
+def cancel_unstarted(turn: Turn, run_id: str, run: Run, event: Event, reason: str) -> None:
+    """End a run that never began, because it was cancelled."""
+    turn.history.append(disposed(turn, run_id, run, event, "cancelled", detail=reason))
+    discard(turn, run_id, run)
+    remember(turn, run_id, run, event, "cancelled")
+    handlers.cancelled(turn, run_id, run, event)
 
 
 def discard(turn: Turn, run_id: str, run: Run) -> None:

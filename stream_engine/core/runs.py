@@ -227,7 +227,7 @@ def _dispose(run: FoldedRun, record: EventDisposed) -> None:
     if run.created_at is None:
         run.created_at = record.at
     if run.phase == "cancelled":
-        run.ended_at = record.at
+        run.ended_at, run.detail = record.at, record.detail
     elif record.disposition == "delayed":
         run.detail = f"its time{_at(int(record.detail) if record.detail.isdecimal() else None, ', ')}"
     else:
@@ -270,6 +270,7 @@ def _end(run: FoldedRun, record: RunEnded) -> None:
     run.detail, run.gate = record.detail, None
     run.started_at, run.ended_at = record.started_at or None, record.at
     run.attempt, run.result, run.error = record.attempt, record.result, record.error
+    run.detail = record.detail
 
 
 def _gate(record: EventDisposed | RunChanged, earliest: int | None) -> AtGate | None:

@@ -209,6 +209,18 @@ class Known(Record, frozen=True):
     run_id: str
 
 
+class Held(Record, frozen=True):
+    """The debounce or batch, by its gate's id, in whose buffer a run waits."""
+
+    gate: str
+
+
+class Dismissal(Record, frozen=True):
+    """Why a run is cancelled that has not been seen here; whatever of it comes by is taken out."""
+
+    reason: str
+
+
 class Scheduled(Record, frozen=True):
     """When a cron trigger of a function is due next, in milliseconds since the epoch, or -1 for never, by an expression in a zone."""
 
@@ -270,5 +282,7 @@ BUFFERS = Table(b"b", Buffer)
 GATHERED = Table(b"x", Event)
 KNOWN = Table(b"y", Known)
 CRONS = Table(b"n", Scheduled)
+HELD = Table(b"h", Held)
+DISMISSED = Table(b"d", Dismissal)
 
 FOLDED_KEY = FOLDED.key("")

@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from stream_engine.core.dismissed import Dismissed
 from stream_engine.core.flow import PLAIN, Cron, Flow
 from stream_engine.core.history import HistoryRecord
 from stream_engine.core.outbox import commands_queue, next_number, post
@@ -64,6 +65,7 @@ class Function(Record, frozen=True):
     on_failure: str | None = None
     flow: Flow = PLAIN
     crons: tuple[Cron, ...] = ()
+    on_cancel: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Turn:
     state: State
     timers: Timers
     waiting: Waiting
+    dismissed: Dismissed
     live: dict[str, Live]
     rules: Rules
     now: int

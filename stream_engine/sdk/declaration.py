@@ -34,6 +34,7 @@ class FunctionOptions(FlowOptions, total=False):
         version: the version of this code, ``"1"`` if not given. Versions stand side by side; a run stays on its own.
         retries: how often a step, and the body outside of steps, is tried again: 0 to 20, or `Retry`. The default is 4.
         on_failure: a function of ``(ctx, error)`` that runs when a run has failed; ``error`` is a `RunFailed`.
+        on_cancel: a function of ``(ctx)`` that runs when a run was cancelled, whether that had begun or not.
         accepts_new: whether new runs start on this version; exactly one version does.
     """
 
@@ -41,6 +42,7 @@ class FunctionOptions(FlowOptions, total=False):
     version: str
     retries: int | Retry
     on_failure: Callable[..., Any] | None
+    on_cancel: Callable[..., Any] | None
     accepts_new: bool
 
 
@@ -58,10 +60,15 @@ def function(id: str, **options: Unpack[FunctionOptions]) -> Callable[[Callable[
         problem = f"there is no such option; {suggestion(name, _OPTIONS)}"
         raise DeclarationError.of(where, name, options[name], problem)  # type: ignore[literal-required] # it is none of them
     checked = _check(where, id, options)
-    handler = options.get("on_failure")
+    on_failure, on_cancel = options.get("on_failure"), options.get("on_cancel")
 
     def declare(fn: Callable[P, R]) -> Function[P, R]:
-        return Function(checked, _code(where, fn), None if handler is None else _handler(checked, handler))
+        return Function(
+            checked,
+            _code(where, fn),
+            None if on_failure is None else _handler(checked, ON_FAILURE, on_failure, ("ctx", "error")),
+            None if on_cancel is None else _handler(checked, ON_CANCEL, on_cancel, ("ctx",)),
+        )
 
     return declare
 
@@ -85,18 +92,21 @@ def _check(where: str, id: str, options: FunctionOptions) -> Options:
     )
 
 
-def handler_id(function_id: str) -> str:
-    """Return the id of the function that runs when a run of another has failed; users' ids have no colon."""
-    return function_id + ":on_failure"
+ON_FAILURE, ON_CANCEL = "on_failure", "on_cancel"
 
 
-def _handler(of: Options, fn: Callable[..., Any]) -> Function[..., Any]:
-    """Return the function that runs when a run of another has failed: it has no triggers, and the same retries."""
-    where = f"function {of.id!r}: on_failure"
+def handler_id(function_id: str, kind: str) -> str:
+    """Return the id of the function that runs when a run of another has failed, or was cancelled; users' ids have no colon."""
+    return f"{function_id}:{kind}"
+
+
+def _handler(of: Options, kind: str, fn: Callable[..., Any], takes: tuple[str, ...]) -> Function[..., Any]:
+    """Return the function that runs when a run of another has ended badly: it has no triggers, and the same retries."""
+    where = f"function {of.id!r}: {kind}"
     if isinstance(fn, Function):
-        raise DeclarationError(f"{where}: give a plain function of (ctx, error), not the function {fn.id!r}")
-    options = Options(handler_id(of.id), of.version, (), of.retry, of.accepts_new)
-    return Function(options, _code(where, fn, takes=("ctx", "error")))
+        raise DeclarationError(f"{where}: give a plain function of ({', '.join(takes)}), not the function {fn.id!r}")
+    options = Options(handler_id(of.id, kind), of.version, (), of.retry, of.accepts_new)
+    return Function(options, _code(where, fn, takes))
 
 
 def _code(where: str, fn: Any, takes: tuple[str, ...] = ("ctx",)) -> Code:

@@ -12,7 +12,7 @@ from stream_engine.core.catalogue import Catalogue, FunctionSpec
 from stream_engine.core.receive import Check
 from stream_engine.core.turn import Function as FunctionRules
 from stream_engine.sdk.client import Client
-from stream_engine.sdk.declaration import FunctionOptions, function, handler_id
+from stream_engine.sdk.declaration import FunctionOptions, function
 from stream_engine.sdk.errors import DeclarationError
 from stream_engine.sdk.event_types import EventTypes
 from stream_engine.sdk.events import Event
@@ -143,15 +143,14 @@ class Engine:
         rules = {}
         for id, versions in self._functions.items():
             order = _versions(id, versions)
-            handlers = {version: versions[version].on_failure for version in order}
-            handled = tuple(version for version, handler in handlers.items() if handler is not None)
-            handler = handlers[order[0]]
-            current = versions[order[0]].options
-            rules[id] = FunctionRules(
-                id, order, None if handler is None else handler.id, flow=current.flow, crons=current.crons
-            )
-            if handled:
-                rules[handler_id(id)] = FunctionRules(handler_id(id), handled)
+            current = versions[order[0]]
+            flow, crons = current.options.flow, current.options.crons
+            rules[id] = FunctionRules(id, order, _id(current.on_failure), flow, crons, _id(current.on_cancel))
+            handled: dict[str, tuple[str, ...]] = {}
+            for version in order:
+                for handler in versions[version].handlers:
+                    handled[handler.id] = (*handled.get(handler.id, ()), version)
+            rules.update({handler: FunctionRules(handler, found) for handler, found in handled.items()})
         return rules
 
     def catalogue(self) -> Catalogue:
@@ -193,8 +192,12 @@ class Engine:
         self._pools.join(where, item.options)
         versions[item.version] = self._code[item.id, item.version] = item
         item.app = self
-        if item.on_failure is not None:
-            self._code[item.on_failure.id, item.version] = item.on_failure
+        for handler in item.handlers:
+            self._code[handler.id, item.version] = handler
+
+
+def _id(handler: Function[..., Any] | None) -> str | None:
+    return None if handler is None else handler.id
 
 
 def _listed(functions: ModuleType | Iterable[Function[..., Any]]) -> Iterable[Function[..., Any]]:

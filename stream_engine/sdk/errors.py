@@ -82,14 +82,15 @@ class RunFailed(Exception):  # noqa: N818 - the contract's name: it tells how th
 
 
 class RunCancelled(Exception):  # noqa: N818 - the contract's name: it tells how the run ended
-    """A run was cancelled before it could complete."""
+    """A run was cancelled before it could complete; ``reason`` says by whom and why, as far as that is known."""
 
-    def __init__(self, run_id: str) -> None:
-        super().__init__(run_id)
+    def __init__(self, run_id: str, reason: str = "") -> None:
+        super().__init__(run_id, reason)
         self.run_id = run_id
+        self.reason = reason
 
     def __str__(self) -> str:
-        return f"run {self.run_id} was cancelled"
+        return f"run {self.run_id} was cancelled" + (f": {self.reason}" if self.reason else "")
 
 
 def epoch_ms(at: datetime) -> int:

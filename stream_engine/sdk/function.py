@@ -71,12 +71,14 @@ class Function(Generic[P, R_co]):
         options: what was said about it.
         code: the user's code.
         on_failure: the function that runs when a run of this one has failed.
+        on_cancel: the function that runs when a run of this one was cancelled.
         app: the app that includes it, the last one where there are several; `start` starts it there.
     """
 
     options: Options
     code: Code
     on_failure: "Function[..., Any] | None" = None
+    on_cancel: "Function[..., Any] | None" = None
     app: "App | None" = field(default=None, repr=False)
 
     @property
@@ -88,6 +90,11 @@ class Function(Generic[P, R_co]):
     def version(self) -> str:
         """The version of its code."""
         return self.options.version
+
+    @property
+    def handlers(self) -> "list[Function[..., Any]]":
+        """The handlers that it has."""
+        return [handler for handler in (self.on_failure, self.on_cancel) if handler is not None]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the user's code, in plain Python."""

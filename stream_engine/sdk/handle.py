@@ -1,6 +1,7 @@
 """What a program holds of a run that it started."""
 
 import asyncio
+import socket
 from typing import Generic, TypeVar
 
 from stream_engine.core.duration import Duration, milliseconds
@@ -27,7 +28,7 @@ class _Handle(Generic[R]):
         if outcome.status == "completed":
             return self._decoded(outcome.result or b"null")
         if outcome.status == "cancelled":
-            raise RunCancelled(self.run_id)
+            raise RunCancelled(self.run_id, outcome.detail)
         if outcome.status in ENDED:
             raise RunFailed(self.run_id, outcome.error or Failure("TimeoutError", "the run took too long"))
         raise TimeoutError(f"run {self.run_id} has not ended{_within(timeout)}: it is {outcome.status}, and goes on")
@@ -63,6 +64,14 @@ class RunHandle(_Handle[R]):
         outcome = await asyncio.wrap_future(self._transport.run_outcome(self.run_id, _seconds(timeout)))
         return self._read(outcome, timeout)
 
+    async def cancel(self, reason: str = "") -> None:
+        """Ask for the run to be cancelled, whether it has begun or not; return once Kafka has the request, which is not lost from then on.
+
+        `result` raises `RunCancelled` once the run has stopped: a step in flight is cancelled, or if it is ``def``, ends first. A run that
+        has ended stays as it is. ``reason`` is for whoever looks at the run.
+        """
+        await asyncio.wrap_future(self._transport.cancel(self.run_id, _why(reason)))
+
 
 class SyncRunHandle(_Handle[R]):
     """A run that was started, for programs without an event loop."""
@@ -76,6 +85,15 @@ class SyncRunHandle(_Handle[R]):
     def result(self, timeout: Duration | None = None) -> R:
         """See `RunHandle.result`."""
         return self._read(self._transport.run_outcome(self.run_id, _seconds(timeout)).result(), timeout)
+
+    def cancel(self, reason: str = "") -> None:
+        """See `RunHandle.cancel`."""
+        self._transport.cancel(self.run_id, _why(reason)).result()
+
+
+def _why(reason: str) -> str:
+    by = f"run.cancel() on {socket.gethostname()}"
+    return f"{by}: {reason}" if reason else by
 
 
 def _within(timeout: Duration | None) -> str:

@@ -18,11 +18,15 @@ ENDED = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What is known of a run. ``status`` is one of the contract's words; ``result`` is JSON, where the run is completed."""
+    """What is known of a run. ``status`` is one of the contract's words; ``result`` is JSON, where the run is completed.
+
+    ``detail`` says why somebody else ended it, where that is so.
+    """
 
     status: str
     result: bytes | None = None
     error: Failure | None = None
+    detail: str = ""
 
 
 class Transport(Protocol):
@@ -36,6 +40,9 @@ class Transport(Protocol):
 
         A run that nothing is known of (yet) is ``queued``.
         """
+
+    def cancel(self, run_id: str, reason: str) -> "Future[None]":
+        """Ask for a run to be cancelled; the future is done once Kafka has the request."""
 
     def partitions(self) -> "Future[int]":
         """Return how many partitions the app's internal topics have."""

@@ -10,17 +10,18 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Producer
 
-from stream_engine.core.history import RunEnded
+from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded
 from stream_engine.core.identity import partition_of
 from stream_engine.core.runs import RunIndex
 from stream_engine.sdk.events import Message
 from stream_engine.sdk.transport import ENDED, Outcome
-from stream_engine.shell import clients
+from stream_engine.shell import cancelling, clients
 from stream_engine.shell.errors import UserError
-from stream_engine.shell.history.codec import Entry, prefix
+from stream_engine.shell.history.codec import Entry
 from stream_engine.shell.history.reader import HistoryReader, Span, about
 from stream_engine.shell.localbroker import connected
 from stream_engine.shell.settings import Settings
+from stream_engine.shell.topics import Names
 from stream_engine.shell.trouble import Trouble
 
 Explain = Callable[[KafkaError], UserError]
@@ -45,6 +46,7 @@ class KafkaTransport:
         """
         settings = connected(Settings.from_env())
         self._topic = events_topic
+        self._commands = Names.of(app).commands
         self._trouble = Trouble(settings)
         self._producer = clients.producer(settings, **self._trouble.properties)
         self._stopping = threading.Event()
@@ -56,6 +58,20 @@ class KafkaTransport:
         """Produce messages; the future has their places, ``topic/partition/offset``, in order."""
         future: Future[list[str]] = Future()
         _Sending(self._producer, self._topic, messages, future, self._explain)
+        return future
+
+    def cancel(self, run_id: str, reason: str) -> "Future[None]":
+        """Send the request to the partition that the run lives on; it says whom it is about, and is harmless when it repeats."""
+        future: Future[None] = Future()
+
+        def delivered(error: Any, _: Any) -> None:
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(self._explain(error))
+
+        value, partition = cancelling.request(run_id, reason), partition_of(run_id)
+        self._producer.produce(self._commands, value, None, partition, on_delivery=delivered)
         return future
 
     def run_outcome(self, run_id: str, timeout: float | None) -> "Future[Outcome]":
@@ -76,7 +92,7 @@ class KafkaTransport:
     def _explain(self, error: KafkaError) -> UserError:
         if error.name() == "_MSG_TIMED_OUT":
             return self._trouble.no_answer(self._producer)
-        return SendError(f"Kafka did not take an event for {self._topic}: {error.str()}")
+        return SendError(f"Kafka did not take what was sent to {self._topic} or {self._commands}: {error.str()}")
 
     def _poll(self) -> None:
         while not self._stopping.is_set():
@@ -179,7 +195,7 @@ class _Results:
                 span = reader.span(partitions)
                 self._since = dict(span.end)
                 self._following.set_result(len(partitions))
-                for batch in reader.follow(span.end, _is_end, _FOREVER):
+                for batch in reader.follow(span.end, cancelling.is_end, _FOREVER):
                     self._note(batch)
                     if self._stopping:
                         return
@@ -191,12 +207,11 @@ class _Results:
     def _note(self, batch: Iterable[Entry]) -> None:
         with self._lock:
             for entry in batch:
-                record = entry.record
-                if isinstance(record, RunEnded):
-                    result = None if record.result is None else record.result.encode()
-                    outcome = Outcome(record.status, result, record.error)
-                    self._ended[record.run_id] = outcome
-                    for future in self._waiting.pop(record.run_id, ()):
+                ended = cancelling.ended(entry.record)
+                if ended is not None:
+                    run_id, outcome = ended[0], _outcome(entry.record, ended[1])
+                    self._ended[run_id] = outcome
+                    for future in self._waiting.pop(run_id, ()):
                         _resolve(future, outcome)
             while len(self._ended) > _KEPT:
                 self._ended.popitem(last=False)
@@ -229,7 +244,7 @@ class _Results:
         run = index.get(run_id)
         if run is None:
             return Outcome("queued")
-        return Outcome(run.status, None if run.result is None else run.result.encode(), run.error)
+        return Outcome(run.status, None if run.result is None else run.result.encode(), run.error, run.detail)
 
     def _fail(self, error: UserError) -> None:
         with self._lock:
@@ -246,5 +261,8 @@ def _resolve(future: "Future[Outcome]", outcome: Outcome) -> None:
         future.set_result(outcome)
 
 
-def _is_end(_: bytes, value: bytes) -> bool:
-    return value.startswith(prefix(RunEnded))
+def _outcome(record: HistoryRecord, status: str) -> Outcome:
+    if isinstance(record, RunEnded):
+        result = None if record.result is None else record.result.encode()
+        return Outcome(status, result, record.error, record.detail)
+    return Outcome(status, detail=record.detail if isinstance(record, EventDisposed) else "")

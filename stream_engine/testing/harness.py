@@ -25,7 +25,7 @@ from stream_engine.core.intake import leader_source
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.receive import receive
-from stream_engine.core.records import ReturnRun, ReturnStep
+from stream_engine.core.records import Cancel, ReturnRun, ReturnStep
 from stream_engine.core.route import DeadLetter, Router
 from stream_engine.core.runs import RunIndex
 from stream_engine.core.tables import Outgoing
@@ -118,7 +118,7 @@ class Harness:
         """Do nothing: the lead is never given up."""
 
     async def __aenter__(self) -> Self:
-        transport = MemoryTransport(self._topic, self._outcome)
+        transport = MemoryTransport(self._topic, self._outcome, self._cancel)
         self._cleanup.enter_context(self._engine.client.instead(transport, self._clock))
         await self._executor.start()
         return self
@@ -254,11 +254,22 @@ class Harness:
         self._loop.call_soon_threadsafe(ask)
         return outcome
 
+    def _cancel(self, run_id: str, reason: str) -> Future[None]:
+        """Have a run cancelled; from any thread."""
+        taken: Future[None] = Future()
+
+        def take() -> None:
+            self.post(Cancel(run_id, reason, seek=True))
+            taken.set_result(None)
+
+        self._loop.call_soon_threadsafe(take)
+        return taken
+
     def _known(self, run_id: str) -> Outcome:
         run = self._index.get(run_id)
         if run is None:
             return Outcome("queued")
-        return Outcome(run.status, None if run.result is None else run.result.encode(), run.error)
+        return Outcome(run.status, None if run.result is None else run.result.encode(), run.error, run.detail)
 
 
 def _never() -> bool:

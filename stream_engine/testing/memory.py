@@ -81,9 +81,15 @@ class MemoryTopic:
 class MemoryTransport:
     """What engines send with in tests; see `stream_engine.sdk.transport.Transport`."""
 
-    def __init__(self, topic: MemoryTopic, outcome: Callable[[str, float | None], Future[Outcome]]) -> None:
+    def __init__(
+        self,
+        topic: MemoryTopic,
+        outcome: Callable[[str, float | None], Future[Outcome]],
+        cancel: Callable[[str, str], Future[None]],
+    ) -> None:
         self._topic = topic
         self._outcome = outcome
+        self._cancel = cancel
 
     def send(self, messages: Sequence[Message]) -> Future[list[str]]:
         """Append messages to the events topic."""
@@ -92,6 +98,10 @@ class MemoryTransport:
     def run_outcome(self, run_id: str, timeout: float | None) -> Future[Outcome]:
         """Return the outcome of a run; the seconds of ``timeout`` pass on the test's clock."""
         return self._outcome(run_id, timeout)
+
+    def cancel(self, run_id: str, reason: str) -> Future[None]:
+        """Have a run cancelled."""
+        return self._cancel(run_id, reason)
 
     def partitions(self) -> Future[int]:
         """Return 1."""

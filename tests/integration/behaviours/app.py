@@ -242,6 +242,18 @@ async def nap(ctx: Context) -> int:
     return sum(map(len, results))
 
 
+async def undo(ctx: Context) -> str:
+    """Handle that a run was cancelled, with a step."""
+    return await ctx.step.run("undo", echo, f"undone {ctx.event.data['gate']}")
+
+
+@engine.function("undoable", on="undoable", on_cancel=undo)
+async def undoable(ctx: Context) -> None:
+    """Do something, and wait for a gate; then sleep for a day."""
+    await ctx.step.run("gate", gate, ctx.event.data["gate"])
+    await ctx.step.sleep("day", "1d")
+
+
 @engine.function("block")
 async def block(ctx: Context) -> None:
     """Block the event loop until a gate is open, as nobody should."""

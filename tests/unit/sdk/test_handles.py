@@ -30,6 +30,7 @@ class FakeTransport:
     def __init__(self, outcome: Outcome) -> None:
         self.sent: list[Message] = []
         self.asked: list[tuple[str, float | None]] = []
+        self.cancelled: list[tuple[str, str]] = []
         self.closed = False
         self._outcome = outcome
 
@@ -40,6 +41,10 @@ class FakeTransport:
     def run_outcome(self, run_id: str, timeout: float | None) -> "Future[Outcome]":
         self.asked.append((run_id, timeout))
         return done(self._outcome)
+
+    def cancel(self, run_id: str, reason: str) -> "Future[None]":
+        self.cancelled.append((run_id, reason))
+        return done(None)
 
     def partitions(self) -> "Future[int]":
         return done(16)

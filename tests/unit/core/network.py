@@ -1,0 +1,106 @@
+"""Several partitions that send each other commands, each decided upon when the test says so."""
+
+from dataclasses import replace
+
+from stream_engine.core.candidate import Candidate
+from stream_engine.core.change import Take
+from stream_engine.core.commands import Input
+from stream_engine.core.decoding import decode_commands
+from stream_engine.core.history import HistoryRecord
+from stream_engine.core.leader import Leader
+from stream_engine.core.origin import Logs, Origin
+from stream_engine.core.records import Command, Commands
+from stream_engine.core.turn import Effect, Function, Rules
+from tests.simulation.store import SimStore
+
+
+class _Member:
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.store = SimStore()
+        self.end = 0
+        self.taken = 0
+        self.inputs: list[Take | Input] = []
+        self.leader = self.lead()
+
+    def lead(self) -> Leader:
+        """Begin a term."""
+        rules = self.rules
+        candidate = Candidate("w", self.store, Origin(Logs("c", "J", "C", rules.partitions), rules.partition))
+        raw = candidate.campaign(0)
+        candidate.elected(self.end)
+        change = candidate.replay(self.end, raw)
+        assert change is not None
+        self.store.write(change)
+        self.end += 1
+        return candidate.lead(rules)
+
+
+class Network:
+    """The partitions of an app.
+
+    Attributes:
+        now: journal time, milliseconds since the epoch.
+        history: what was told, with the partition that told it.
+        effects: what the executions are to do.
+    """
+
+    def __init__(self, partitions: int, *functions: Function) -> None:
+        self.now = 1_000
+        self.history: list[tuple[int, HistoryRecord]] = []
+        self.effects: list[Effect] = []
+        named = {function.id: function for function in functions}
+        rules = [Rules("shop", named, partitions, "commands", f"journal/J/{p}", p) for p in range(partitions)]
+        self._members = [_Member(replace(rule)) for rule in rules]
+
+    @property
+    def told(self) -> list[HistoryRecord]:
+        """What was told, wherever."""
+        return [record for _, record in self.history]
+
+    def give(self, partition: int, *commands: Command) -> None:
+        """Have commands arrive at a partition."""
+        for command in commands:
+            self._arrive(partition, Commands("", None, [(0, command)]))
+
+    def post(self, partition: int, command: Input) -> None:
+        """Have the execution of a partition's runs report something."""
+        self._members[partition].inputs.append(command)
+
+    def waiting(self) -> list[int]:
+        """Return the partitions that have something to decide."""
+        return [p for p, member in enumerate(self._members) if member.inputs or self._is_due(member)]
+
+    def decide(self, partition: int) -> None:
+        """Have one partition decide upon the first thing that it has, and what it says arrive."""
+        member = self._members[partition]
+        first, member.inputs = member.inputs[:1], member.inputs[1:]
+        if member.leader.decide(first, self.now) is None:
+            return
+        committed = member.leader.acknowledged(member.end)
+        member.end += 1
+        member.store.write(committed.change)
+        self.effects += committed.effects
+        self.history += [(partition, record) for record in committed.told.records]
+        for key, message in committed.sends:
+            member.leader.sent(key)
+            if message.topic == "commands" and message.partition is not None:
+                self._arrive(message.partition, decode_commands(message.value or b""))
+
+    def settle(self) -> None:
+        """Decide until there is nothing left."""
+        while waiting := self.waiting():
+            self.decide(waiting[0])
+
+    def take_over(self, partition: int) -> None:
+        """Have another leader take over, which begins with what the store has."""
+        self._members[partition].leader = self._members[partition].lead()
+
+    def _arrive(self, partition: int, commands: Commands) -> None:
+        member = self._members[partition]
+        member.inputs.append(Take(member.taken, commands))
+        member.taken += 1
+
+    def _is_due(self, member: _Member) -> bool:
+        due = member.leader.due()
+        return due is not None and due <= self.now
