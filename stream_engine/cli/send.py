@@ -60,15 +60,16 @@ def send(name: str, data: bytes, app: str | None, *, as_json: bool, **how: Unpac
         else:
             click.echo(sent.id)
         return
-    functions = catalogue.match(name)
     with Listening(settings, app_name) as listening:
         sent = one_event.send(settings, topic, message, how["id"])
         say(f"sent {sent.id}")
-        caused = listening.expect(sent, functions)
-        in_time = not functions or _wait(listening, sent, caused, how["timeout"])
+        caused = listening.expect(sent, catalogue)
+        in_time = not caused.functions or _wait(listening, sent, caused, how["timeout"])
     _print(caused, as_json=as_json)
-    if not functions:
-        raise UserError(f"no function took it: nothing in {app_name} is triggered by {name!r}")
+    if not caused.functions:
+        wanting = catalogue.named(name)
+        why = f"its data does not meet the conditions of {', '.join(wanting)}" if wanting else ""
+        raise UserError(f"no function took it: {why or f'nothing in {app_name} is triggered by {name!r}'}")
     if not in_time:
         raise UserError(
             f"not ended in time: {', '.join(caused.pending())}; the event is sent, and what it causes goes on"

@@ -10,6 +10,8 @@ import hashlib
 import msgspec
 
 from stream_engine.core.flow import PLAIN, Cron, Flow
+from stream_engine.core.match import Matched, Wish, match
+from stream_engine.core.records import Event
 
 RESERVED = "engine/"
 """What the engine's own event names start with. Only a trigger that names such an event exactly matches it."""
@@ -61,12 +63,12 @@ _decoder = msgspec.json.Decoder(_Document)
 
 
 class Catalogue:
-    """The functions of an app by their ids, and which of them an event's name matches.
+    """The functions of an app by their ids, and which of them an event is for.
 
     ``events`` is the topic that the app's events are in; empty where the catalogue does not say.
     """
 
-    __slots__ = ("_exact", "_matched", "_prefixes", "digest", "events", "functions")
+    __slots__ = ("_exact", "_prefixes", "_wishes", "digest", "events", "functions")
 
     def __init__(self, functions: dict[str, FunctionSpec], events: str = "") -> None:
         self.functions = functions
@@ -80,7 +82,7 @@ class Catalogue:
                     self._prefixes.append((trigger.removesuffix(WILDCARD), spec.id))
                 else:
                     self._exact.setdefault(trigger, []).append(spec.id)
-        self._matched: dict[str, list[str]] = {}
+        self._wishes: dict[str, tuple[list[Wish], Matched | None]] = {}
 
     @classmethod
     def decode(cls, raw: bytes) -> "Catalogue":
@@ -96,23 +98,46 @@ class Catalogue:
         """Return the catalogue as JSON: the same text for the same content."""
         return _encoder.encode(_Document(self.functions, self.events))
 
-    def match(self, event_name: str) -> list[str]:
-        """Return the ids of the functions that an event starts, each once; the list is shared, so leave it as it is."""
-        matched = self._matched.get(event_name)
-        if matched is None:
-            matched = self._find(event_name)
-            # Names come from outside, and a producer may well put an id into each.
-            if len(self._matched) == _REMEMBERED:
-                self._matched.clear()
-            self._matched[event_name] = matched
-        return matched
+    def match(self, event: Event, partitions: int, replay_id: str | None = None) -> Matched:
+        """Return what an event starts, each function once; it may be shared, so leave it as it is.
 
-    def _find(self, event_name: str) -> list[str]:
-        found = dict.fromkeys(self._exact.get(event_name, ()))
+        ``partitions`` is how many the commands topic has; they own the gates.
+        """
+        wishes, same_for_all = self._named(event.name)
+        return match(wishes, event, partitions, replay_id) if same_for_all is None else same_for_all
+
+    def named(self, event_name: str) -> list[str]:
+        """Return the ids of the functions that events of a name may start, as far as the name says."""
+        return [wish.function for wish in self._named(event_name)[0]]
+
+    def _named(self, event_name: str) -> tuple[list[Wish], Matched | None]:
+        """Return who may want events of a name; and what becomes of all of them, if that does not depend on the event."""
+        found = self._wishes.get(event_name)
+        if found is None:
+            wishes = self._find(event_name)
+            is_plain = all(wish.is_plain for wish in wishes)
+            found = wishes, Matched([wish.function for wish in wishes], [], []) if is_plain else None
+            # Names come from outside, and a producer may well put an id into each.
+            if len(self._wishes) == _REMEMBERED:
+                self._wishes.clear()
+            self._wishes[event_name] = found
+        return found
+
+    def _find(self, event_name: str) -> list[Wish]:
+        triggers: dict[str, list[str]] = {}
+        for function in self._exact.get(event_name, ()):
+            triggers.setdefault(function, []).append(event_name)
         if not event_name.startswith(RESERVED):
-            found.update(
-                (function, None)
-                for prefix, function in self._prefixes
-                if event_name.startswith(prefix) and event_name != prefix
-            )
-        return list(found)
+            for prefix, function in self._prefixes:
+                if event_name.startswith(prefix) and event_name != prefix:
+                    triggers.setdefault(function, []).append(prefix + WILDCARD)
+        return [self._wish(function, names, event_name) for function, names in triggers.items()]
+
+    def _wish(self, function: str, triggers: list[str], event_name: str) -> Wish:
+        spec = self.functions[function]
+        conditions: tuple[str, ...] | None = None
+        if all(trigger in spec.conditions for trigger in triggers):
+            conditions = tuple(text for trigger in triggers for text in spec.conditions[trigger])
+        # Decoding makes a value of its own.
+        flow = PLAIN if spec.flow == PLAIN else spec.flow
+        return Wish(function, conditions, flow, spec.crons if event_name == cron_event(function) else ())

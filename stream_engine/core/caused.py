@@ -1,17 +1,18 @@
 """What one event causes, function by function: the fold that whoever sent it waits with.
 
-A function has *answered* once its run has ended, or once history tells that the event gets no run of it. An event that
-repeats an earlier one's id is a duplicate: its answer is the run that the earlier one started.
+A function has *answered* once its run has ended, or once history tells that the event gets no run of it: that it was dropped, or
+taken by the run of another event. An event that repeats an earlier one is a duplicate: its answer is the run that the earlier one started.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from stream_engine.core.history import EventDisposed, HistoryRecord
+from stream_engine.core.history import EventDisposed, HistoryRecord, RunStarted
 from stream_engine.core.runs import ENDED, FoldedRun, RunIndex
 
 INTERIM: Final = frozenset({"delayed", "queued"})
 DUPLICATE: Final = "duplicate"
+DEAD_LETTERED: Final = "dead-lettered"
 
 
 class Place(NamedTuple):
@@ -42,15 +43,32 @@ class Caused:
         self._runs = dict(expected)
         self._index = RunIndex()
         self._dispositions: dict[str, str] = {}
+        self._details: dict[str, str] = {}
         self._unknown: set[str] = set()
 
     def add(self, record_id: str, record: HistoryRecord) -> None:
         """Take a record of the history topic and the id that names it."""
         if isinstance(record, EventDisposed) and self._is_final(record):
             self._dispositions[record.function] = record.disposition
-            if record.run_id:
+            if record.run_id and record.disposition == DUPLICATE:
                 self._runs[record.function] = record.run_id
+            elif record.run_id not in ("", self._runs[record.function]):
+                self._details[record.function] = f"the run {record.run_id} has it"
+        elif isinstance(record, RunStarted) and self._is_about(record):
+            # A run that got several events has the name that the first of them gave it.
+            self._runs[record.function] = record.run_id
         self._index.add(record_id, record)
+
+    def bury(self, function: str, detail: str) -> None:
+        """Note that a function's part of the event is a dead letter."""
+        if function in self._runs:
+            self._dispositions[function] = DEAD_LETTERED
+            self._details[function] = detail
+
+    @property
+    def functions(self) -> list[str]:
+        """The functions that the event matches."""
+        return list(self._runs)
 
     def missing(self) -> list[str]:
         """Return the ids of runs that earlier events have started, and of which history has not been read yet."""
@@ -72,38 +90,49 @@ class Caused:
         """Give each function of which something is known, with that in words."""
         for function in self._runs:
             run, disposition = self._run(function), self._dispositions.get(function)
+            if self._has_no_run(function):
+                yield function, f"{disposition}: {self._details.get(function, 'it gets no run')}"
+                continue
             said = [] if run is None else [run.status]
             if run is not None and run.waiting_on is not None:
                 said.append(run.waiting_on)
             if disposition == DUPLICATE:
-                said.append("a duplicate: an earlier event with its id started this run")
-            elif disposition is not None and run is None:
-                said.append(f"{disposition}, so it gets no run")
+                said.append("a duplicate: an earlier event started this run")
             if said:
                 yield function, ", ".join(said)
 
     def runs(self) -> list[FoldedRun]:
         """Return the runs that are known, in the order in which their functions were given."""
-        return [run for function in self._runs if (run := self._run(function)) is not None]
+        return [
+            run
+            for function in self._runs
+            if (run := self._run(function)) is not None and (run.status in ENDED or not self._has_no_run(function))
+        ]
 
     @property
     def succeeded(self) -> bool:
-        """Whether every function has answered, and no run ended otherwise than completed."""
-        return not self.pending() and all(run.status == "completed" for run in self.runs())
+        """Whether every function has answered, none could not use the event, and no run ended otherwise than completed."""
+        return (
+            not self.pending()
+            and DEAD_LETTERED not in self._dispositions.values()
+            and all(run.status == "completed" for run in self.runs())
+        )
 
     def _is_final(self, record: EventDisposed) -> bool:
-        return (
-            record.function in self._runs
-            and record.disposition not in INTERIM
-            and (record.topic, record.partition, record.offset) == self._place
-        )
+        return record.disposition not in INTERIM and self._is_about(record)
+
+    def _is_about(self, record: EventDisposed | RunStarted) -> bool:
+        return record.function in self._runs and (record.topic, record.partition, record.offset) == self._place
 
     def _run(self, function: str) -> FoldedRun | None:
         return self._index.get(self._runs[function])
 
     def _has_answered(self, function: str) -> bool:
+        if self._has_no_run(function) or function in self._unknown:
+            return True
         run = self._run(function)
-        if run is not None:
-            return run.status in ENDED
-        disposition = self._dispositions.get(function)
-        return disposition is not None and (disposition != DUPLICATE or function in self._unknown)
+        return run is not None and run.status in ENDED
+
+    def _has_no_run(self, function: str) -> bool:
+        """Return whether the event has no run of its own of a function; history may have told before that one would wait."""
+        return self._dispositions.get(function, DUPLICATE) != DUPLICATE

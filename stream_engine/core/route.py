@@ -14,20 +14,22 @@ from collections.abc import Callable, Iterable
 
 from stream_engine.core.identity import home_partition
 from stream_engine.core.intake import router_source
+from stream_engine.core.match import Matched
 from stream_engine.core.receive import Message, Rejection
 from stream_engine.core.records import WRITES, Admit, Command, Commands, Event, Record, encode
 
 RECORD_BYTES = 512 * 1024
 
-Match = Callable[[str], list[str]]
-"""Returns the functions that events of a name trigger."""
+Match = Callable[[Event, int, str | None], Matched]
+"""Returns what an event starts, given how many partitions the commands topic has, and the replay id."""
 
 
 class DeadLetter(Record, frozen=True):
-    """A message that cannot be used, and why."""
+    """A message that cannot be used, and why; or only one function's part of it, which is then named."""
 
     message: Message
     rejection: Rejection
+    function: str = ""
 
 
 class Routed(Record, frozen=True):
@@ -71,11 +73,17 @@ class Router:
             if isinstance(event, Rejection):
                 dead.append(DeadLetter(message, event))
                 continue
-            functions = match(event.name)
-            if not functions:
+            matched = match(event, self._partitions, None)
+            if matched.unfit:
+                dead += [
+                    DeadLetter(message, Rejection(part.reason, part.detail), part.function) for part in matched.unfit
+                ]
+            if not (matched.functions or matched.asked):
                 continue
             home = home_partition(event.identity, self._partitions)
-            admits.setdefault(home, []).append((event.offset, Admit(event, functions)))
+            admits.setdefault(home, []).append(
+                (event.offset, Admit(event, matched.functions, None, tuple(matched.asked)))
+            )
             sizes[home] = sizes.get(home, 0) + len(event.data)
             if sizes[home] > RECORD_BYTES:
                 records.append((home, self._record(admits.pop(home))))

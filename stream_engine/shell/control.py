@@ -15,7 +15,8 @@ import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_engine.core.catalogue import Catalogue
-from stream_engine.core.records import READS, WRITES
+from stream_engine.core.match import Matched
+from stream_engine.core.records import READS, WRITES, Event
 from stream_engine.shell.clients import offsets
 from stream_engine.shell.errors import UserError
 
@@ -195,9 +196,11 @@ class ControlFollower(threading.Thread):
         self._stopping.set()
         self.join()
 
-    def match(self, event_name: str) -> list[str]:
-        """Return the ids of the functions that events of this name trigger."""
-        return self.catalogue.match(event_name) if self.catalogue is not None else []
+    def match(self, event: Event, partitions: int, replay_id: str | None) -> Matched:
+        """Return what an event starts by the catalogue in force."""
+        if self.catalogue is None:
+            return Matched([], [], [])
+        return self.catalogue.match(event, partitions, replay_id)
 
     def run(self) -> None:
         """Follow, until told to stop."""

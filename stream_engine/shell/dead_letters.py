@@ -22,11 +22,22 @@ _SKEW_MS = 60_000
 
 
 class DeadLetter(NamedTuple):
-    """A message that cannot be used: a stable code, a sentence for people, and where it came from."""
+    """A message that cannot be used: a stable code, a sentence for people, and where it came from.
+
+    ``function`` is the one whose part it is, where others could use the message.
+    """
 
     reason: str
     detail: str
     origin: Place
+    function: str = ""
+
+
+class Grave(NamedTuple):
+    """What has been buried: a message, or a function's part of it."""
+
+    origin: Place
+    function: str = ""
 
 
 class DeadLetterReader:
@@ -76,9 +87,9 @@ class Buried:
         self._connect = connect
         self._topic = topic
 
-    def since(self, at: int) -> frozenset[Place]:
-        """Return where the dead letters came from that were buried since a time (milliseconds since the epoch)."""
-        origins: set[Place] = set()
+    def since(self, at: int) -> frozenset[Grave]:
+        """Return what has been buried since a time (milliseconds since the epoch)."""
+        graves: set[Grave] = set()
         consumer = self._connect()
         try:
             ends = self._begin(consumer, at)
@@ -89,14 +100,15 @@ class Buried:
                     if message.error() is not None or partition is None or offset is None:
                         continue
                     deadline = monotonic() + ANSWER_SECONDS
-                    origins.add(_letter(message).origin)
+                    letter = _letter(message)
+                    graves.add(Grave(letter.origin, letter.function))
                     if offset + 1 >= ends.get(partition, 0):
                         ends.pop(partition, None)
         except KafkaException as error:
             _log.warning("cannot read %s, so that a message may be buried twice: %s", self._topic, error)
         finally:
             consumer.close()
-        return frozenset(origins)
+        return frozenset(graves)
 
     def _begin(self, consumer: Consumer, at: int) -> dict[int, int]:
         """Begin to read at a time; return where each partition ends that has something so young."""
@@ -120,4 +132,4 @@ def _letter(message: Message) -> DeadLetter:
         return int(text) if text.isdecimal() else -1
 
     origin = Place(texts.get("topic", ""), number("partition"), number("offset"))
-    return DeadLetter(texts.get("reason", ""), texts.get("detail", ""), origin)
+    return DeadLetter(texts.get("reason", ""), texts.get("detail", ""), origin, texts.get("function", ""))

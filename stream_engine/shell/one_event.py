@@ -1,6 +1,6 @@
 """One event, sent by somebody who may want to hear what becomes of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -8,8 +8,11 @@ from typing import Any, NamedTuple, Self
 
 from confluent_kafka import KafkaException
 
+from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.caused import Caused, Place
-from stream_engine.core.identity import event_identity, home_partition, partition_of, run_id, run_name
+from stream_engine.core.identity import home_partition, partition_of, run_id, run_name
+from stream_engine.core.receive import Message as Received
+from stream_engine.core.receive import Rejection, receive
 from stream_engine.sdk.events import Message
 from stream_engine.shell import clients, topics
 from stream_engine.shell.client import SendError
@@ -27,10 +30,12 @@ class BuriedError(UserError):
 
 
 class Sent(NamedTuple):
-    """An event that Kafka has taken; ``given_id`` is the id that its producer gave it, if any."""
+    """An event that Kafka has taken; ``given_id`` is the id that its producer gave it, if any, ``timestamp`` the log's."""
 
     place: Place
     given_id: str | None
+    message: Message
+    timestamp: int
 
     @property
     def id(self) -> str:
@@ -47,7 +52,7 @@ def send(settings: Settings, topic: str, message: Message, given_id: str | None)
     """
     _check_topic(settings, topic)
     producer = clients.producer(settings, **Trouble(settings).properties)
-    places: list[Place] = []
+    places: list[tuple[Place, int]] = []
     failures: list[str] = []
     producer.produce(
         topic,
@@ -60,7 +65,8 @@ def send(settings: Settings, topic: str, message: Message, given_id: str | None)
     if not places:
         why = failures[0] if failures else f"no acknowledgement came within {_DELIVERY_SECONDS:g} s"
         raise SendError(f"Kafka did not take the event for {topic}: {why}")
-    return Sent(places[0], given_id)
+    place, timestamp = places[0]
+    return Sent(place, given_id, message, timestamp)
 
 
 class Listening:
@@ -90,14 +96,34 @@ class Listening:
         """Leave Kafka."""
         self._open.close()
 
-    def expect(self, sent: Sent, functions: Sequence[str]) -> Caused:
-        """Return what is to be filled with what an event causes of the functions that it matches."""
-        place = sent.place
+    def expect(self, sent: Sent, catalogue: Catalogue) -> Caused:
+        """Return what is to be filled with what an event causes of the functions of a catalogue.
+
+        Raises:
+            BuriedError: the event will be a dead letter.
+        """
+        place, message, partitions = sent.place, sent.message, len(self._partitions)
         topic_id = "" if sent.given_id else topics.topic_id(clients.admin(self._settings), place.topic)
-        identity = event_identity(sent.given_id, topic_id, place.partition, place.offset)
-        home = home_partition(identity, len(self._partitions))
+        received = Received(
+            place.topic,
+            topic_id,
+            place.partition,
+            place.offset,
+            sent.timestamp,
+            message.key,
+            message.value,
+            message.headers,
+        )
+        event = receive(received, {})
+        if isinstance(event, Rejection):
+            raise BuriedError(f"the event {sent.id} is a dead letter ({event.reason}): {event.detail}")
+        matched = catalogue.match(event, partitions)
+        home = home_partition(event.identity, partitions)
+        homes = dict.fromkeys([*matched.functions, *(part.function for part in matched.unfit)], home)
+        homes |= {asked.function: asked.home if asked.home >= 0 else home for asked in matched.asked}
+        app, identity = self._app, event.identity
         return Caused(
-            place, {function: run_id(run_name(self._app, function, identity, None), home) for function in functions}
+            place, {function: run_id(run_name(app, function, identity, None), at) for function, at in homes.items()}
         )
 
     def hear(self, sent: Sent, caused: Caused, seconds: float) -> Iterator[None]:
@@ -111,7 +137,9 @@ class Listening:
             for entry in batch:
                 caused.add(entry.id, entry.record)
             for letter in self._letters.take():
-                if letter.origin == sent.place:
+                if letter.origin == sent.place and letter.function:
+                    caused.bury(letter.function, letter.detail)
+                elif letter.origin == sent.place:
                     raise BuriedError(f"the event {sent.id} is a dead letter ({letter.reason}): {letter.detail}")
             for run in caused.missing():
                 self._look_up(run, caused)
@@ -131,9 +159,9 @@ class Listening:
             caused.give_up(run)
 
 
-def _delivered(places: list[Place], failures: list[str], error: Any, report: Any) -> None:
+def _delivered(places: list[tuple[Place, int]], failures: list[str], error: Any, report: Any) -> None:
     if error is None:
-        places.append(Place(report.topic(), report.partition(), report.offset()))
+        places.append((Place(report.topic(), report.partition(), report.offset()), report.timestamp()[1]))
     else:
         failures.append(error.str())
 

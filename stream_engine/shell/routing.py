@@ -15,7 +15,7 @@ from stream_engine.core.receive import Check, Headers, Message, receive
 from stream_engine.core.route import DeadLetter, Match, Router
 from stream_engine.shell.clients import offsets
 from stream_engine.shell.clock import monotonic
-from stream_engine.shell.dead_letters import Buried
+from stream_engine.shell.dead_letters import Buried, Grave
 from stream_engine.shell.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class _Lane:
 
     def __init__(self, router: Router) -> None:
         self.router = router
-        self.buried: frozenset[Place] | None = None
+        self.buried: frozenset[Grave] | None = None
         self.committed = -1
         self.failed = False
 
@@ -177,25 +177,27 @@ class Routing(threading.Thread):
             for partition, value in routed.commands:
                 self._producer.produce(self._route.commands, value, None, partition, on_delivery=delivered)
             for letter in routed.dead_letters:
-                if self._is_buried(lane, letter.message):
+                if self._is_buried(lane, letter):
                     lane.router.acknowledged(routed.ticket)
                 else:
                     self._bury(letter, delivered)
         except BufferError:
             lane.failed = True
 
-    def _is_buried(self, lane: _Lane, message: Message) -> bool:
+    def _is_buried(self, lane: _Lane, letter: DeadLetter) -> bool:
+        message = letter.message
         if lane.buried is None:
             lane.buried = self._buried.since(message.timestamp)
-        return Place(message.topic, message.partition, message.offset) in lane.buried
+        return Grave(Place(message.topic, message.partition, message.offset), letter.function) in lane.buried
 
     def _bury(self, letter: DeadLetter, delivered: Callable[[Any, Any], None]) -> None:
         message, rejection = letter.message, letter.rejection
         _log.warning(
-            "%s/%d: offset %d is no event and goes to %s: %s",
+            "%s/%d: offset %d %s and goes to %s: %s",
             message.topic,
             message.partition,
             message.offset,
+            f"is of no use to {letter.function}" if letter.function else "is no event",
             self._route.dead_letters,
             rejection.detail,
         )
@@ -209,6 +211,7 @@ class Routing(threading.Thread):
                 ("topic", message.topic.encode()),
                 ("partition", str(message.partition).encode()),
                 ("offset", str(message.offset).encode()),
+                *([("function", letter.function.encode())] if letter.function else []),
             ],
             on_delivery=delivered,
         )

@@ -1,7 +1,5 @@
 """Properties of the protocol's parts, over any input: fence, intake, router, outbox."""
 
-from collections.abc import Callable
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,9 +7,10 @@ from stream_engine.core.decoding import decode_commands
 from stream_engine.core.fence import advance
 from stream_engine.core.identity import home_partition
 from stream_engine.core.intake import Receipt
+from stream_engine.core.match import Matched
 from stream_engine.core.outbox import entry_key, entry_parts, next_number, post
 from stream_engine.core.receive import Message, Rejection, receive
-from stream_engine.core.records import Commands, Decided, JournalRecord, LeaderElected, Mark
+from stream_engine.core.records import Commands, Decided, Event, JournalRecord, LeaderElected, Mark
 from stream_engine.core.route import Routed, Router
 from stream_engine.core.state import State
 from stream_engine.core.tables import OUTBOX, Intake, Outgoing
@@ -99,7 +98,9 @@ def _messages(kinds: list[str]) -> list[Message]:
 
 
 def _routed(router: Router, messages: list[Message], end: int) -> Routed:
-    match: Callable[[str], list[str]] = lambda name: ["f"] if name == "a" else []  # noqa: E731 - its type is the point
+    def match(event: Event, partitions: int, replay_id: str | None) -> Matched:
+        return Matched(["f"] if event.name == "a" else [], [], [])
+
     return router.route([(message, receive(message, {})) for message in messages], end, match)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stream_engine.core.intake import leader_source
+from stream_engine.core.match import Matched
+from stream_engine.core.records import Event
 from stream_engine.core.room import Room
 from stream_engine.core.route import Router
 from stream_engine.core.turn import Function, Rules
@@ -165,8 +167,8 @@ class Worker:
     def _producer(self) -> Producer:
         return Producer(self._cluster.kafka, self.host, self._cluster.faults.appends)
 
-    def _match(self, name: str) -> list[str]:
-        return [function.id for function in self.functions.values() if name in function.triggers]
+    def _match(self, event: Event, partitions: int, replay_id: str | None) -> Matched:
+        return Matched([function.id for function in self.functions.values() if event.name in function.triggers], [], [])
 
     def _rules(self, partition: int) -> Rules:
         kafka, topics = self._cluster.kafka, self._cluster.topics

@@ -64,7 +64,7 @@ def test_a_disposition_without_a_run_is_an_answer() -> None:
     found = caused(disposed("rate-limited"), ended(SHIP, "ship"))
     assert found.pending() == []
     assert found.succeeded
-    assert dict(found.says())["pay"] == "rate-limited, so it gets no run"
+    assert dict(found.says())["pay"] == "rate-limited: it gets no run"
 
 
 def test_a_duplicate_waits_for_the_run_of_the_earlier_event() -> None:
@@ -77,7 +77,7 @@ def test_a_duplicate_waits_for_the_run_of_the_earlier_event() -> None:
     assert found.pending() == ["pay"]
     found.add("5.0.2.0", ended(other, "pay"))
     assert found.succeeded
-    assert dict(found.says())["pay"] == "completed, a duplicate: an earlier event with its id started this run"
+    assert dict(found.says())["pay"] == "completed, a duplicate: an earlier event started this run"
 
 
 def test_a_duplicate_whose_run_history_has_forgotten_is_an_answer() -> None:
@@ -90,3 +90,29 @@ def test_what_became_of_other_events_is_passed_over() -> None:
     found = caused(disposed("rate-limited", place=Place("shop.events", 3, 8)), ended("d" * 24 + "-1", "pay"))
     assert found.pending() == ["pay", "ship"]
     assert found.runs() == []
+
+
+def test_an_event_that_another_run_took_has_an_answer_although_it_waited_before() -> None:
+    found = caused(disposed("queued", PAY), disposed("batched", "c" * 24 + "-5"), ended(SHIP, "ship"))
+    assert found.pending() == []
+    assert found.succeeded
+    assert [run.function for run in found.runs()] == ["ship"]
+    assert dict(found.says())["pay"] == f"batched: the run {'c' * 24}-5 has it"
+
+
+def test_the_run_of_several_events_may_have_the_name_that_another_one_gave_it() -> None:
+    other = "c" * 24 + "-5"
+    found = caused(disposed("queued", other), started(other, "pay"), ended(SHIP, "ship"))
+    assert found.pending() == ["pay"]
+    found.add("1.0.9.0", ended(other, "pay"))
+    assert found.succeeded
+    assert [run.run_id for run in found.runs()] == [other, SHIP]
+
+
+def test_a_dead_letter_of_a_function_is_an_answer_and_no_success() -> None:
+    found = caused(ended(SHIP, "ship"))
+    found.bury("pay", "concurrency: there is no field 'x'")
+    found.bury("somebody", "else's")
+    assert found.pending() == []
+    assert not found.succeeded
+    assert dict(found.says())["pay"] == "dead-lettered: concurrency: there is no field 'x'"

@@ -11,6 +11,7 @@ from stream_engine.core.commands import FailRun
 from stream_engine.core.decoding import UnreadableError, decode_commands, decode_journal, decode_state
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunStarted
+from stream_engine.core.match import Matched
 from stream_engine.core.origin import Logs, MismatchError, Origin
 from stream_engine.core.receive import Message
 from stream_engine.core.records import (
@@ -105,7 +106,7 @@ def test_what_a_worker_writes_by_itself_has_the_format_that_it_writes(monkeypatc
         monkeypatch.setattr(module, "WRITES", NEXT)
     assert decode_journal(Candidate("w", SimStore(), ORIGIN).campaign(7)) == LeaderElected("w", 7, NEXT)
     message = Message("events", "E", 0, 7, 6, None, b"{}")
-    [(_, raw)] = Router("E", 0, 7, 2).route([(message, EVENT)], 8, lambda _: ["pay"]).commands
+    [(_, raw)] = Router("E", 0, 7, 2).route([(message, EVENT)], 8, lambda *_: Matched(["pay"], [], [])).commands
     assert decode_commands(raw).format == NEXT
 
 

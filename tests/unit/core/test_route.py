@@ -3,8 +3,9 @@
 import json
 
 from stream_engine.core.decoding import decode_commands
+from stream_engine.core.match import Matched, Unfit
 from stream_engine.core.receive import Message, Rejection, receive
-from stream_engine.core.records import Event
+from stream_engine.core.records import Admit, Asked, Event, Gate
 from stream_engine.core.route import RECORD_BYTES, Routed, Router
 
 Received = list[tuple[Message, Event | Rejection]]
@@ -18,8 +19,16 @@ def _received(*events: dict[str, object] | None, first: int = 0) -> Received:
     return [(message, receive(message, {})) for message in messages]
 
 
+def _match(event: Event, partitions: int, replay_id: str | None) -> Matched:
+    asked = [Asked("h", (Gate("singleton", "1", "h", "", 0),))] if event.name == "gated" else []
+    unfit = (
+        [Unfit("i", "invalid-key", "no id"), Unfit("j", "invalid-condition", "no x")] if event.name == "unfit" else []
+    )
+    return Matched(["f", "g"] if event.name in ("a", "unfit") else [], asked, unfit)
+
+
 def _route(router: Router, received: Received) -> Routed:
-    return router.route(received, received[-1][0].offset + 1, lambda name: ["f", "g"] if name == "a" else [])
+    return router.route(received, received[-1][0].offset + 1, _match)
 
 
 def test_what_matches_nothing_is_passed_over_at_once() -> None:
@@ -86,3 +95,25 @@ def test_large_events_are_cut_into_several_records() -> None:
     assert [number for some in numbers for number in some] == list(range(7))
     assert len(numbers) == 3
     assert all(len(raw) < 2 * RECORD_BYTES for _, raw in routed.commands)
+
+
+def test_functions_behind_gates_are_asked_for_in_the_same_command() -> None:
+    routed = _route(Router("E", 0, 0, 4), _received({"name": "gated"}))
+    [(_, raw)] = routed.commands
+    [(_, command)] = decode_commands(raw).items
+    assert isinstance(command, Admit)
+    assert (command.functions, [asked.function for asked in command.asked]) == ([], ["h"])
+
+
+def test_each_function_that_an_event_is_unfit_for_has_a_dead_letter_and_the_others_go_on() -> None:
+    router = Router("E", 0, 0, 4)
+    routed = _route(router, _received({"name": "unfit"}))
+    assert [(letter.function, letter.rejection) for letter in routed.dead_letters] == [
+        ("i", Rejection("invalid-key", "no id")),
+        ("j", Rejection("invalid-condition", "no x")),
+    ]
+    assert len(routed.commands) == 1
+    for _ in range(3):
+        assert router.floor == 0
+        router.acknowledged(routed.ticket)
+    assert router.floor == 1

@@ -13,16 +13,16 @@ def catalogue(**triggers: list[str]) -> Catalogue:
 
 def test_exact_names_and_prefixes_match() -> None:
     found = catalogue(a=["order/placed"], b=["order/*"], c=["*"], d=["order/placed", "order/p*"], e=["user/*"])
-    assert found.match("order/placed") == ["a", "d", "b", "c"]
-    assert found.match("order/paid") == ["b", "c", "d"]
-    assert found.match("order/") == ["c"]
-    assert found.match("user/x") == ["c", "e"]
+    assert found.named("order/placed") == ["a", "d", "b", "c"]
+    assert found.named("order/paid") == ["b", "c", "d"]
+    assert found.named("order/") == ["c"]
+    assert found.named("user/x") == ["c", "e"]
 
 
 def test_the_engines_own_events_match_only_exactly() -> None:
     found = catalogue(a=["*", start_event("a")], b=["engine*"])
-    assert found.match("engine/start/a") == ["a"]
-    assert found.match("engine/start/b") == []
+    assert found.named("engine/start/a") == ["a"]
+    assert found.named("engine/start/b") == []
 
 
 def test_the_same_content_has_the_same_digest() -> None:
@@ -30,7 +30,7 @@ def test_the_same_content_has_the_same_digest() -> None:
     assert one.digest == other.digest
     assert one.digest != catalogue(a=["x"], b=["z"]).digest
     assert Catalogue.decode(one.encode()).digest == one.digest
-    assert Catalogue.decode(one.encode()).match("y") == ["b"]
+    assert Catalogue.decode(one.encode()).named("y") == ["b"]
 
 
 def test_a_catalogue_says_where_the_events_are() -> None:
@@ -43,7 +43,7 @@ def test_a_catalogue_says_where_the_events_are() -> None:
 
 def test_fields_of_tomorrow_are_passed_over() -> None:
     raw = b'{"functions":{"a":{"id":"a","triggers":["x"],"versions":["1"],"throttle":{"limit":1}}},"later":true}'
-    assert Catalogue.decode(raw).match("x") == ["a"]
+    assert Catalogue.decode(raw).named("x") == ["a"]
 
 
 def test_rubbish_is_refused() -> None:
@@ -54,5 +54,5 @@ def test_rubbish_is_refused() -> None:
 def test_names_without_end_do_not_fill_the_memory() -> None:
     found = catalogue(a=["order/*"])
     for number in range(25_000):
-        assert found.match(f"order/{number}") == ["a"]
-    assert len(found._matched) <= 10_000
+        assert found.named(f"order/{number}") == ["a"]
+    assert len(found._wishes) <= 10_000
