@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from stream_engine.core import admit, cancel, entering, finish, gates, lend, run, step
+from stream_engine.core import admit, cancel, crons, entering, finish, gates, lend, run, step
 from stream_engine.core.commands import (
     FailRun,
     FailStep,
@@ -98,6 +98,8 @@ def _fire(turn: Turn, timer: Timer, at: int) -> None:
         gates.look_again(turn, timer.run, at)
     elif timer.kind == "buffer":
         entering.buffer_due(turn, timer.run, at)
+    elif timer.kind == "cron":
+        crons.fire(turn, timer.run, int(timer.step))
     elif timer.kind == "enter":
         entering.come_due(turn, timer.run)
     else:

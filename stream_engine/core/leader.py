@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from stream_engine.core.change import Change, Committed, DeposedError, Take, Told, Trim, trim_to
 from stream_engine.core.commands import Input, Resume
+from stream_engine.core.crons import schedule
 from stream_engine.core.decide import decide, fire, follow_up
 from stream_engine.core.dismissed import Dismissed
 from stream_engine.core.intake import Receipt
@@ -77,6 +78,7 @@ class Leader:
         self._writing = False
         self._to_name: Checkpoint | None = None
         self._unfinished = Unfinished(self._state)
+        self._is_new = any(function.crons for function in rules.functions.values())
 
     @property
     def commands(self) -> int:
@@ -95,7 +97,7 @@ class Leader:
 
     def due(self) -> int | None:
         """When `decide` has something to do without inputs: milliseconds since the epoch (0 for now), or None for never."""
-        at_once = not self._unfinished.found_all or self._waiting.ready(self._rules.room)
+        at_once = self._is_new or not self._unfinished.found_all or self._waiting.ready(self._rules.room)
         return 0 if at_once else self._timers.next_due()
 
     @property
@@ -156,8 +158,12 @@ class Leader:
         turn = self._turn(now)
         due = self._timers.take_due(turn.now, AT_ONCE)
         left = [run_id for run_id in self._unfinished.take(AT_ONCE) if run_id not in self._live]
-        if not (inputs or due or left or self.unmarked or self._waiting.ready(self._rules.room)):
+        ready = self._waiting.ready(self._rules.room)
+        if not (inputs or due or left or self.unmarked or ready or self._is_new):
             return None
+        if self._is_new:
+            self._is_new = False
+            schedule(turn)
         for key in due:
             fire(turn, key)
         for run_id in left:

@@ -49,7 +49,7 @@ def test_a_run_is_cancelled_once_wherever_it_is(kind: str, delayed: bool, ahead:
     network = Network(3, PAY, UNDO)
     placed = event(7, 2_000 if delayed else 0)
     network.give(ARRIVAL, Admit(placed, [], None, (Asked("pay", (GATES[kind],), HOME),)))
-    for number, choice in enumerate([*order, *[0] * 40]):
+    for number, choice in enumerate([*order, *[0] * 50]):
         if number == ahead:
             network.give(HOME, Cancel(run_of(placed), "ada", seek=True))
         waiting = network.waiting()
