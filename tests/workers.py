@@ -123,14 +123,14 @@ class Workers:
     """The worker processes of a test; whichever still live at its end are killed. Use it in a ``with``."""
 
     def __init__(self, app: str, settings: Settings, env: Mapping[str, str] | None = None) -> None:
-        self._app = app
+        self.app = app
         self._settings = settings
         self._env = env
         self.all: list[WorkerProcess] = []
 
     def start(self, *options: str, **env: str) -> WorkerProcess:
         """Start a worker."""
-        worker = WorkerProcess(self._app, self._settings, {**(self._env or {}), **env}, *options)
+        worker = WorkerProcess(self.app, self._settings, {**(self._env or {}), **env}, *options)
         self.all.append(worker)
         return worker
 

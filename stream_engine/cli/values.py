@@ -8,6 +8,8 @@ import msgspec
 from stream_engine.core.duration import FORMS, milliseconds
 from stream_engine.core.identity import partition_of
 
+_LAST_PORT = 65_535
+
 
 class _Duration(click.ParamType):
     """A duration, as milliseconds."""
@@ -53,6 +55,23 @@ class _RunId(click.ParamType):
         return text
 
 
+class _Address(click.ParamType):
+    """``[HOST:]PORT`` to listen on, as host and port; without a host it is loopback."""
+
+    name = "[host:]port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Return host and port."""
+        text = str(value)
+        host, _, port = text.rpartition(":")
+        if not port.isdecimal() or int(port) > _LAST_PORT:
+            self.fail(
+                f"{text!r} is not [HOST:]PORT; write 8080, or 0.0.0.0:8080 to be reached from elsewhere", param, ctx
+            )
+        return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+
+
+ADDRESS = _Address()
 DURATION = _Duration()
 JSON = _Json()
 RUN_ID = _RunId()

@@ -4,26 +4,54 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
+from typing import TypedDict, Unpack
 
 import click
 
 from stream_engine.cli.apps import load_engine
 from stream_engine.cli.output import say
-from stream_engine.cli.values import DURATION
+from stream_engine.cli.values import ADDRESS, DURATION
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import THREADS
 from stream_engine.sdk.slots import Capacity
+from stream_engine.shell.endpoint import Address, Endpoint
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.health import Health, routes
 from stream_engine.shell.localbroker import connected
+from stream_engine.shell.parent import Parent
+from stream_engine.shell.processes import Processes
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.worker import Limits, Worker
 
 
+class _Options(TypedDict):
+    """The options of the command, by their names in Python."""
+
+    max_runs: int
+    max_steps: int
+    threads: int
+    drain_timeout: int
+    activate: bool
+    processes: int
+    http: Address | None
+    parent: int | None
+
+
 @click.command()
 @click.argument("app")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Worker processes, with these limits each.",
+)
 @click.option(
     "--max-runs", type=click.IntRange(1), default=Limits.runs, show_default=True, help="Runs executed at a time."
 )
@@ -47,21 +75,45 @@ from stream_engine.shell.worker import Limits, Worker
 @click.option(
     "--activate", is_flag=True, help="Route events by these functions, even if a newer deploy has others: a rollback."
 )
-def worker(app: str, max_runs: int, max_steps: int, threads: int, drain_timeout: int, *, activate: bool) -> None:
+@click.option(
+    "--http", type=ADDRESS, help="Serve /live and /ready at [HOST:]PORT; without HOST for this machine alone."
+)
+@click.option("--parent", type=int, hidden=True)
+def worker(app: str, **options: Unpack[_Options]) -> None:
     """Serve APP, which is `module:attr` or `file.py:attr`; create its topics if they are missing.
 
-    Prints `ready` on stderr once it serves. SIGTERM lets the steps in flight end, and leaves the group.
+    Prints `ready` on stderr once it serves. SIGTERM lets the steps in flight end, and leaves the group; a second one does not
+    wait for them.
     """
     log_to_stderr()
+    if options["processes"] > 1:
+        command = partial(_command, app, options)
+        sys.exit(asyncio.run(_serve_several(options["processes"], command, options["http"])))
     engine = load_engine(app)
-    limits = Limits(max_runs, Capacity(max_steps, threads), drain_timeout / 1_000)
-    asyncio.run(serve(engine, connected(Settings.from_env()), limits, lambda: say("ready"), activate=activate))
+    limits = Limits(
+        options["max_runs"], Capacity(options["max_steps"], options["threads"]), options["drain_timeout"] / 1_000
+    )
+    line = None if options["parent"] is None else socket.socket(fileno=options["parent"])
+    around = partial(_around, http=options["http"], line=line)
+    # Of several processes, the one that has started them says when all are ready.
+    ready = (lambda: say("ready")) if line is None else (lambda: None)
+    asyncio.run(
+        serve(engine, connected(Settings.from_env()), limits, ready, activate=options["activate"], around=around)
+    )
 
 
 async def serve(
-    engine: Engine, settings: Settings, limits: Limits, ready: Callable[[], None], *, activate: bool
+    engine: Engine,
+    settings: Settings,
+    limits: Limits,
+    ready: Callable[[], None],
+    *,
+    activate: bool,
+    around: Callable[[Worker], AbstractContextManager[object]] = nullcontext,
 ) -> None:
-    """Serve an app until SIGTERM or SIGINT; call ``ready`` once it serves. See `Worker` for ``activate``.
+    """Serve an app until SIGTERM or SIGINT, a second of which lets nothing end; call ``ready`` once it serves.
+
+    What ``around`` makes of the worker is entered meanwhile. See `Worker` for ``activate``.
 
     Raises:
         UserError: the app cannot be served; the message says what to do.
@@ -71,7 +123,8 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     try:
-        await worker.serve(ready)
+        with around(worker):
+            await worker.serve(ready)
     except UserError as error:
         if _is_held_up():
             say(f"Error: {error}")
@@ -79,6 +132,45 @@ async def serve(
         raise
     if _is_held_up():
         _end(0)
+
+
+@contextmanager
+def _around(worker: Worker, http: Address | None, line: socket.socket | None) -> Iterator[None]:
+    """Tell how a worker is: by HTTP, and to the process that has started it."""
+    with ExitStack() as stack:
+        if http is not None:
+            stack.enter_context(_probes(http, worker.health))
+        if line is not None:
+            loop = worker.loop
+            parent = Parent(line, worker.health, lambda: loop.call_soon_threadsafe(worker.stop))
+            parent.start()
+            stack.callback(parent.stop)
+        yield
+
+
+@contextmanager
+def _probes(address: Address, health: Callable[[], Health]) -> Iterator[None]:
+    with Endpoint(address, routes(health)) as endpoint:
+        say(f"{endpoint.url}/live and {endpoint.url}/ready tell how it is")
+        yield
+
+
+async def _serve_several(count: int, command: Callable[[int], list[str]], http: Address | None) -> int:
+    processes = Processes(count, command)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, processes.stop)
+    with nullcontext() if http is None else _probes(http, processes.health):
+        return await processes.run(lambda: say("ready"))
+
+
+def _command(app: str, options: _Options, line: int) -> list[str]:
+    """Return the command of one of several processes, which reports on a line to this one."""
+    told = {"max-runs": options["max_runs"], "max-steps": options["max_steps"], "threads": options["threads"]}
+    numbers = [text for name, value in told.items() for text in (f"--{name}", str(value))]
+    drain = ["--drain-timeout", f"{options['drain_timeout']}ms", "--parent", str(line)]
+    activate = ["--activate"] if options["activate"] else []
+    return [sys.executable, "-P", "-m", "stream_engine.cli.main", "worker", app, *numbers, *drain, *activate]
 
 
 def _is_held_up() -> bool:

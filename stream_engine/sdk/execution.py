@@ -147,10 +147,17 @@ class Executor:
         """Begin no more steps, in any term."""
         self._host.draining = True
 
-    async def drain(self, seconds: float) -> bool:
-        """Wait until all that was lent has ended, at most ``seconds``; give the rest up, and return whether there was none."""
+    async def drain(self, seconds: float, hurry: asyncio.Event) -> bool:
+        """Wait until all that was lent has ended, at most ``seconds``, or until there is a ``hurry``.
+
+        The rest is given up; returns whether there was none.
+        """
         if self._lent:
-            await asyncio.wait(self._lent, timeout=seconds)
+            waits = [asyncio.create_task(asyncio.wait(self._lent)), asyncio.create_task(hurry.wait())]
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
         rest = list(self._lent.values())
         for execution in rest:
             _give_up(execution)

@@ -1,6 +1,7 @@
 """Kafka clients, each configured for what it is used for; the reasons stand beside the properties."""
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -15,6 +16,7 @@ CATALOGUE_MARK = "stream-engine-"
 
 _ANSWER_SECONDS = 30
 _LOOK_SECONDS = 0.1
+_HASTE_SECONDS = 1.0
 _LEADERLESS = frozenset({"_UNKNOWN_PARTITION", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"})
 
 _LATENCY = {
@@ -50,7 +52,7 @@ _CONSUMING = {
 _JOINING = {
     "session.timeout.ms": 10_000,
     # By a heartbeat a member learns that the group changes: nobody leads a partition that is on its way.
-    "heartbeat.interval.ms": 300,
+    "heartbeat.interval.ms": 100,
 }
 
 
@@ -102,3 +104,27 @@ def offsets(consumer: Consumer, topic: str, partition: int, patience: float = 10
             time.sleep(_LOOK_SECONDS)
         else:
             return range(start, end)
+
+
+class Haste:
+    """Lets a member of a group join again at once, after it has been given or deprived of partitions.
+
+    Who gives up a partition joins a second time, and so does everybody else, before it goes to another; until then nobody has
+    it. The client joins once a second at most, unless it has heard of a topic meanwhile (librdkafka 2.16). So the group's topic is
+    asked for a few times; but not in a callback, where the client, which keeps one call at a time in mind, would end the process.
+    """
+
+    def __init__(self, consumer: Consumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._until = 0.0
+
+    def note(self) -> None:
+        """Note that the group changes; for its callbacks."""
+        self._until = monotonic() + _HASTE_SECONDS
+
+    def make(self) -> None:
+        """Ask for the topic, if the group has just changed; call it in each round of the consumer's thread."""
+        if monotonic() < self._until:
+            with suppress(KafkaException):
+                self._consumer.list_topics(self._topic, timeout=_HASTE_SECONDS)

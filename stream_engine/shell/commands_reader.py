@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_engine.core.change import Take
 from stream_engine.core.decoding import ForeignError, UnreadableError, decode_commands
+from stream_engine.shell.clients import Haste
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.leaders import Leaders
@@ -36,8 +37,11 @@ class CommandsReader(threading.Thread):
         self._partitions: set[int] = set()
         self._reading: set[int] = set()
         self._joined = False
+        self._haste = Haste(consumer, topic)
         self._member: str | None = None
         self._stopping = threading.Event()
+        self.beat_at = monotonic()
+        """When the thread last did its round; by the monotonic clock, in seconds."""
 
     def take_from(self, partition: int, offset: int) -> None:
         """Begin to read a partition at an offset; may be called from any thread."""
@@ -63,11 +67,13 @@ class CommandsReader(threading.Thread):
     def run(self) -> None:
         """Read, until told to stop."""
         try:
-            self._consumer.subscribe([self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
+            self._consumer.subscribe([self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lost)
             while not self._stopping.is_set():
+                self.beat_at = monotonic()
                 self._serve()
                 self._begin()
                 first = self._consumer.poll(_POLL_SECONDS)
+                self._haste.make()
                 if first is not None:
                     self._hand_over([first, *self._consumer.consume(_BATCH, 0)])
         except UserError as error:
@@ -114,12 +120,19 @@ class CommandsReader(threading.Thread):
             self._leaders.assign(part.partition)
         self._joined = True
         self._member = consumer.memberid()
+        self._haste.note()
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The next leader is named once this returns.
         until = monotonic() + _HAND_OVER_SECONDS
         for left in [self._leaders.hand_over(part.partition) for part in partitions]:
             left.wait(max(0.0, until - monotonic()))
+        self._haste.note()
+        self._lose(consumer, partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # The group has gone on without this member, which has to join again before it is to lead anything.
+        self._joined = False
         self._lose(consumer, partitions)
 
     def _lose(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -51,6 +51,8 @@ class Leaders(threading.Thread):
         self._retry_at = 0.0
         self._cycles = 0
         self._process: Process | None = None
+        self.beat_at = monotonic()
+        """When the thread last did its round; by the monotonic clock, in seconds."""
 
     def begin(self, process: Process) -> None:
         """Start the thread."""
@@ -129,6 +131,7 @@ class Leaders(threading.Thread):
 
     def _cycle(self) -> None:
         assert self._process is not None
+        self.beat_at = monotonic()
         journal = self._process.journal
         self._wait(journal, self._process.outgoing)
         began = looked_at = monotonic()
@@ -140,6 +143,8 @@ class Leaders(threading.Thread):
                 journal.poll(0)
                 self._follow_up()
                 looked_at = monotonic()
+                # Who has had its turn already may go on with what has gathered.
+                self.wake()
         self._follow_up()
         self._room.busy = (
             self._pace.behind

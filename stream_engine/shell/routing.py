@@ -13,7 +13,7 @@ from confluent_kafka import Message as KafkaMessage
 from stream_engine.core.caused import Place
 from stream_engine.core.receive import Check, Headers, Message, receive
 from stream_engine.core.route import DeadLetter, Match, Router
-from stream_engine.shell.clients import offsets
+from stream_engine.shell.clients import Haste, offsets
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.dead_letters import Buried, Grave
 from stream_engine.shell.errors import UserError
@@ -90,6 +90,7 @@ class Routing(threading.Thread):
         self._failed = failed
         self._lanes: dict[int, _Lane] = {}
         self._commit_at = 0.0
+        self._haste = Haste(consumer, route.events)
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -122,6 +123,7 @@ class Routing(threading.Thread):
             first = self._consumer.poll(_POLL_SECONDS)
             if first is not None:
                 self._take([first, *self._consumer.consume(_BATCH, 0)])
+        self._haste.make()
         self._producer.poll(0)
         self._mend()
         if monotonic() > self._commit_at:
@@ -252,6 +254,7 @@ class Routing(threading.Thread):
         consumer.incremental_assign(starts)
         # Committed at once, so that a group that began at the end does not begin there again after a restart.
         self._commit(asynchronous=True)
+        self._haste.note()
         self.assigned.set()
 
     def _start(self, consumer: Consumer, part: TopicPartition) -> int:
@@ -267,6 +270,7 @@ class Routing(threading.Thread):
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._producer.flush()
         self._commit(asynchronous=False)
+        self._haste.note()
         self._on_lost(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

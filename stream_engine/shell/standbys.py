@@ -1,4 +1,4 @@
-"""The thread that finds out of which partitions this worker is to keep a warm copy."""
+"""The thread that looks at the group of the leaders: whether it has come to rest, and of which partitions to keep a warm copy."""
 
 import logging
 import threading
@@ -11,23 +11,35 @@ from stream_engine.core.standby import followed
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 2.0
+_JOINING_SECONDS = 0.05
 _ANSWER_SECONDS = 10
+_FORBIDDEN = {"GROUP_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "TOPIC_AUTHORIZATION_FAILED"}
+"""Who may not look at the group is not to wait for what it shows."""
 
 
 class Standbys(threading.Thread):
-    """Looks at the group of the leaders now and then, and has ``follow`` called with the partitions to keep a copy of."""
+    """Looks at the group of the leaders now and then, and has ``follow`` called with the partitions to keep a copy of.
+
+    Attributes:
+        settled: set once this worker was in the group with every partition assigned to somebody. A member that is new is given
+            nothing at first, while others give up what it is about to have.
+    """
 
     def __init__(
         self,
         admin: AdminClient,
         group: str,
+        partitions: int,
         copies: int,
+        *,
         member: Callable[[], str | None],
         follow: Callable[[set[int]], None],
     ) -> None:
         super().__init__(name="standbys", daemon=True)
         self._admin = admin
         self._group = group
+        self.settled = threading.Event()
+        self._partitions = partitions
         self._copies = copies
         self._member = member
         self._follow = follow
@@ -40,16 +52,24 @@ class Standbys(threading.Thread):
 
     def run(self) -> None:
         """Look, until told to stop."""
-        while self._copies and not self._stopping.wait(_LOOK_SECONDS):
+        while not self._stopping.wait(_LOOK_SECONDS if self.settled.is_set() else _JOINING_SECONDS):
+            if self.settled.is_set() and not self._copies:
+                return
             member = self._member()
             try:
-                assigned = self._assigned()
-            except (KafkaException, TimeoutError) as error:
-                # Copies that stay as they are do no harm; that Kafka is away is told by those who cannot wait for it.
+                assigned = self._assigned() if member is not None else None
+            except KafkaException as error:
+                if error.args[0].name() in _FORBIDDEN:
+                    self.settled.set()
                 _log.debug("who leads which partition is not known: %s", error)
+                continue
+            except TimeoutError:
+                # Copies that stay as they are do no harm; that Kafka is away is told by those who cannot wait for it.
                 continue
             if assigned and member in assigned:
                 self._follow(followed(member, assigned, self._copies))
+                if sum(map(len, assigned.values())) == self._partitions:
+                    self.settled.set()
 
     def _assigned(self) -> dict[str, list[int]] | None:
         """Return the partitions of each member, or None while they are being assigned."""

@@ -7,6 +7,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from stream_engine.shell import topics
+from stream_engine.shell.clock import monotonic
 from stream_engine.shell.deployment import Deployment, compare
 from stream_engine.shell.errors import UserError
 
@@ -22,6 +23,12 @@ class Watch(threading.Thread):
         self._deployment = deployment
         self._failed = failed
         self._stopping = threading.Event()
+        self._answered_at = monotonic()
+
+    @property
+    def unanswered(self) -> float:
+        """For how many seconds Kafka has not answered."""
+        return monotonic() - self._answered_at
 
     def stop(self) -> None:
         """End the thread."""
@@ -33,6 +40,7 @@ class Watch(threading.Thread):
         while not self._stopping.wait(_LOOK_SECONDS):
             try:
                 self._look()
+                self._answered_at = monotonic()
             except (KafkaException, topics.TopicError):
                 # Whoever needs Kafka, or a topic that is gone, tells about it; a topic that is back is looked at again.
                 continue

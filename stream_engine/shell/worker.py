@@ -23,13 +23,14 @@ from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity
 from stream_engine.shell import clients, topics
 from stream_engine.shell.checkpoints import PRODUCER, Checkpoints
-from stream_engine.shell.clock import now_ms
+from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.commands_reader import CommandsReader
 from stream_engine.shell.control import Control, ControlFollower, publish, write, write_format
 from stream_engine.shell.dead_letters import Buried
 from stream_engine.shell.deployment import Deployment, deploy, write_down
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.folder import Folder
+from stream_engine.shell.health import Health
 from stream_engine.shell.history import schemas
 from stream_engine.shell.lead import Process
 from stream_engine.shell.leaders import Leaders
@@ -51,6 +52,8 @@ _COLLECT_AFTER = (200_000, 20, 50)
 _READY_POLL_SECONDS = 0.01
 _STOP_SECONDS = 10.0
 _RETURN_SECONDS = 5.0
+_STUCK_SECONDS = 30.0
+_UNANSWERED_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,30 @@ class Worker:
         self.limits = limits
         self._activate = activate
         self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._failure: BaseException | None = None
+        self._threads: _Threads | None = None
         self.loop = asyncio.get_running_loop()
         self.quiet = Patience(settings).properties
         self.name = f"{socket.gethostname()}/{os.getpid()}"
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it drains."""
+        return self._stopping.is_set()
+
+    def health(self) -> Health:
+        """Return how the worker is; may be called from any thread."""
+        if self.stopping:
+            return Health(live=True, ready=False, why="it is being stopped")
+        if self._threads is None:
+            return Health(live=True, ready=False, why="it is starting")
+        return self._threads.health()
+
     def stop(self) -> None:
-        """Begin to drain; `serve` returns when that is done. For the event loop's thread."""
+        """Begin to drain; `serve` returns when that is done. Asked again, do not wait for it. For the event loop's thread."""
+        if self.stopping:
+            self._hurry.set()
         self._stopping.set()
 
     async def serve(self, ready: Callable[[], None]) -> None:
@@ -102,7 +122,7 @@ class Worker:
             capacity = self.limits.capacity
             async with Executor(self.engine, capacity=capacity, topic_exists=topic_exists) as executor:
                 await asyncio.to_thread(self._publish, deployment, control)
-                threads = _Threads(self, deployment, folder, executor, control)
+                threads = self._threads = _Threads(self, deployment, folder, executor, control)
                 await self._serve(threads, executor, ready)
         finally:
             folder.release()
@@ -114,7 +134,7 @@ class Worker:
         try:
             announced = False
             while not self._stopping.is_set():
-                if not announced and threads.ready():
+                if not announced and threads.health().ready:
                     announced = True
                     ready()
                 # Readiness is asked for a moment after the start; later only the end is awaited.
@@ -123,8 +143,10 @@ class Worker:
             await asyncio.to_thread(threads.stop_routing)
             executor.begin_draining()
             await asyncio.to_thread(threads.hand_over)
-            if not await executor.drain(self.limits.drain):
-                _log.warning("what had not ended after %g s is begun again by whoever leads now", self.limits.drain)
+            began = monotonic()
+            if not await executor.drain(self.limits.drain, self._hurry):
+                waited = monotonic() - began
+                _log.warning("what had not ended after %.3g s is begun again by whoever leads now", waited)
         finally:
             await asyncio.to_thread(threads.stop)
 
@@ -181,9 +203,10 @@ class _Threads:
         self._standbys = Standbys(
             clients.admin(settings, **quiet),
             names.leader_group,
+            deployment.logs.partitions,
             settings.standbys,
-            self._reader.member,
-            self._leaders.follow,
+            member=self._reader.member,
+            follow=self._leaders.follow,
         )
         self._routing = _routing(worker, deployment, self._control)
         self._process = Process(
@@ -216,10 +239,26 @@ class _Threads:
         self._standbys.start()
         self._routing.start()
 
-    def ready(self) -> bool:
-        """Return whether events are routed and every assigned partition is led."""
+    def health(self) -> Health:
+        """Return whether the threads do their rounds, and whether all that they are to do can be done."""
+        for name, beat_at in (("leaders", self._leaders.beat_at), ("commands", self._reader.beat_at)):
+            if monotonic() > beat_at + _STUCK_SECONDS:
+                why = f"its thread {name} has not done a round for {_STUCK_SECONDS:g} s"
+                return Health(live=False, ready=False, why=why)
+        return Health(live=True, ready=not (why := self._lacks()), why=why)
+
+    def _lacks(self) -> str:
         assigned = self._reader.assigned()
-        return self._routing.assigned.is_set() and assigned is not None and assigned <= self._leaders.leading()
+        if assigned is None or not self._routing.assigned.is_set():
+            return "it joins the groups of its app"
+        recovering = sorted(assigned - self._leaders.leading())
+        if recovering:
+            return f"{len(recovering)} of its {len(assigned)} partitions are being recovered: {', '.join(map(str, recovering))}"
+        if not self._standbys.settled.is_set():
+            return "partitions are on their way to it"
+        if self._watch.unanswered > _UNANSWERED_SECONDS:
+            return f"Kafka has not answered for {_UNANSWERED_SECONDS:g} s"
+        return ""
 
     def stop_routing(self) -> None:
         """Route no more events."""

@@ -52,7 +52,7 @@ def test_what_is_running_when_a_term_is_ended_on_purpose_goes_on_and_is_given_ba
             await settle()
             executor.lend(term, 500)
             assert term.posted == [LendStep(RUN, "a", 0, 7, 500)]
-            draining = asyncio.create_task(executor.drain(10))
+            draining = asyncio.create_task(executor.drain(10, asyncio.Event()))
             go_on.set()
             assert await draining
             assert term.returned == [ReturnStep(RUN, "a", 0, 7, b'"done"')]
@@ -84,7 +84,7 @@ def test_steps_side_by_side_are_all_given_back_however_they_end() -> None:
             gates["a"].set()
             await until(lambda: term.returned)
             gates["b"].set()
-            assert await executor.drain(10)
+            assert await executor.drain(10, asyncio.Event())
             failed, done = term.returned
             assert isinstance(failed, ReturnStep)
             assert (failed.step_id, failed.result, failed.retry_in) == ("a", None, None)
@@ -114,7 +114,7 @@ def test_code_outside_of_steps_goes_on_too(kind: str) -> None:
             executor.lend(term, 500)
             assert term.posted == [LendRun(RUN, 500)]
             go_on.set()
-            assert await executor.drain(10)
+            assert await executor.drain(10, asyncio.Event())
             assert term.returned == [ReturnRun(RUN, 0, b'"done"')]
 
     run(script())
@@ -140,7 +140,7 @@ def test_code_that_asks_for_another_step_is_given_back_as_it_is(kind: str) -> No
             await settle()
             executor.lend(term, 500)
             go_on.set()
-            assert await executor.drain(10)
+            assert await executor.drain(10, asyncio.Event())
             assert term.returned == [ReturnRun(RUN, 0, None)]
 
     run(script())
@@ -167,7 +167,7 @@ def test_a_def_function_gives_its_step_back() -> None:
             executor.lend(term, 500)
             assert term.posted == [LendStep(RUN, "a", 0, 7, 500)]
             go_on.set()
-            assert await executor.drain(10)
+            assert await executor.drain(10, asyncio.Event())
             assert term.returned == [ReturnStep(RUN, "a", 0, 7, b'"done"')]
 
     run(script())
@@ -184,7 +184,7 @@ def test_a_run_that_only_waits_is_left_at_once() -> None:
             await settle()
             executor.lend(term, 500)
             assert len(term.posted) == 1
-            assert await executor.drain(10)
+            assert await executor.drain(10, asyncio.Event())
             assert term.returned == []
 
     run(script())
@@ -204,7 +204,7 @@ def test_what_does_not_end_in_time_is_given_up() -> None:
             await settle()
             executor.lend(term, 500)
             began = time.monotonic()
-            assert not await executor.drain(0.05)
+            assert not await executor.drain(0.05, asyncio.Event())
             assert term.returned == [ReturnStep(RUN, "a", 0, 7, None)]
             return time.monotonic() - began
 
