@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -156,9 +155,8 @@ def test_killed_it_ends_by_the_signal(deploys: Deploys) -> None:
 
 
 def test_what_cannot_be_served_ends_it_with_1_and_says_why(deploys: Deploys) -> None:
-    nowhere = replace(deploys.settings, bootstrap_servers="127.0.0.1:1")
     cases = {
-        "does not answer": WorkerProcess(deploys.workers.app, nowhere),
+        "does not answer": deploys.workers.start(STREAM_ENGINE_BOOTSTRAP_SERVERS="127.0.0.1:1"),
         "nothing.py": WorkerProcess("nothing.py:engine", deploys.settings),
         "nobody.py": WorkerProcess("nobody.py:engine", deploys.settings, None, "--processes", "3"),
     }

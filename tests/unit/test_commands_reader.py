@@ -52,6 +52,9 @@ class _Client:
     def memberid(self) -> str:
         return "the only one"
 
+    def list_topics(self, topic: str, timeout: float) -> None:
+        assert (topic, timeout > 0) == (_TOPIC, True)
+
     def subscribe(self, topics: list[str], on_assign: _Assigned, **_: Any) -> None:
         assert topics == [_TOPIC]
         self._assigned = on_assign

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from stream_engine.cli.bench import age, burst, load, restarts, sleepers, takeover, waiting
+from stream_engine.cli.bench import age, burst, load, processes, restarts, sleepers, takeover, waiting
 from stream_engine.cli.bench.figure import Figure
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.output import print_json
@@ -16,6 +16,7 @@ Measure = Callable[[Ground, int], Iterator[Figure]]
 
 KINDS: Final[dict[str, tuple[Measure, int]]] = {
     "load": (load.measure, 40_000),
+    "processes": (processes.measure, 40_000),
     "burst": (burst.measure, 1_000_000),
     "sleepers": (sleepers.measure, 100_000),
     "takeover": (takeover.measure, 1_024),
@@ -36,6 +37,7 @@ def bench(kind: str, count: int | None, *, as_json: bool) -> None:
     \b
     KIND      --count
     load      40,000     one-step runs, and others in proportion; and latencies
+    processes 40,000     one-step runs, and steps, of 1, 2 and 4 processes side by side
     burst     1,000,000  events at once on a function that is slow, and what becomes of others
     sleepers  100,000    runs that sleep: their memory, and how late they are woken
     takeover  1,024      MiB of state of a partition, and how long it stands still when it gets another leader

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,7 +29,9 @@ class Ground:
         self._folder = tempfile.TemporaryDirectory(prefix="stream-engine-bench-")
         self._workers: list[BenchWorker] = []
 
-    def worker(self, state: str, *, wait: bool = True, **environment: str) -> "BenchWorker":
+    def worker(
+        self, state: str, *, wait: bool = True, options: Sequence[str] = (), **environment: str
+    ) -> "BenchWorker":
         """Start a worker whose state folder is named ``state``; with ``wait``, return once it serves."""
         folder = self.folder(state)
         folder.mkdir(exist_ok=True)
@@ -37,7 +40,7 @@ class Ground:
             STATE_DIR: str(folder),
             BOOTSTRAP_SERVERS: self.settings.bootstrap_servers or "",
         }
-        worker = BenchWorker(variables | environment, folder / f"worker-{len(self._workers)}.log")
+        worker = BenchWorker(variables | environment, folder / f"worker-{len(self._workers)}.log", options)
         self._workers.append(worker)
         if wait:
             worker.ready()
@@ -64,9 +67,9 @@ class Ground:
 class BenchWorker:
     """A process that serves the bench app."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, environment: dict[str, str], log: Path, options: Sequence[str]) -> None:
         target = "stream_engine.cli.bench.app:engine"
-        command = [sys.executable, "-m", "stream_engine.cli.main", "worker", target]
+        command = [sys.executable, "-m", "stream_engine.cli.main", "worker", target, *options]
         self._log = log
         with log.open("w") as output:
             self._process = subprocess.Popen(command, env=environment, stderr=output)
