@@ -18,7 +18,7 @@ from stream_engine.sdk.events import Event
 from stream_engine.sdk.function import Function
 from stream_engine.sdk.gathering import Batch, Debounce
 from stream_engine.sdk.handle import RunHandle, SyncRunHandle
-from stream_engine.sdk.limits import Concurrency, RateLimit, Throttle
+from stream_engine.sdk.limits import Concurrency, RateLimit, Throttle, Timeouts
 from stream_engine.sdk.priority import Priority
 from stream_engine.sdk.retry import Retry
 from stream_engine.sdk.scope import CurrentStep, current_step
@@ -51,6 +51,7 @@ __all__ = [
     "SyncContext",
     "SyncRunHandle",
     "Throttle",
+    "Timeouts",
     "current_step",
     "function",
 ]

@@ -1,4 +1,4 @@
-"""A run is cancelled: whatever it waits for is given up, and what is running of it stops before it ends.
+"""A run is cancelled, or times out: whatever it waits for is given up, and what is running of it stops before it ends.
 
 A run may be cancelled before it has come to its home: its event is yet to be routed, waits for its time, lies in a debounce or a batch, or is
 under way between two of these. Then its home *seeks* it. Every partition that is told so takes out what it has of the run, and
@@ -8,35 +8,30 @@ either left before the first one was told, and is met in the next, or is taken o
 
 from msgspec.structs import replace
 
+from stream_engine.core import timeouts
 from stream_engine.core.commands import Stopped
 from stream_engine.core.entering import take_out
-from stream_engine.core.finish import end_cancelled
+from stream_engine.core.finish import end_stopped, end_unstarted
 from stream_engine.core.payload import event_of
 from stream_engine.core.records import Cancel, Seek
-from stream_engine.core.run import cancel_unstarted, recorded_steps
+from stream_engine.core.run import recorded_steps
 from stream_engine.core.tables import ENDED, RUNS
 from stream_engine.core.turn import Live, Stop, Turn
 
 
 def cancel(turn: Turn, command: Cancel) -> None:
     """End a run, or have its execution stop first; one that has ended already is left alone."""
-    run_id = command.run_id
+    if not _stop(turn, command.run_id, command.reason) and command.seek:
+        _seek(turn, command)
+
+
+def time_out(turn: Turn, run_id: str, kind: str, at: int) -> None:
+    """A run has waited for its start, or taken, for as long as its function lets it."""
     live = turn.live.get(run_id)
-    if live is not None:
-        if not live.run.cancelled:
-            live.run = replace(live.run, cancelled=command.reason)
-            turn.state.put(RUNS.key(run_id), live.run)
-            turn.effects.append(Stop(run_id))
-        return
-    run = turn.state.get(RUNS, RUNS.key(run_id))
-    event = None if run is None else event_of(turn, run_id, run)
-    if run is None or event is None:
-        if command.seek:
-            _seek(turn, command)
-    elif run.started_at:
-        end_cancelled(turn, run_id, Live(run, event, set(recorded_steps(turn, run_id))), command.reason)
-    else:
-        cancel_unstarted(turn, run_id, run, event, command.reason)
+    run = turn.state.get(RUNS, RUNS.key(run_id)) if live is None else live.run
+    reason = "" if run is None else timeouts.reason(run, kind, at)
+    if reason:
+        _stop(turn, run_id, reason, "timed_out")
 
 
 def stopped(turn: Turn, command: Stopped) -> None:
@@ -44,7 +39,7 @@ def stopped(turn: Turn, command: Stopped) -> None:
     live = turn.live.get(command.run_id)
     if live is not None and live.run.cancelled:
         turn.unload(command.run_id)
-        end_cancelled(turn, command.run_id, live, live.run.cancelled)
+        end_stopped(turn, command.run_id, live)
 
 
 def seek(turn: Turn, command: Seek) -> None:
@@ -52,6 +47,28 @@ def seek(turn: Turn, command: Seek) -> None:
     key = turn.dismissed.add(command.run_id, command.reason)
     turn.forget.append((turn.now + turn.rules.deduplicate_for, key))
     take_out(turn, command.run_id, command.reason)
+
+
+def _stop(turn: Turn, run_id: str, reason: str, ends_as: str = "") -> bool:
+    """End a run that is not being executed, or else have it stop; return whether there is such a run. The first reason to end counts."""
+    live = turn.live.get(run_id)
+    if live is not None:
+        if not live.run.cancelled:
+            live.run = replace(live.run, cancelled=reason, ends_as=ends_as)
+            turn.state.put(RUNS.key(run_id), live.run)
+            turn.effects.append(Stop(run_id))
+        return True
+    run = turn.state.get(RUNS, RUNS.key(run_id))
+    event = None if run is None else event_of(turn, run_id, run)
+    if run is None or event is None:
+        return False
+    if not run.cancelled:
+        run = replace(run, cancelled=reason, ends_as=ends_as)
+    if run.started_at:
+        end_stopped(turn, run_id, Live(run, event, set(recorded_steps(turn, run_id))))
+    else:
+        end_unstarted(turn, run_id, run, event)
+    return True
 
 
 def _seek(turn: Turn, command: Cancel) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from stream_engine.core import admit, cancel, crons, entering, finish, gates, lend, run, step
+from stream_engine.core import admit, cancel, crons, entering, finish, gates, lend, run, step, timeouts
 from stream_engine.core.commands import (
     FailRun,
     FailStep,
@@ -102,5 +102,7 @@ def _fire(turn: Turn, timer: Timer, at: int) -> None:
         crons.fire(turn, timer.run, int(timer.step))
     elif timer.kind == "enter":
         entering.come_due(turn, timer.run)
+    elif timer.kind in (timeouts.START, timeouts.FINISH):
+        cancel.time_out(turn, timer.run, timer.kind, at)
     else:
         run.resume(turn, Resume(timer.run))

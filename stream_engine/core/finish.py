@@ -2,14 +2,15 @@
 
 from msgspec.structs import replace
 
-from stream_engine.core import handlers
+from stream_engine.core import handlers, timeouts
 from stream_engine.core.commands import FailRun, FinishRun
+from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunEnded
 from stream_engine.core.identity import run_id
 from stream_engine.core.passing import free_all
 from stream_engine.core.payload import drop, keep, remember
-from stream_engine.core.records import Handle
-from stream_engine.core.run import begin
+from stream_engine.core.records import Event, Handle
+from stream_engine.core.run import begin, discard, disposed
 from stream_engine.core.tables import RUNS, STEPS, Run
 from stream_engine.core.turn import Live, Release, Turn
 
@@ -17,7 +18,7 @@ from stream_engine.core.turn import Live, Release, Turn
 def finish_run(turn: Turn, command: FinishRun) -> None:
     """The body returned: the run is completed."""
     live = turn.unload(command.run_id)
-    if live is not None and not _was_cancelled(turn, command.run_id, live):
+    if live is not None and not _was_stopped(turn, command.run_id, live):
         _end(
             turn, live, replace(_ended(turn.now, command.run_id, live.run, "completed"), result=command.result.decode())
         )
@@ -26,7 +27,7 @@ def finish_run(turn: Turn, command: FinishRun) -> None:
 def fail_run(turn: Turn, command: FailRun) -> None:
     """The body raised for the last time: the run is failed, and its handler, if it has one, gets a run of its own."""
     live = turn.unload(command.run_id)
-    if live is None or _was_cancelled(turn, command.run_id, live):
+    if live is None or _was_stopped(turn, command.run_id, live):
         return
     _end(turn, live, replace(_ended(turn.now, command.run_id, live.run, "failed"), error=command.error))
     handlers.failed(turn, command.run_id, live.run, live.event, command.error)
@@ -49,23 +50,47 @@ def handle(turn: Turn, command: Handle) -> None:
     begin(turn, run, header, command.event)
 
 
-def end_cancelled(turn: Turn, run_id: str, live: Live, reason: str) -> None:
-    """End a run that is not being executed (any more), because it was cancelled."""
-    _end(turn, live, replace(_ended(turn.now, run_id, live.run, "cancelled"), detail=reason))
-    handlers.cancelled(turn, run_id, live.run, live.event)
+def end_stopped(turn: Turn, run_id: str, live: Live) -> None:
+    """End a run that is not being executed (any more), because it was cancelled or has timed out."""
+    _end(turn, live, stopped(turn, run_id, live.run))
+    _hand_over(turn, run_id, live.run, live.event)
 
 
-def _was_cancelled(turn: Turn, run_id: str, live: Live) -> bool:
-    """End a run as cancelled that came to its end before it could be stopped."""
+def end_unstarted(turn: Turn, run_id: str, run: Run, event: Event) -> None:
+    """End a run that never began, because it was cancelled or has timed out; its event's disposition is ``cancelled`` then."""
+    if run.ends_as:
+        turn.history.append(stopped(turn, run_id, run))
+    turn.history.append(disposed(turn, run_id, run, event, "cancelled", detail=run.cancelled))
+    discard(turn, run_id, run)
+    remember(turn, run_id, run, event, run.ends_as or "cancelled")
+    _hand_over(turn, run_id, run, event)
+
+
+def stopped(turn: Turn, run_id: str, run: Run) -> RunEnded:
+    """Return what history tells of a run that was cancelled or has timed out."""
+    error = Failure("TimeoutError", run.cancelled) if run.ends_as == "timed_out" else None
+    return replace(_ended(turn.now, run_id, run, run.ends_as or "cancelled"), error=error, detail=run.cancelled)
+
+
+def _hand_over(turn: Turn, run_id: str, run: Run, event: Event) -> None:
+    if run.ends_as == "timed_out":
+        handlers.failed(turn, run_id, run, event, Failure("TimeoutError", run.cancelled))
+    else:
+        handlers.cancelled(turn, run_id, run, event)
+
+
+def _was_stopped(turn: Turn, run_id: str, live: Live) -> bool:
+    """End a run as cancelled, or timed out, that came to its end before it could be stopped."""
     if not live.run.cancelled:
         return False
-    end_cancelled(turn, run_id, live, live.run.cancelled)
+    end_stopped(turn, run_id, live)
     return True
 
 
 def _end(turn: Turn, live: Live, ended: RunEnded) -> None:
     run_id = ended.run_id
     free_all(turn, run_id, live.run)
+    timeouts.clear(turn, run_id, live.run)
     turn.state.delete(RUNS.key(run_id))
     drop(turn, run_id, live.run)
     for step in live.kept:

@@ -80,6 +80,17 @@ class Cron(_Spec, frozen=True):
     jitter: int = 0
 
 
+class Timeouts(_Spec, frozen=True):
+    """How long a run may wait for its start, from its event's arrival on, and how long it may take from its start on."""
+
+    start: int | None = None
+    finish: int | None = None
+
+
+ANY_TIME = Timeouts()
+"""No timeouts at all."""
+
+
 class Flow(_Spec, frozen=True):
     """All of what one function declares. ``priority`` gives seconds of head start, ``idempotency`` one run per value in 24 h."""
 

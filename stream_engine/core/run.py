@@ -13,11 +13,11 @@ Whatever is to be running while there is no room for it is ``queued`` until ther
 
 from msgspec.structs import replace
 
-from stream_engine.core import handlers
+from stream_engine.core import handlers, timeouts
 from stream_engine.core.commands import Resume, RetryRun, Suspend
 from stream_engine.core.history import EventDisposed, RunChanged, RunStarted
 from stream_engine.core.passing import begun, free_all, give_back
-from stream_engine.core.payload import drop, event_of, gathered, remember
+from stream_engine.core.payload import drop, event_of, gathered
 from stream_engine.core.records import Answer, Ask, Cancel, Entry, Event, Gate
 from stream_engine.core.step import wake_due_steps
 from stream_engine.core.tables import RUNS, STEPS, Run, Step, Timer
@@ -63,23 +63,17 @@ def answered(turn: Turn, command: Answer) -> None:
     begin(turn, run_id, replace(run, passed=run.passed + 1, order=order), event)
 
 
-def cancel_unstarted(turn: Turn, run_id: str, run: Run, event: Event, reason: str) -> None:
-    """End a run that never began, because it was cancelled."""
-    turn.history.append(disposed(turn, run_id, run, event, "cancelled", detail=reason))
-    discard(turn, run_id, run)
-    remember(turn, run_id, run, event, "cancelled")
-    handlers.cancelled(turn, run_id, run, event)
-
-
 def discard(turn: Turn, run_id: str, run: Run) -> None:
     """Let go of a run that never began."""
     free_all(turn, run_id, run)
+    timeouts.clear(turn, run_id, run)
     turn.state.delete(RUNS.key(run_id))
     drop(turn, run_id, run)
 
 
 def _ask(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     gate = run.gates[run.passed]
+    run = timeouts.mind_start(turn, run_id, run, event)
     turn.state.put(RUNS.key(run_id), replace(run, status="queued", wake_at=0))
     ask = Ask(run_id, run.function, gate, run.order, event.partition, event.offset, run.replay_id)
     turn.command(gate.partition, ask)
@@ -129,6 +123,7 @@ def _execute(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     else:
         begun(turn, run_id, run)
         run = replace(run, status="running", version=run.version or function.versions[0], started_at=turn.now)
+        run = timeouts.mind_finish(turn, run_id, run)
         turn.state.put(RUNS.key(run_id), run)
         turn.history.append(_started(turn.now, run_id, run, event))
         turn.load(run_id, Live(run, event))
@@ -140,6 +135,7 @@ def _wait(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     if run.started_at:
         _change(turn, run_id, run, "queued", NO_ROOM)
     else:
+        run = timeouts.mind_start(turn, run_id, run, event)
         turn.state.put(RUNS.key(run_id), replace(run, status="queued"))
         turn.history.append(disposed(turn, run_id, run, event, "queued", detail=NO_ROOM))
 

@@ -221,6 +221,9 @@ def _is_about_a_run(record: HistoryRecord) -> bool:
 
 
 def _dispose(run: FoldedRun, record: EventDisposed) -> None:
+    if run.phase == "timed_out":  # before it began; the disposition of its event follows
+        run.event_id, run.event_name, run.created_at = record.event_id, record.event_name, run.created_at or record.at
+        return
     run.phase = _PHASES.get(record.disposition, GONE)
     run.gate = _gate(record, record.earliest) if run.phase == "queued" else None
     run.event_id, run.event_name, run.replay_id = record.event_id, record.event_name, record.replay_id

@@ -91,7 +91,8 @@ class Run(Record, frozen=True):
     ``lent`` (its code is still running in the worker that led the partition before; until a timer), ``parked`` (its
     function's code is not in the app). ``root`` is what idempotency keys derive from. ``shared`` names the run's event where
     other runs have it too; ``span`` has all of them where it has several. Of its ``gates`` it has passed so many; a queued run that has not
-    passed all of them waits at the next one, by its ``order``. ``cancelled`` says why it is to end, once what is running of it has stopped.
+    passed all of them waits at the next one, by its ``order``. ``cancelled`` says why it is to end, once what is running of it has stopped,
+    and ``ends_as`` as what, if not ``cancelled``. It is to begin by ``start_by`` and to end by ``finish_by``, 0 for any time.
     """
 
     function: str
@@ -111,6 +112,9 @@ class Run(Record, frozen=True):
     order: int = 0
     span: Span | None = None
     cancelled: str = ""
+    ends_as: str = ""
+    start_by: int = 0
+    finish_by: int = 0
 
 
 class Step(Record, frozen=True):
@@ -140,7 +144,8 @@ class Ended(Record, frozen=True):
 
 class Timer(Record, frozen=True):
     """Something is due. ``kind``: ``start``, ``retry``, ``wake`` (of a step), ``forget`` (of the keys listed), ``enter`` (of an entry), or, with
-    a gate's id for the run, ``gate`` (somebody may pass) and ``buffer`` (what it gathered is complete), or ``cron`` (of a function).
+    a gate's id for the run, ``gate`` (somebody may pass) and ``buffer`` (what it gathered is complete), or ``cron`` (of a function), or a kind of
+    `stream_engine.core.timeouts`.
     """
 
     kind: str

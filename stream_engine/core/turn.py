@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from stream_engine.core.dismissed import Dismissed
-from stream_engine.core.flow import PLAIN, Cron, Flow
+from stream_engine.core.flow import ANY_TIME, PLAIN, Cron, Flow, Timeouts
 from stream_engine.core.history import HistoryRecord
 from stream_engine.core.outbox import commands_queue, next_number, post
 from stream_engine.core.records import FIRST, Command, Commands, Event, Record, encode
@@ -66,6 +66,7 @@ class Function(Record, frozen=True):
     flow: Flow = PLAIN
     crons: tuple[Cron, ...] = ()
     on_cancel: str | None = None
+    timeouts: Timeouts = ANY_TIME
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
+from stream_engine.core import flow
 from stream_engine.core.catalogue import start_event
+from stream_engine.sdk import checks
 from stream_engine.sdk.codec import Decode, decode_plain, decoder
 from stream_engine.sdk.context import Context, SyncContext
 from stream_engine.sdk.errors import DeclarationError
 from stream_engine.sdk.flow_options import FlowOptions, check_crons, flow_of
 from stream_engine.sdk.function import Code, Function, Options
+from stream_engine.sdk.limits import Timeouts
 from stream_engine.sdk.names import check_id, suggestion
 from stream_engine.sdk.retry import Retry, retry_of
 from stream_engine.sdk.signature import EMPTY, annotation, is_async, return_decoder
@@ -35,6 +38,7 @@ class FunctionOptions(FlowOptions, total=False):
         retries: how often a step, and the body outside of steps, is tried again: 0 to 20, or `Retry`. The default is 4.
         on_failure: a function of ``(ctx, error)`` that runs when a run has failed; ``error`` is a `RunFailed`.
         on_cancel: a function of ``(ctx)`` that runs when a run was cancelled, whether that had begun or not.
+        timeouts: how long a run may wait for its start, and how long it may take.
         accepts_new: whether new runs start on this version; exactly one version does.
     """
 
@@ -43,6 +47,7 @@ class FunctionOptions(FlowOptions, total=False):
     retries: int | Retry
     on_failure: Callable[..., Any] | None
     on_cancel: Callable[..., Any] | None
+    timeouts: Timeouts | None
     accepts_new: bool
 
 
@@ -78,8 +83,8 @@ def _check(where: str, id: str, options: FunctionOptions) -> Options:
     if not isinstance(accepts_new, bool):
         raise DeclarationError.of(where, "accepts_new", accepts_new, "give True or False")
     triggers = triggers_of(where, id, options["on"]) if "on" in options else Triggers((), {}, ())
-    flow = flow_of(where, options)
-    check_crons(where, id, flow, triggers.crons)
+    declared = flow_of(where, options)
+    check_crons(where, id, declared, triggers.crons)
     return Options(
         id,
         check_id(where, "version", options.get("version", "1")),
@@ -87,9 +92,18 @@ def _check(where: str, id: str, options: FunctionOptions) -> Options:
         retry_of(where, options.get("retries", 4)),
         accepts_new,
         triggers.conditions,
-        flow,
+        declared,
         triggers.crons,
+        _timeouts(where, options.get("timeouts")),
     )
+
+
+def _timeouts(where: str, option: object) -> flow.Timeouts:
+    if option is None:
+        return flow.ANY_TIME
+    checks.option(where, "timeouts", option, Timeouts, "Timeouts(start='10s', finish='1h')")
+    assert isinstance(option, Timeouts)
+    return option.spec()
 
 
 ON_FAILURE, ON_CANCEL = "on_failure", "on_cancel"

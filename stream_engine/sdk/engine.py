@@ -144,8 +144,9 @@ class Engine:
         for id, versions in self._functions.items():
             order = _versions(id, versions)
             current = versions[order[0]]
-            flow, crons = current.options.flow, current.options.crons
-            rules[id] = FunctionRules(id, order, _id(current.on_failure), flow, crons, _id(current.on_cancel))
+            said = current.options
+            handlers = {"on_failure": _id(current.on_failure), "on_cancel": _id(current.on_cancel)}
+            rules[id] = FunctionRules(id, order, **handlers, flow=said.flow, crons=said.crons, timeouts=said.timeouts)
             handled: dict[str, tuple[str, ...]] = {}
             for version in order:
                 for handler in versions[version].handlers:

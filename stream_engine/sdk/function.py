@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from stream_engine.core.catalogue import start_event
 from stream_engine.core.duration import Duration, milliseconds
-from stream_engine.core.flow import PLAIN, Cron, Flow
+from stream_engine.core.flow import ANY_TIME, PLAIN, Cron, Flow, Timeouts
 from stream_engine.sdk.client import Client
 from stream_engine.sdk.codec import Decode
 from stream_engine.sdk.errors import DeclarationError
@@ -33,6 +33,7 @@ class Options:
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flow: Flow = PLAIN
     crons: tuple[Cron, ...] = ()
+    timeouts: Timeouts = ANY_TIME
 
 
 @dataclass(frozen=True)

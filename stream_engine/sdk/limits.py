@@ -45,6 +45,35 @@ class Concurrency:
 
 
 @dataclass(frozen=True)
+class Timeouts:
+    """How long a run may wait, and how long it may take; then it ends as ``timed_out``, and its function's ``on_failure`` runs.
+
+    A step in flight is interrupted if it is ``async def``; a ``def`` step ends first.
+
+    Attributes:
+        start: how long it may wait for its gates and for room in a worker, from its event's arrival on, or from its ``ts`` if that is later.
+        finish: how long it may take from its start on, sleeps and retries included.
+
+    Raises:
+        DeclarationError: a value is not allowed, or none is given.
+    """
+
+    start: Duration | None = None
+    finish: Duration | None = None
+
+    def __post_init__(self) -> None:
+        if self.start is None and self.finish is None:
+            raise DeclarationError("Timeouts: give start, finish or both, such as Timeouts(finish='1h')")
+        self.spec()
+
+    def spec(self) -> flow.Timeouts:
+        """Return it as data."""
+        given = {"start": self.start, "finish": self.finish}
+        spec = {name: checks.duration("Timeouts", name, value) for name, value in given.items() if value is not None}
+        return flow.Timeouts(**spec)
+
+
+@dataclass(frozen=True)
 class Throttle:
     """No window of ``per``, wherever it begins, holds more than ``limit + burst`` starts; a run that comes too early waits.
 

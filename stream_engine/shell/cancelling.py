@@ -72,4 +72,5 @@ def follow(settings: Settings, app: str, start: Mapping[int, int], seconds: floa
     """Give the runs that end, with their status, as history tells it from some offsets on, for so many seconds."""
     with closing(HistoryReader(settings, app)) as reader:
         for batch in reader.follow(start, is_end, seconds):
-            yield dict(end for entry in batch if (end := ended(entry.record)) is not None)
+            # Of a run that timed out before it began, its event's disposition follows.
+            yield dict(end for entry in reversed(batch) if (end := ended(entry.record)) is not None)
