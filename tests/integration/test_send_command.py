@@ -21,7 +21,7 @@ from tests.workers import WorkerProcess
 CODE = """
 from pydantic import BaseModel
 
-from stream_engine import Context, Engine, NonRetriableError
+from stream_engine import Concurrency, Context, Debounce, Engine, NonRetriableError, On, RateLimit
 
 engine = Engine("{app}", events="{app}.orders")
 
@@ -47,6 +47,28 @@ async def ship(ctx: Context) -> None:
 @engine.function("nap", on="nap")
 async def nap(ctx: Context) -> None:
     await ctx.step.sleep("nap", ctx.event.data.get("for", "1h"))
+
+
+@engine.function("keyed", on=On("guarded", if_="event.data.amount > 100"), concurrency=Concurrency(1, "event.data.user"))
+async def keyed(ctx: Context) -> str:
+    return ctx.event.data["user"]
+
+
+@engine.function("beside", on="guarded")
+async def beside(ctx: Context) -> None: ...
+
+
+@engine.function("rare", on="rare", rate_limit=RateLimit(1, per="1h", key="event.data.user"))
+async def rare(ctx: Context) -> None: ...
+
+
+@engine.function("quiet", on="quiet", debounce=Debounce("100ms", key="event.data.user", keep="all"))
+async def quiet(ctx: Context) -> int:
+    return len(ctx.events)
+
+
+@engine.function("strict", on=On("strict", if_="event.data.amount > 100"))
+async def strict(ctx: Context) -> None: ...
 """
 
 
@@ -105,6 +127,36 @@ def test_wait_prints_every_run_that_the_event_caused(shop: Shop) -> None:
     runs = shop.caused("order/placed", '{"amount": 8}', "--id", "by-id")
     assert {run["function"]: run["result"] for run in runs} == {"pay": 8, "ship": None}
     assert {run["event_id"] for run in runs} == {"by-id"}
+
+
+def test_wait_finds_runs_that_live_with_their_key(shop: Shop) -> None:
+    for user in ("ann", "bob", "eve"):
+        runs = shop.caused("guarded", json.dumps({"user": user, "amount": 101}))
+        assert {run["function"]: run["result"] for run in runs} == {"keyed": user, "beside": None}
+    runs = shop.caused("guarded", '{"user": "ann", "amount": 1}')
+    assert [run["function"] for run in runs] == ["beside"]
+
+
+def test_wait_says_what_a_function_cannot_use_and_prints_the_others(shop: Shop) -> None:
+    result = shop.send("guarded", '{"amount": 101}', "--wait", exit_code=1)
+    assert "beside" in result.stdout
+    assert "keyed: dead-lettered: concurrency: event.data.user: there is no field 'user' in this event" in result.stderr
+
+
+def test_wait_ends_with_an_event_that_is_dropped(shop: Shop) -> None:
+    assert [run["status"] for run in shop.caused("rare", '{"user": "ann"}')] == ["completed"]
+    result = shop.send("rare", '{"user": "ann"}', "--wait")
+    assert "rare: rate-limited: it gets no run" in result.stderr
+    assert result.stdout == ""
+
+
+def test_wait_ends_with_the_run_of_a_debounce(shop: Shop) -> None:
+    assert [run["result"] for run in shop.caused("quiet", '{"user": "ann"}')] == [1]
+
+
+def test_wait_says_that_the_conditions_are_not_met(shop: Shop) -> None:
+    result = shop.send("strict", '{"amount": 1}', "--wait", exit_code=1)
+    assert "no function took it: its data does not meet the conditions of strict" in result.stderr
 
 
 def test_wait_fails_with_a_run(shop: Shop) -> None:
