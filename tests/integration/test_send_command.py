@@ -182,7 +182,7 @@ def test_a_duplicate_is_answered_by_the_run_that_was(shop: Shop) -> None:
     [first] = shop.caused("order/changed", '{"amount": 1}', "--id", "twice")
     result = shop.send("order/changed", '{"amount": 1}', "--id", "twice", "--wait")
     assert first["run_id"] in result.stdout
-    assert "pay: completed, a duplicate: an earlier event with its id started this run" in result.stderr
+    assert "pay: completed, a duplicate: an earlier event started this run" in result.stderr
 
 
 def test_a_duplicate_of_what_goes_on_waits_for_it(shop: Shop) -> None:
