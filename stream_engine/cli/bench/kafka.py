@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
+from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -17,6 +18,7 @@ from stream_engine.shell.settings import Settings
 
 _STALLED_SECONDS = 60.0
 _BATCH = 1_000
+_ROOM_SECONDS = 0.05
 
 
 class Tail:
@@ -76,9 +78,18 @@ def send_all(producer: Producer, topic: str, name: str, data: Iterable[object]) 
     """Send an event with each of some data, and wait until Kafka has them."""
     values = (msgspec.json.encode({"name": name, "data": item}) for item in data)
     while batch := [{"value": value} for value in islice(values, _BATCH)]:
+        _produce(producer, topic, batch)
+    producer.flush()
+
+
+def _produce(producer: Producer, topic: str, batch: list[dict[str, Any]]) -> None:
+    """Hand a batch to the client, which marks those for which it has no room; they are handed over again when it has."""
+    while batch:
         producer.produce_batch(topic, batch)
         producer.poll(0)
-    producer.flush()
+        batch = [message for message in batch if message.pop("_error", None) is not None]
+        if batch:
+            producer.poll(_ROOM_SECONDS)
 
 
 def throughput(producer: Producer, topic: str, name: str, count: int, ends: Tail) -> float:
@@ -109,10 +120,9 @@ def raw_loop(settings: Settings, admin: AdminClient, topic: str, sizes: list[int
     try:
         producer = clients.producer(settings)
         began = time.monotonic()
-        messages = [{"value": b"x" * size} for size in sizes] * _BATCH
+        messages = [{"value": b"x" * size} for _ in range(_BATCH) for size in sizes]
         for _ in range(0, runs, _BATCH):
-            producer.produce_batch(topic, messages)
-            producer.poll(0)
+            _produce(producer, topic, messages)
         producer.flush()
         produced = time.monotonic()
         _consume(clients.reader(settings), topic, len(sizes) * (-(-runs // _BATCH) * _BATCH))
