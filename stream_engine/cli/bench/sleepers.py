@@ -35,16 +35,21 @@ def measure(ground: Ground, count: int) -> Iterator[Figure]:
     throughput(producer, names.events, "bench/five", 2_000, ends)
     yield Figure("steps, in runs of five", throughput(producer, names.events, "bench/five", 8_000, ends) * 5, "steps/s")
     asleep = Tail(settings, names.history, settings.partitions, StepRecorded)
-    before = rss_bytes(pids)
     first = now_ms() + (count + _AT_ONCE) * 1_000 // _TO_SLEEP_A_SECOND + _BETWEEN_MS
     together = first + _SPREAD_MS + _BETWEEN_MS
     say(f"{count} runs go to sleep")
     spread = random.Random(0)
-    send_all(
-        producer, names.events, "bench/sleep", ({"until": first + spread.randrange(_SPREAD_MS)} for _ in range(count))
-    )
-    asleep.take(count)
-    yield Figure("memory of the worker (RSS), for each that sleeps", (rss_bytes(pids) - before) / count, "bytes")
+    residents = [rss_bytes(pids)]
+    for part in (count // 2, count - count // 2):
+        data = ({"until": first + spread.randrange(_SPREAD_MS)} for _ in range(part))
+        send_all(producer, names.events, "bench/sleep", data)
+        asleep.take(part)
+        residents.append(rss_bytes(pids))
+    before, half, full = residents
+    yield Figure("memory of the worker (RSS), before", before / 2**20, "MiB")
+    yield Figure("memory of the worker (RSS), when all sleep", full / 2**20, "MiB")
+    # The first half also fills what has a size of its own, such as the stores' buffers; the second one shows what a run adds.
+    yield Figure("memory for each that sleeps, of the second half", (full - half) / (count - count // 2), "bytes")
     send_all(producer, names.events, "bench/sleep", ({"until": together} for _ in range(_AT_ONCE)))
     asleep.take(_AT_ONCE)
     if now_ms() > first:
