@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import Progress
 from rich.text import Text
 
 
@@ -31,6 +33,15 @@ def print_lines(lines: Iterable[Text], *, crop: bool = False) -> None:
         if crop and console.is_terminal:
             line.truncate(console.width, overflow="ellipsis")
         console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def reading_history() -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal's stderr how far history has been read: give what is told how many records have been, and of how many."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading history", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 # Texts come from events and exceptions; one of them must not colour, move or end the operator's terminal.

@@ -1,30 +1,27 @@
 """``stream-engine runs``: what became of events, from the history that the engine tells."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Final, TypedDict, Unpack
 
 import click
 from rich.console import Console
-from rich.progress import Progress
 
 from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.cancelling import reason_of, refuse_ended, wait
-from stream_engine.cli.output import print_json, print_lines, say
+from stream_engine.cli.output import print_json, print_lines, reading_history, say
 from stream_engine.cli.run_table import table
 from stream_engine.cli.timeline import draw
 from stream_engine.cli.times import FORMS, TIME
 from stream_engine.cli.values import DURATION, RUN_ID
-from stream_engine.core.identity import partition_of
 from stream_engine.core.run_document import document
-from stream_engine.core.run_listing import Listing, Selection
-from stream_engine.core.runs import ENDED, STATUSES, FoldedRun, RunIndex
+from stream_engine.core.run_listing import Selection
+from stream_engine.core.runs import ENDED, STATUSES, FoldedRun
 from stream_engine.shell import cancelling as requests
 from stream_engine.shell import localbroker
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
-from stream_engine.shell.history.reader import HistoryReader, Span, about
+from stream_engine.shell.history.index import ask
+from stream_engine.shell.history.reader import HistoryReader
 from stream_engine.shell.published import Published
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import DAY_MS, Names
@@ -62,13 +59,9 @@ def list_(app: str | None, limit: int | None, *, as_json: bool, **filters: Unpac
     selection = _selection(filters, now_ms())
     settings = localbroker.connected(Settings.from_env())
     name = resolve_app_name(app, settings)
-    listing = Listing(selection, limit or (None if as_json else _ROWS))
-    with HistoryReader(settings, name) as reader, _progress() as progress:
-        span = reader.span(reader.partitions(), selection.since)
-        for batch in reader.read(span, progress=progress):
-            for entry in batch:
-                listing.add(entry.id, entry.record)
-    found = listing.runs()
+    rows = limit or (None if as_json else _ROWS)
+    with reading_history() as progress:
+        found, left_out = ask(settings, name, lambda index: index.list(selection, rows, whole=as_json), progress)
     if not found and selection.function is not None:
         _check_function(settings, name, selection.function)
     if as_json:
@@ -77,7 +70,7 @@ def list_(app: str | None, limit: int | None, *, as_json: bool, **filters: Unpac
         print_lines(table(found), crop=True)
     else:
         say(f"no such runs of {name} in this time; see --since")
-    if listing.left_out:
+    if left_out:
         say(f"these are the newest {len(found)}; --limit shows more")
 
 
@@ -89,12 +82,7 @@ def show(run: str, app: str | None, *, as_json: bool) -> None:
     """Draw the timeline of RUN, which is a run's id: its steps with their attempts, waits and errors."""
     settings = localbroker.connected(Settings.from_env())
     name = resolve_app_name(app, settings)
-    with HistoryReader(settings, name) as reader:
-        found = _find(reader, run)
-    if found is None:
-        raise UserError(
-            f"there is no run {run!r} in the history of {name}; `stream-engine runs list` shows those of a time"
-        )
+    [found] = _known(settings, name, (run,))
     if as_json:
         print_json(document(found))
     else:
@@ -127,7 +115,7 @@ def cancel(
     name = resolve_app_name(app, settings)
     with HistoryReader(settings, name) as reader:
         start = reader.span(reader.partitions()).end
-        found = [_known(reader, name, run) for run in run_ids] if run_ids else _going(reader, filters)
+    found = _known(settings, name, run_ids) if run_ids else _going(settings, name, filters)
     going = refuse_ended(found)
     if not run_ids:
         _confirm(found, yes=yes)
@@ -136,8 +124,7 @@ def cancel(
         raise UserError("not every run was cancelled" if found else f"no such runs of {name} in this time; see --since")
 
 
-def _known(reader: HistoryReader, app: str, run_id: str) -> FoldedRun:
-    found = _find(reader, run_id)
+def _there(run_id: str, found: FoldedRun | None, app: str) -> FoldedRun:
     if found is None:
         raise UserError(
             f"there is no run {run_id!r} in the history of {app}; `stream-engine runs list` shows those of a time"
@@ -145,14 +132,16 @@ def _known(reader: HistoryReader, app: str, run_id: str) -> FoldedRun:
     return found
 
 
-def _going(reader: HistoryReader, filters: _Filters) -> list[FoldedRun]:
+def _known(settings: Settings, app: str, run_ids: tuple[str, ...]) -> list[FoldedRun]:
+    with reading_history() as progress:
+        found = ask(settings, app, lambda index: [index.run(run_id) for run_id in run_ids], progress)
+    return [_there(run_id, run, app) for run_id, run in zip(run_ids, found, strict=True)]
+
+
+def _going(settings: Settings, app: str, filters: _Filters) -> list[FoldedRun]:
     selection = _selection({**filters, "status": filters["status"] or _GOING}, now_ms())
-    listing = Listing(selection)
-    with _progress() as progress:
-        for batch in reader.read(reader.span(reader.partitions(), selection.since), progress=progress):
-            for entry in batch:
-                listing.add(entry.id, entry.record)
-    return listing.runs()
+    with reading_history() as progress:
+        return ask(settings, app, lambda index: index.list(selection).runs, progress)
 
 
 def _confirm(found: list[FoldedRun], *, yes: bool) -> None:
@@ -180,31 +169,3 @@ def _check_function(settings: Settings, app: str, function: str) -> None:
     known = Published(settings, Names.of(app).control).functions()
     if known is not None and function not in known:
         raise UserError(f"{app} has no function {function!r}; it has {', '.join(known) or 'none'}")
-
-
-def _find(reader: HistoryReader, run_id: str) -> FoldedRun | None:
-    partition = partition_of(run_id)
-    if partition not in reader.partitions():
-        return None
-    index = RunIndex()
-    # Most people ask about a run of today, and history may be long.
-    recent = reader.span([partition], now_ms() - DAY_MS)
-    earlier = Span(reader.span([partition]).start, recent.start)
-    for span in (recent, earlier):
-        with _progress() as progress:
-            for batch in reader.read(span, about([run_id]), progress):
-                for entry in batch:
-                    index.add(entry.id, entry.record)
-        run = index.get(run_id)
-        if run is not None and run.created_at is not None:
-            return run
-    return index.get(run_id)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal's stderr how far history has been read."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading history", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

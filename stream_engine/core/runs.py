@@ -158,7 +158,7 @@ class RunIndex:
 
     def add(self, record_id: str, record: HistoryRecord) -> None:
         """Take a record of the history topic and the id that names it."""
-        if _is_about_a_run(record):
+        if is_about_a_run(record):
             self._records.setdefault(record.run_id, {}).setdefault(place(record_id), record)
 
     def get(self, run_id: str) -> FoldedRun | None:
@@ -213,8 +213,8 @@ def iso(at: int) -> str:
     return (_EPOCH + timedelta(milliseconds=min(at, LAST_MS))).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _is_about_a_run(record: HistoryRecord) -> bool:
-    """A duplicate, and an event of a batch, name a run that another event has."""
+def is_about_a_run(record: HistoryRecord) -> bool:
+    """Return whether a record is one of `fold`'s: a duplicate, and an event of a batch, name a run that another event has."""
     return not isinstance(record, EventDisposed) or (
         bool(record.run_id) and record.disposition not in {"duplicate", "batched"}
     )

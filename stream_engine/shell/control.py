@@ -116,7 +116,7 @@ class Control:
             first = msgspec.json.decode(self._values[f"{_FORMATS}{newest}"], type=FirstUse)
             raise UserError(
                 f"the app has been served by stream-engine {first.engine}, whose records have format {newest}; this is stream-engine "
-                f"{_version()}, which reads formats up to {READS}. Nothing is lost: serve the app with {first.engine} or a newer one"
+                f"{engine_version()}, which reads formats up to {READS}. Nothing is lost: serve the app with {first.engine} or a newer one"
             )
 
     def _position(self) -> int:
@@ -132,7 +132,7 @@ def write_format(producer: Producer, topic: str, control: Control) -> None:
     """
     key = f"{_FORMATS}{WRITES}"
     if control.value(key) is None:
-        write(producer, topic, {key: msgspec.json.encode(FirstUse(_version()))})
+        write(producer, topic, {key: msgspec.json.encode(FirstUse(engine_version()))})
 
 
 def publish(
@@ -216,7 +216,8 @@ class ControlFollower(threading.Thread):
             self._failed(error)
 
 
-def _version() -> str:
+def engine_version() -> str:
+    """Return the version of this engine, in words where it has none."""
     try:
         return version("stream-engine")
     except PackageNotFoundError:

@@ -161,6 +161,25 @@ class RocksStore:
         if fault is not None:
             raise fault
 
+    def scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values in ``start <= key < stop``, descending.
+
+        Raises:
+            StoreError, DamagedError: RocksDB cannot read the rest.
+        """
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(stop)
+        cursor = self._db.iter(bounds)
+        cursor.seek_to_last()
+        # The binding takes a lower bound for an upper one (rocksdict 0.3.29), so the start is looked at here.
+        while cursor.valid() and (key := cursor.key()) >= start:
+            yield key, cursor.value()
+            cursor.prev()
+        fault = _ended(self.path, cursor)
+        del cursor
+        if fault is not None:
+            raise fault
+
     def write(self, change: Change) -> None:
         """Write a change, whole or not at all.
 
@@ -253,11 +272,11 @@ def _fault(path: Path, what: str, error: Exception) -> StoreError | DamagedError
     text = str(error)
     if not path.is_dir() and not path.is_file():
         return StoreError(
-            f"the store {path} was deleted while the worker used it; nothing is lost: a restart rebuilds it from Kafka"
+            f"the store {path} was deleted while it was in use; nothing is lost: a restart rebuilds it from Kafka"
         )
     if "/LOCK: " in text:
         return StoreError(
-            f"the store {path} is open in another process, perhaps a tool that looks into it; end that, and start the worker again"
+            f"the store {path} is open in another process, perhaps a tool that looks into it; end that, and try again"
         )
     if text.startswith("Corruption") or "No such file or directory" in text:
         return DamagedError(f"the store {path} is damaged: {text}")

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Sequence
 from io import BytesIO
-from typing import Any
 
 import fastavro
 import pytest
-from click.testing import CliRunner, Result
-from confluent_kafka import TopicPartition
 from msgspec.structs import asdict
 
-from stream_engine.cli.main import main
 from stream_engine.core.catalogue import Catalogue, FunctionSpec
 from stream_engine.core.change import Told
-from stream_engine.core.failure import Failure
 from stream_engine.core.history import (
     EventDisposed,
     HistoryRecord,
     RunEnded,
-    RunStarted,
-    StepRecorded,
 )
 from stream_engine.core.records import Mark
 from stream_engine.shell import clients
@@ -35,45 +27,9 @@ from stream_engine.shell.history.codec import encode
 from stream_engine.shell.history.reader import HistoryError, HistoryReader, about
 from stream_engine.shell.history.schemas import PUBLISHED
 from stream_engine.shell.settings import Settings
-from stream_engine.shell.topics import Names, apply
+from stream_engine.shell.topics import Names
 from stream_engine.shell.trouble import NoAnswerError
-
-_PARTITIONS = 3
-
-
-class History:
-    """The history topic of an app, and what its leaders tell there."""
-
-    def __init__(self, settings: Settings, app: str) -> None:
-        self.settings = settings
-        self.app = app
-        self.topic = Names.of(app).history
-        apply(clients.admin(settings), Names.of(app), _PARTITIONS)
-        self._producer = clients.producer(settings)
-
-    def tell(self, partition: int, n: int, records: Sequence[HistoryRecord]) -> None:
-        """Write what one journal record of a partition tells."""
-        for key, value in encode(Told(Mark(n, 1, n), list(records)), partition):
-            self._producer.produce(self.topic, value, key, partition)
-        assert self._producer.flush(30) == 0
-
-    def tell_runs(self, numbers: Iterable[int], now: int) -> None:
-        """Write what is told of some runs that complete."""
-        for number in numbers:
-            self.tell(number % _PARTITIONS, number, _told(number, now))
-
-    def command(self, *arguments: str) -> Result:
-        """Run ``stream-engine runs`` about this app."""
-        servers = str(self.settings.bootstrap_servers)
-        env = {"STREAM_ENGINE_BOOTSTRAP_SERVERS": servers, "STREAM_ENGINE_APP": self.app}
-        return CliRunner().invoke(main, ["runs", *arguments], env=env)
-
-    def listed(self, *arguments: str) -> list[dict[str, Any]]:
-        """Return what ``runs list --json`` prints."""
-        result = self.command("list", "--json", *arguments)
-        assert result.exit_code == 0, result.output
-        found: list[dict[str, Any]] = json.loads(result.stdout)
-        return found
+from tests.integration.telling import PARTITIONS, History, run_id, told_of
 
 
 @pytest.fixture
@@ -81,37 +37,25 @@ def history(settings: Settings, app_name: str) -> History:
     return History(settings, app_name)
 
 
-def _run(number: int) -> str:
-    return f"{'a' * 22}{number:02}-{number % _PARTITIONS}"
-
-
-def _told(number: int, now: int, status: str | None = "completed") -> list[HistoryRecord]:
-    run, failure = _run(number), Failure("GatewayError", "503", "Traceback ...")
-    event = ("order/placed", f"order-{number}", "shop.events", 0, number)
-    records: list[HistoryRecord] = [
-        RunStarted(now, run, "process-order", "1", now, *event, "customer"),
-        StepRecorded(now + 20, run, "process-order", "charge", "run", "retrying", 0, now + 5, now + 40, None, failure),
-        StepRecorded(now + 50, run, "process-order", "charge", "run", "completed", 1, now + 41, None, '{"id":7}'),
-    ]
-    if status is not None:
-        records.append(RunEnded(now + 60, run, "process-order", "1", status, now, 0, '"done"'))
-    return records
-
-
 def test_list_filters_and_orders(history: History) -> None:
     now = now_ms()
     for number in range(6):
-        records = _told(number, now - 1_000 + number, "failed" if number == 2 else None if number == 3 else "completed")
-        history.tell(number % _PARTITIONS, number, records)
-        history.tell(number % _PARTITIONS, number, records[1:])
-    history.tell(1, 99, _told(40, now - 3 * 86_400_000))
-    assert [run["run_id"] for run in history.listed()] == [_run(number) for number in (5, 4, 3, 2, 1, 0)]
-    assert [run["run_id"] for run in history.listed("--limit", "2")] == [_run(5), _run(4)]
-    assert [run["run_id"] for run in history.listed("--status", "failed", "--status", "running")] == [_run(3), _run(2)]
-    assert [run["run_id"] for run in history.listed("--event", "order-4")] == [_run(4)]
-    assert [run["run_id"] for run in history.listed("--since", str(now - 997))] == [_run(5), _run(4), _run(3)]
-    assert [run["run_id"] for run in history.listed("--until", str(now - 998))] == [_run(1), _run(0)]
-    assert [run["run_id"] for run in history.listed("--since", "4d", "--until", "2d")] == [_run(40)]
+        records = told_of(
+            number, now - 1_000 + number, "failed" if number == 2 else None if number == 3 else "completed"
+        )
+        history.tell(number % PARTITIONS, number, records)
+        history.tell(number % PARTITIONS, number, records[1:])
+    history.tell(1, 99, told_of(40, now - 3 * 86_400_000))
+    assert [run["run_id"] for run in history.listed()] == [run_id(number) for number in (5, 4, 3, 2, 1, 0)]
+    assert [run["run_id"] for run in history.listed("--limit", "2")] == [run_id(5), run_id(4)]
+    assert [run["run_id"] for run in history.listed("--status", "failed", "--status", "running")] == [
+        run_id(3),
+        run_id(2),
+    ]
+    assert [run["run_id"] for run in history.listed("--event", "order-4")] == [run_id(4)]
+    assert [run["run_id"] for run in history.listed("--since", str(now - 997))] == [run_id(5), run_id(4), run_id(3)]
+    assert [run["run_id"] for run in history.listed("--until", str(now - 998))] == [run_id(1), run_id(0)]
+    assert [run["run_id"] for run in history.listed("--since", "4d", "--until", "2d")] == [run_id(40)]
     assert history.listed("--function", "process-order", "--since", "1d ago") == history.listed()
     assert history.listed("--event", "order-77") == []
 
@@ -119,36 +63,36 @@ def test_list_filters_and_orders(history: History) -> None:
 def test_list_prints_a_table_with_whole_ids(history: History) -> None:
     now = now_ms()
     for number in range(60):
-        history.tell(number % _PARTITIONS, number, _told(number, now + number))
+        history.tell(number % PARTITIONS, number, told_of(number, now + number))
     result = history.command("list")
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
     assert lines[0].split() == ["RUN", "STATUS", "FUNCTION", "CREATED", "TOOK", "ABOUT"]
-    assert [line.split()[:3] for line in lines[1:3]] == [[_run(n), "completed", "process-order"] for n in (59, 58)]
+    assert [line.split()[:3] for line in lines[1:3]] == [[run_id(n), "completed", "process-order"] for n in (59, 58)]
     assert len(lines) == 51
     assert result.stderr == "these are the newest 50; --limit shows more\n"
 
 
 def test_show_draws_a_run_and_prints_it_as_json(history: History) -> None:
     now = now_ms()
-    history.tell(1, 1, _told(1, now - 1_000))
-    shown = history.command("show", _run(1))
+    history.tell(1, 1, told_of(1, now - 1_000))
+    shown = history.command("show", run_id(1))
     assert shown.exit_code == 0, shown.output
-    assert shown.stdout.startswith(f"run {_run(1)}  completed\n")
+    assert shown.stdout.startswith(f"run {run_id(1)}  completed\n")
     assert "charge  run  " in shown.stdout
     assert "completed, 1 retry" in shown.stdout
     assert "charge: GatewayError: 503" in shown.stdout
     [listed] = history.listed()
-    document = json.loads(history.command("show", _run(1), "--json").stdout)
+    document = json.loads(history.command("show", run_id(1), "--json").stdout)
     assert document == listed
     assert document["result"] == "done"
     assert document["steps"][0]["result"] == {"id": 7}
 
 
 def test_show_finds_a_run_that_began_long_ago(history: History) -> None:
-    now, producer, run = now_ms(), clients.producer(history.settings), _run(1)
+    now, producer, run = now_ms(), clients.producer(history.settings), run_id(1)
     days_ago = now - 3 * 86_400_000
-    told = _told(1, days_ago, None)
+    told = told_of(1, days_ago, None)
     ended: list[HistoryRecord] = [RunEnded(now, run, "process-order", "1", "completed", days_ago, 0)]
     for at, n, records in ((days_ago, 1, told), (now, 2, ended)):
         for key, value in encode(Told(Mark(n, 1, n), records), 1):
@@ -162,7 +106,7 @@ def test_show_finds_a_run_that_began_long_ago(history: History) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["show", _run(7)], 1, f"there is no run '{_run(7)}' in the history of"),
+        (["show", run_id(7)], 1, f"there is no run '{run_id(7)}' in the history of"),
         (["show", "a-99"], 1, "there is no run 'a-99'"),
         (["show", "nonsense"], 2, "not a run id: 'nonsense'"),
         (["list", "--app", "no-such-app"], 1, "there is no app 'no-such-app'"),
@@ -199,26 +143,23 @@ def test_a_reader_reads_to_the_end_it_saw_and_decodes_what_it_wants(history: His
     seen: list[tuple[int, int]] = []
     with HistoryReader(history.settings, history.app) as reader:
         span = reader.span(reader.partitions())
-        history.tell(0, 50, _told(30, now))
+        history.tell(0, 50, told_of(30, now))
         everything = [entry for batch in reader.read(span, progress=lambda *told: seen.append(told)) for entry in batch]
-        wanted = [entry for batch in reader.read(span, about([_run(4)])) for entry in batch]
+        wanted = [entry for batch in reader.read(span, about([run_id(4)])) for entry in batch]
         of_event = [entry for batch in reader.read(span, about(events=["order-5"])) for entry in batch]
         assert list(reader.read(reader.span(reader.partitions(), since=now + 3_600_000))) == []
     assert len(everything) == 36
     assert seen[-1] == (36, 36)
-    assert {entry.record.run_id for entry in wanted} == {_run(4)}
+    assert {entry.record.run_id for entry in wanted} == {run_id(4)}
     assert len(wanted) == 4
-    assert [entry.record.run_id for entry in of_event] == [_run(5)] * 4
+    assert [entry.record.run_id for entry in of_event] == [run_id(5)] * 4
 
 
 def test_a_reader_goes_on_where_retention_has_left_the_log(history: History) -> None:
     history.tell_runs(range(9), now_ms())
     with HistoryReader(history.settings, history.app) as reader:
         span = reader.span(reader.partitions())
-        cut = [TopicPartition(history.topic, 0, 7), TopicPartition(history.topic, 1, 12)]
-        admin = clients.admin(history.settings)
-        for future in admin.delete_records(cut).values():
-            future.result()
+        history.expire({0: 7, 1: 12})
         left = [entry for batch in reader.read(span) for entry in batch]
     assert len(left) == 5 + 0 + 12
 
@@ -236,7 +177,7 @@ def test_a_reader_follows_what_is_told(history: History) -> None:
                 break
         teller.join()
         assert list(reader.follow(reader.span([0]).end, about(), seconds=0.3)).count([]) >= 2
-    assert ended == [_run(4)]
+    assert ended == [run_id(4)]
 
 
 def test_a_disposition_reaches_who_follows_its_event(history: History) -> None:
@@ -274,7 +215,7 @@ def test_a_function_that_nobody_has_published_is_an_error(history: History) -> N
 def test_a_newer_versions_records_are_read_by_the_schema_that_it_published(history: History) -> None:
     newer = json.loads(schemas.load()[RunEnded].text)
     newer["fields"].append({"name": "note", "type": "string", "default": ""})
-    ended = RunEnded(now_ms(), _run(1), "process-order", "1", "completed", 0, 0)
+    ended = RunEnded(now_ms(), run_id(1), "process-order", "1", "completed", 0, 0)
     body = BytesIO()
     fastavro.schemaless_writer(body, schemas.parse(newer), {"id": "1.1.1.0", **asdict(ended), "note": "new"})
     fingerprint = schemas.fingerprint_of(newer)

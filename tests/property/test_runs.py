@@ -1,4 +1,4 @@
-"""Reading history again, in part, and late, changes nothing; nor does dropping what a listing will not show."""
+"""Reading history again, in part, and late, changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from stream_engine.core.history import (
     StepRecorded,
 )
 from stream_engine.core.run_document import document
-from stream_engine.core.run_listing import Listing, Selection
 from stream_engine.core.runs import STATUSES, FoldedRun, RunIndex
 
 Log = list[tuple[str, HistoryRecord]]
@@ -74,7 +73,7 @@ def logs(draw: st.DrawFn) -> Log:
     return [(f"0.{1 + place // 7}.{place % 7}.0", record) for place, record in enumerate(merged)]
 
 
-def _told_again(draw: st.DrawFn, log: Log) -> Log:
+def told_again(draw: st.DrawFn, log: Log) -> Log:
     """The log as it may really be: after a failure it goes on at an earlier place, up to its end."""
     read: Log = []
     for place, entry in enumerate(log):
@@ -94,7 +93,7 @@ def _index(log: Log) -> list[FoldedRun | None]:
 @settings(deadline=None)
 @given(logs(), st.data())
 def test_what_is_told_again_changes_nothing(log: Log, data: st.DataObject) -> None:
-    assert _index(data.draw(st.composite(_told_again)(log))) == _index(log)
+    assert _index(data.draw(st.composite(told_again)(log))) == _index(log)
 
 
 @settings(deadline=None)
@@ -112,25 +111,3 @@ def test_every_run_has_a_status_and_a_document(log: Log) -> None:
         assert run.status in STATUSES
         assert (run.ended_at is not None) == (run.status in {"completed", "failed", "cancelled", "timed_out"})
         assert len(document(run)) == 16
-
-
-@settings(deadline=None)
-@given(logs(), st.data(), st.none() | st.integers(1, 3))
-def test_a_listing_drops_only_what_it_does_not_show(log: Log, data: st.DataObject, limit: int | None) -> None:
-    selection = data.draw(
-        st.builds(
-            Selection,
-            st.none() | st.sampled_from("fg"),
-            st.none() | st.sets(st.sampled_from(STATUSES)),
-            st.none() | _TIMES,
-            st.none() | _TIMES,
-            st.none() | st.sampled_from(["e0", "e1"]),
-        )
-    )
-    listing = Listing(selection, limit)
-    for record_id, record in data.draw(st.composite(_told_again)(log)):
-        listing.add(record_id, record)
-    matching = [run for run in _index(log) if run is not None and selection.takes(run)]
-    matching.sort(key=lambda run: (run.created_at or 0, run.run_id), reverse=True)
-    assert listing.runs() == matching[:limit]
-    assert listing.left_out == (limit is not None and len(matching) > limit)

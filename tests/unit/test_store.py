@@ -24,7 +24,7 @@ def test_a_folder_deleted_under_the_store_is_named(tmp_path: Path, caplog: pytes
     with pytest.raises(StoreError) as caught:
         _fill(store)
     assert str(caught.value) == (
-        f"the store {path} was deleted while the worker used it; nothing is lost: a restart rebuilds it from Kafka"
+        f"the store {path} was deleted while it was in use; nothing is lost: a restart rebuilds it from Kafka"
     )
     store.close()
     assert not caplog.records, "nothing more is to be said"
@@ -48,3 +48,12 @@ def test_a_folder_that_takes_no_more_is_named_with_the_reason(tmp_path: Path, ca
     with caplog.at_level(logging.WARNING):
         store.close()
     assert [record.message.startswith(f"the store {path} cannot be written") for record in caplog.records] == [True]
+
+
+def test_a_range_is_read_backwards(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path / "7", shared_memory())
+    store.write(Change([(key, b"of " + key) for key in (b"a", b"b", b"b\xff", b"c", b"d")], [b"d"]))
+    assert list(store.scan_back(b"b", b"c")) == [(b"b\xff", b"of b\xff"), (b"b", b"of b")]
+    assert [key for key, _ in store.scan_back(b"", b"z")] == [b"c", b"b\xff", b"b", b"a"]
+    assert list(store.scan_back(b"e", b"z")) == []
+    store.close()

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from stream_engine.cli.bench import age, burst, load, processes, restarts, sleepers, takeover, waiting
+from stream_engine.cli.bench import age, burst, index, load, processes, restarts, sleepers, takeover, waiting
 from stream_engine.cli.bench.figure import Figure
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.output import print_json
@@ -23,6 +23,7 @@ KINDS: Final[dict[str, tuple[Measure, int]]] = {
     "restarts": (restarts.measure, 3),
     "waiting": (waiting.measure, 1_000_000),
     "age": (age.measure, 5_000_000),
+    "index": (index.measure, 1_000_000),
 }
 """What can be measured, and how much of it by default."""
 
@@ -44,6 +45,7 @@ def bench(kind: str, count: int | None, *, as_json: bool) -> None:
     restarts  3          workers that are restarted one after the other, and how much longer runs take meanwhile
     waiting   1,000,000  runs that wait at one gate, and a tenth and a thousandth of them
     age       5,000,000  steps, and what they leave behind: on disk, on Kafka, in memory, in the time of a start
+    index     1,000,000  runs that history tells of: how long the run index takes for them, and how long listings take
     """
     measure, usual = KINDS[kind]
     with Ground(connected(Settings.from_env())) as ground:

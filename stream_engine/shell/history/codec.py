@@ -30,10 +30,12 @@ _HEADER_BYTES: Final = 10
 
 
 class Entry(NamedTuple):
-    """A record of the history topic, and the id that names it for good."""
+    """A record of the history topic, the id that names it for good, and where a reader found it."""
 
     id: str
     record: HistoryRecord
+    partition: int = -1
+    offset: int = -1
 
 
 def encode(told: Told, partition: int) -> list[tuple[bytes, bytes]]:

@@ -217,7 +217,7 @@ class HistoryReader:
             if message.error() is None and value is not None and want(message.key() or b"", value):
                 entry = decode(value)
                 if entry is not None:
-                    found.append(entry)
+                    found.append(Entry(entry.id, entry.record, _partition(message), message.offset() or 0))
         return found
 
     def _pass(self, messages: Iterable[Message], left: Left) -> None:

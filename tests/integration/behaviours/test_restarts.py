@@ -118,7 +118,7 @@ def test_a_disk_deleted_under_a_worker_ends_it_and_the_next_one_rebuilds_it(depl
         deploys.served.send({"name": "wait", "data": {"gate": "deleted", "more": "x" * 400_000}})
     assert worker.ended() == 1, worker.talk
     assert f"Error: the worker cannot go on: the store {deploys.settings.state_dir}" in worker.talk
-    assert "was deleted while the worker used it; nothing is lost: a restart rebuilds it from Kafka" in worker.talk
+    assert "was deleted while it was in use; nothing is lost: a restart rebuilds it from Kafka" in worker.talk
     assert "Traceback" not in worker.talk
     deploys.worker = None
     deploys.deploy()
