@@ -28,6 +28,9 @@ COMMANDS: Final = {
     "topics": Entry("stream_engine.cli.topics:topics", "Create or check an app's topics."),
     "send": Entry("stream_engine.cli.send:send", "Send one event, and wait for what it causes."),
     "runs": Entry("stream_engine.cli.runs:runs", "List runs, and draw what happened in one."),
+    "functions": Entry("stream_engine.cli.functions:functions", "List functions, and how many runs of each there are."),
+    "groups": Entry("stream_engine.cli.groups:groups", "List how far an app's consumer groups have come."),
+    "dead-letters": Entry("stream_engine.cli.dead_letters:dead_letters", "Look at bad messages, and send them again."),
     "bench": Entry("stream_engine.cli.bench.command:bench", "Measure what a worker does on this machine."),
     "doctor": Entry("stream_engine.cli.doctor:doctor", "Check what durability needs, and say what to do."),
 }

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from stream_engine.core.caused import Place
+from stream_engine.core.dead_letter import headers_of
 from stream_engine.core.receive import Check, Headers, Message, receive
 from stream_engine.core.route import DeadLetter, Match, Router
 from stream_engine.shell.clients import Haste, offsets
@@ -207,14 +208,7 @@ class Routing(threading.Thread):
             self._route.dead_letters,
             message.value,
             message.key,
-            headers=[
-                ("reason", rejection.reason.encode()),
-                ("detail", rejection.detail.encode()),
-                ("topic", message.topic.encode()),
-                ("partition", str(message.partition).encode()),
-                ("offset", str(message.offset).encode()),
-                *([("function", letter.function.encode())] if letter.function else []),
-            ],
+            headers=headers_of(message, rejection, letter.function),
             on_delivery=delivered,
         )
 

@@ -79,6 +79,11 @@ class Names:
         """The group that proposes who leads which partition."""
         return f"{self.app}.leaders"
 
+    @property
+    def replay_groups(self) -> str:
+        """What the name of a replay's group begins with; the replay's id follows."""
+        return f"{self.app}.replay."
+
 
 @dataclass(frozen=True)
 class Wanted:

@@ -1,0 +1,124 @@
+"""Dead letters: messages of which nothing could be made, as they lie in `<app>.dead-letters`.
+
+Key and value are the original's. Headers say why and where from; the original's own headers follow, each with `ORIGINAL` before its
+name, so that a letter can be sent again exactly as it was.
+"""
+
+import base64
+from typing import Any, Final
+
+import msgspec
+
+from stream_engine.core.receive import Headers, Message, Rejection
+from stream_engine.core.runs import iso
+
+ORIGINAL: Final = "original."
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """A dead letter; ``id`` names it, ``at`` is when it was buried, in milliseconds since the epoch.
+
+    ``topic``, ``partition`` and ``offset`` are the original's place. ``function`` is None where the whole message is of no use, and
+    else the one function that could not be served. ``headers`` are the original's.
+    """
+
+    id: str
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    detail: str
+    function: str | None
+    key: bytes | None
+    at: int
+    value: bytes | None
+    headers: Headers = ()
+
+
+def headers_of(
+    message: Message, rejection: Rejection, function: str | None = None
+) -> list[tuple[str, str | bytes | None]]:
+    """Return the headers with which a message is buried; ``function`` is the one that alone is not served, if it is only one."""
+    return [
+        ("reason", rejection.reason.encode()),
+        ("detail", rejection.detail.encode()),
+        ("topic", message.topic.encode()),
+        ("partition", str(message.partition).encode()),
+        ("offset", str(message.offset).encode()),
+        *([("function", function.encode())] if function else []),
+        *((ORIGINAL + name, value) for name, value in message.headers),
+    ]
+
+
+def letter_id(partition: int, offset: int) -> str:
+    """Return the id of the letter at a place of the dead-letter topic."""
+    return f"{partition}-{offset}"
+
+
+def place_of(letter: str) -> tuple[int, int]:
+    """Return the partition and offset of a letter's id.
+
+    Raises:
+        ValueError: it is not the id of a letter.
+    """
+    partition, _, offset = letter.partition("-")
+    if not (partition.isdecimal() and offset.isdecimal()):
+        raise ValueError(f"not the id of a dead letter: {letter!r}; it looks like 0-17")
+    return int(partition), int(offset)
+
+
+def parse(place: tuple[int, int], at: int, key: bytes | None, value: bytes | None, headers: Headers) -> Letter:
+    """Return the letter that lies at a place (partition and offset) of the dead-letter topic."""
+    texts = {name: (raw or b"").decode(errors="replace") for name, raw in headers if not name.startswith(ORIGINAL)}
+    own = [(name.removeprefix(ORIGINAL), raw) for name, raw in headers if name.startswith(ORIGINAL)]
+
+    def number(name: str) -> int:
+        text = texts.get(name, "")
+        return int(text) if text.isdecimal() else -1
+
+    return Letter(
+        letter_id(*place),
+        texts.get("topic", ""),
+        number("partition"),
+        number("offset"),
+        texts.get("reason", ""),
+        texts.get("detail", ""),
+        texts.get("function"),
+        key,
+        at,
+        value,
+        own,
+    )
+
+
+def document(letter: Letter) -> dict[str, Any]:
+    """Return a letter as listings with ``--json`` show it."""
+    return {
+        "id": letter.id,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "function": letter.function,
+        "key": shown(letter.key),
+        "at": iso(letter.at),
+    }
+
+
+def whole_document(letter: Letter) -> dict[str, Any]:
+    """Return a letter with all that the message was; what is no UTF-8 is shown in base64, and said so."""
+    return document(letter) | {
+        "value": shown(letter.value),
+        "headers": [{"name": name, "value": shown(value)} for name, value in letter.headers],
+    }
+
+
+def shown(raw: bytes | None) -> str | None:
+    """Return bytes as text."""
+    if raw is None:
+        return None
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return f"base64:{base64.b64encode(raw).decode()}"

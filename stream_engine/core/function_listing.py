@@ -1,0 +1,56 @@
+"""The functions of an app as listings show them: what the catalogue in force says of them, and what the run index counts."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from stream_engine.core.catalogue import Catalogue, FunctionSpec, cron_event, start_event
+from stream_engine.core.flow import Flow
+
+_BEGUN: Final = ("running", "sleeping", "waiting")
+
+
+class FunctionRow(msgspec.Struct, frozen=True):
+    """A function; ``running`` are its runs that have begun and not ended, also those that sleep or wait, ``queued`` those to begin."""
+
+    id: str
+    version: str
+    triggers: list[str]
+    options: dict[str, Any]
+    paused: bool
+    running: int
+    queued: int
+
+
+def rows(catalogue: Catalogue, counts: Mapping[tuple[str, str], int]) -> list[FunctionRow]:
+    """Return the functions in force, by their ids; ``counts`` has the number of runs by function and status."""
+    return [_row(catalogue.functions[name], counts) for name in sorted(catalogue.functions)]
+
+
+def _row(spec: FunctionSpec, counts: Mapping[tuple[str, str], int]) -> FunctionRow:
+    def count(*statuses: str) -> int:
+        return sum(counts.get((spec.id, status), 0) for status in statuses)
+
+    return FunctionRow(
+        id=spec.id,
+        version=spec.versions[0],
+        triggers=_triggers(spec),
+        options=_options(spec.flow),
+        paused=False,
+        running=count(*_BEGUN),
+        queued=count("queued"),
+    )
+
+
+def _triggers(spec: FunctionSpec) -> list[str]:
+    """Return what its author wrote: not the events by which the engine itself starts it."""
+    own = {start_event(spec.id), cron_event(spec.id)}
+    crons = (f"cron {cron.expression}" + (f" {cron.tz}" if cron.tz != "UTC" else "") for cron in spec.crons)
+    return [*(trigger for trigger in spec.triggers if trigger not in own), *crons]
+
+
+def _options(flow: Flow) -> dict[str, Any]:
+    options = msgspec.to_builtins(flow)
+    assert isinstance(options, dict)
+    return options
