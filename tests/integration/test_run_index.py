@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
@@ -23,6 +22,7 @@ from stream_engine.shell.history.schemas import PUBLISHED
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names, apply
 from tests.integration.telling import PARTITIONS, History, run_id, told_of
+from tests.workers import until
 
 
 @pytest.fixture
@@ -68,8 +68,7 @@ def test_an_index_of_other_logs_or_with_damage_is_built_anew(
     for future in admin.delete_topics([history.topic]).values():
         future.result()
     # A broker says that a topic is deleted before it has let go of it.
-    while history.topic in admin.list_topics(timeout=10).topics:
-        time.sleep(0.05)
+    until(lambda: history.topic not in admin.list_topics(timeout=10).topics, "the topic to be gone")
     apply(admin, Names.of(history.app), PARTITIONS)
     history.tell_runs(range(4, 6), now)
     assert [run["run_id"] for run in history.listed()] == [run_id(5), run_id(4)]
@@ -102,9 +101,8 @@ def test_two_who_ask_take_turns(history: History, caplog: pytest.LogCaptureFixtu
     with ThreadPoolExecutor(1) as pool, (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         waiting = pool.submit(history.listed)
-        while "another process has the run index" not in caplog.text:
-            assert not waiting.done()
-            time.sleep(0.01)
+        until(lambda: "another process has the run index" in caplog.text, "the second one to wait")
+        assert not waiting.done()
         fcntl.flock(lock, fcntl.LOCK_UN)
         assert len(waiting.result()) == 6
 
