@@ -1,20 +1,20 @@
 """Stage *receive*: the bytes of an events topic become an `Event`, or a `Rejection` that says what is wrong with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-import msgspec
-
 from stream_engine.core.catalogue import WILDCARD
+from stream_engine.core.envelope import Avro, CloudEnvelope, Envelope, Headers, Rejection, unwrap
 from stream_engine.core.identity import event_identity
 from stream_engine.core.records import Event, Record
+
+__all__ = ["Check", "Headers", "Message", "Rejection", "event_name_problem", "is_event_id", "receive"]
 
 MAX_BYTES = 512 * 1024
 MAX_DELAY = 366 * 86_400_000
 MAX_NAME = 256
 SENDER_HEADER = "stream-engine-sender"
 
-Headers = Sequence[tuple[str, bytes | None]]
 Check = Callable[[bytes], str | None]
 """Judges the JSON text of an event's data: None if it is right, else what is wrong."""
 
@@ -30,23 +30,6 @@ class Message(Record, frozen=True):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
-
-
-class Rejection(Record, frozen=True):
-    """Why a message is no event: a stable code, and a sentence for the reader of the dead letter."""
-
-    reason: str
-    detail: str
-
-
-class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    name: str
-    data: msgspec.Raw = msgspec.Raw(b"{}")
-    id: str | None = None
-    ts: int | float | str | None = None
-
-
-_decode = msgspec.json.Decoder(_Envelope).decode
 
 
 def is_event_id(text: str) -> bool:
@@ -65,28 +48,31 @@ def event_name_problem(name: object) -> str | None:
     return None
 
 
-def receive(message: Message, checks: dict[str, Check], max_bytes: int = MAX_BYTES) -> Event | Rejection:
+def receive(
+    message: Message, checks: dict[str, Check], avro: Avro | None = None, max_bytes: int = MAX_BYTES
+) -> Event | Rejection:
     """Return the event that a message is, or why it is none.
 
-    ``checks`` has, by event name, the judges of data that the app declared models for.
+    ``checks`` has, by event name, the judges of data that the app declared models for. ``avro`` decodes values in
+    Confluent's wire format.
     """
     value = message.value
     if not value:
         return Rejection("empty", "the value is empty; an event is a JSON object with a name")
     if len(value) > max_bytes:
         return Rejection("too-large", f"the value has {len(value)} bytes; at most {max_bytes} are allowed")
-    try:
-        if not value.isascii():
-            value.decode()  # the decoder below passes over the texts in `data`
-        envelope = _decode(value)
-    except msgspec.ValidationError as error:
-        return Rejection("invalid-event", f"not an event: {error}")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Rejection("invalid-json", f"not JSON: {error}")
-    return _judge(message, envelope, checks)
+    unwrapped = unwrap(value, message.headers, avro)
+    if isinstance(unwrapped, Rejection):
+        return unwrapped
+    if isinstance(unwrapped, CloudEnvelope):
+        # Two sources may give one id to different events.
+        return _judge(message, unwrapped.envelope, checks, unwrapped.source)
+    return _judge(message, unwrapped, checks)
 
 
-def _judge(message: Message, envelope: _Envelope, checks: dict[str, Check]) -> Event | Rejection:
+def _judge(
+    message: Message, envelope: Envelope, checks: dict[str, Check], source: str | None = None
+) -> Event | Rejection:
     data = bytes(envelope.data)
     wrong = _wrong_form(envelope, data)
     if wrong is not None:
@@ -102,10 +88,10 @@ def _judge(message: Message, envelope: _Envelope, checks: dict[str, Check]) -> E
     wrong = None if check is None else check(data)
     if wrong is not None:
         return Rejection("invalid-data", f"the data of {envelope.name} is not valid: {wrong}")
-    return _event(message, envelope, data, ts)
+    return _event(message, envelope, data, ts, source)
 
 
-def _wrong_form(envelope: _Envelope, data: bytes) -> str | None:
+def _wrong_form(envelope: Envelope, data: bytes) -> str | None:
     wrong = event_name_problem(envelope.name)
     if wrong is not None:
         return f"the name {envelope.name[:64]!a} will not do: {wrong}"
@@ -115,15 +101,16 @@ def _wrong_form(envelope: _Envelope, data: bytes) -> str | None:
     return None if data.startswith(b"{") else "data is not a JSON object"
 
 
-def _event(message: Message, envelope: _Envelope, data: bytes, ts: int) -> Event:
+def _event(message: Message, envelope: Envelope, data: bytes, ts: int, source: str | None) -> Event:
     topic, partition, offset = message.topic, message.partition, message.offset
     sender = None
     for header, value in message.headers:
         if header == SENDER_HEADER and value:
             sender = value.decode(errors="replace")
+    known_by = envelope.id if source is None or envelope.id is None else f"{source} {envelope.id}"
     return Event(
         envelope.name,
-        event_identity(envelope.id, message.topic_id, partition, offset),
+        event_identity(known_by, message.topic_id, partition, offset),
         envelope.id or f"{topic}/{partition}/{offset}",
         ts,
         message.timestamp,

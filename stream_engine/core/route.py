@@ -12,10 +12,11 @@ router is dropped and a new one starts from the committed offset. Only offsets b
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from stream_engine.core.envelope import Rejection
 from stream_engine.core.identity import home_partition
 from stream_engine.core.intake import router_source
 from stream_engine.core.match import Matched
-from stream_engine.core.receive import Message, Rejection
+from stream_engine.core.receive import Message
 from stream_engine.core.records import WRITES, Admit, Command, Commands, Event, Record, encode
 
 RECORD_BYTES = 512 * 1024

@@ -10,9 +10,10 @@ from confluent_kafka import KafkaException
 
 from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.caused import Caused, Place
+from stream_engine.core.envelope import Rejection
 from stream_engine.core.identity import home_partition, partition_of, run_id, run_name
 from stream_engine.core.receive import Message as Received
-from stream_engine.core.receive import Rejection, receive
+from stream_engine.core.receive import receive
 from stream_engine.sdk.events import Message
 from stream_engine.shell import clients, topics
 from stream_engine.shell.client import SendError

@@ -12,8 +12,10 @@ from confluent_kafka import Message as KafkaMessage
 
 from stream_engine.core.caused import Place
 from stream_engine.core.dead_letter import headers_of
-from stream_engine.core.receive import Check, Headers, Message, receive
+from stream_engine.core.envelope import Avro, Headers
+from stream_engine.core.receive import Check, Message, receive
 from stream_engine.core.route import DeadLetter, Match, Router
+from stream_engine.shell.avro_events import UnavailableError
 from stream_engine.shell.clients import Haste, offsets
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.dead_letters import Buried, Grave
@@ -24,6 +26,7 @@ _POLL_SECONDS = 0.05
 _BATCH = 1_000
 _IN_FLIGHT = 8
 _COMMIT_SECONDS = 0.5
+_UNAVAILABLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Route:
     earliest: bool
     match: Match
     checks: dict[str, Check]
+    avro: Avro | None = None
 
     def mark(self) -> str:
         """Return what is committed beside an offset: that it is the engine's, and of which topic of the name it is one."""
@@ -164,10 +168,15 @@ class Routing(threading.Thread):
         _log.warning("reading %s: %s", self._route.events, error)
 
     def _send(self, lane: _Lane, messages: list[Message]) -> None:
-        checks = self._route.checks
-        routed = lane.router.route(
-            [(message, receive(message, checks)) for message in messages], messages[-1].offset + 1, self._route.match
-        )
+        checks, avro = self._route.checks, self._route.avro
+        try:
+            received = [(message, receive(message, checks, avro)) for message in messages]
+        except UnavailableError as error:
+            lane.failed = True
+            _log.warning("routing waits: %s", error)
+            self._producer.poll(_UNAVAILABLE_SECONDS)
+            return
+        routed = lane.router.route(received, messages[-1].offset + 1, self._route.match)
 
         def delivered(error: Any, _: Any) -> None:
             if error is None:

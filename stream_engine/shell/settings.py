@@ -30,7 +30,8 @@ START: Final = PREFIX + "START"
 CHECKPOINT_BYTES: Final = PREFIX + "CHECKPOINT_BYTES"
 STANDBYS: Final = PREFIX + "STANDBYS"
 APP: Final = PREFIX + "APP"
-VARIABLES: Final = (BOOTSTRAP_SERVERS, STATE_DIR, PARTITIONS, START, APP, CHECKPOINT_BYTES, STANDBYS)
+SCHEMAS: Final = PREFIX + "SCHEMAS"
+VARIABLES: Final = (BOOTSTRAP_SERVERS, STATE_DIR, PARTITIONS, START, APP, CHECKPOINT_BYTES, STANDBYS, SCHEMAS)
 
 DEFAULT_PARTITIONS: Final = 16
 MAX_PARTITIONS: Final = 1024
@@ -43,6 +44,7 @@ _START_POSITIONS: Final[Mapping[str, StartPosition]] = {"latest": "latest", "ear
 
 _SERVER = re.compile(r"(?:\w+://)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s,/:\[\]]+)(?::(?P<port>\d{1,5}))?")
 _SECRET = re.compile(r"^sasl\.|password|secret|token|credential|oauth|jaas|\.pem$|(^|[._])key([._]|$)|keystore")
+_PASSWORD = re.compile(r"//[^/@]*@")
 
 # What each client is for decides these; another value would void a promise that the engine makes.
 _OWNED_PROPERTIES: Final = frozenset(
@@ -85,6 +87,8 @@ class Settings:
         app: the app that commands are about when they are not told, or None.
         checkpoint_bytes: how far a partition's journal grows at least before its state is written to the state topic.
         standbys: how many other workers keep a warm copy of each partition's state.
+        schemas: where Avro schemas are found by their ids: a folder with ``<id>.avsc``, or the address of a schema registry,
+            which may hold a password; or None.
         cache_dir: absolute path of the folder for what can be downloaded again; it need not exist yet.
     """
 
@@ -96,6 +100,7 @@ class Settings:
     app: str | None = None
     checkpoint_bytes: int = DEFAULT_CHECKPOINT_BYTES
     standbys: int = DEFAULT_STANDBYS
+    schemas: str | None = None
     cache_dir: Path = field(default_factory=lambda: _xdg(os.environ, "XDG_CACHE_HOME", "~/.cache"))
 
     @classmethod
@@ -122,6 +127,7 @@ class Settings:
             app=given.get(APP),
             checkpoint_bytes=_number(given, CHECKPOINT_BYTES, DEFAULT_CHECKPOINT_BYTES, range(1, 2**40 + 1)),
             standbys=_number(given, STANDBYS, DEFAULT_STANDBYS, range(11)),
+            schemas=_schemas(given.get(SCHEMAS)),
             cache_dir=_xdg(environ, "XDG_CACHE_HOME", "~/.cache"),
         )
 
@@ -148,6 +154,7 @@ class Settings:
             APP: self.app or "",
             CHECKPOINT_BYTES: str(self.checkpoint_bytes),
             STANDBYS: str(self.standbys),
+            SCHEMAS: _PASSWORD.sub(f"//{MASK}@", self.schemas or ""),
         }
         return shown | {_variable(name): _shown(name, value) for name, value in sorted(self.kafka.items())}
 
@@ -239,6 +246,18 @@ def _start(value: str | None) -> StartPosition:
     if position is None:
         raise SettingsError(START, value or "", f"give {' or '.join(_START_POSITIONS)}")
     return position
+
+
+def _schemas(value: str | None) -> str | None:
+    if value is None or re.fullmatch(r"https?://[^/\s]+\S*", value):
+        return value
+    path = Path(value).expanduser().absolute()
+    if not path.is_dir():
+        shown = _PASSWORD.sub(f"//{MASK}@", value)
+        raise SettingsError(
+            SCHEMAS, shown, "give a folder that holds <id>.avsc, or a registry's address: http://host:port"
+        )
+    return str(path)
 
 
 def _state_dir(value: str | None, environ: Mapping[str, str]) -> Path:

@@ -22,6 +22,7 @@ from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity
 from stream_engine.shell import clients, topics
+from stream_engine.shell.avro_events import avro_decoder
 from stream_engine.shell.checkpoints import PRODUCER, Checkpoints
 from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.commands_reader import CommandsReader
@@ -321,6 +322,7 @@ def _routing(worker: Worker, deployment: Deployment, control: ControlFollower) -
         settings.start == "earliest",
         control.match,
         worker.engine.checks(),
+        avro_decoder(settings.schemas),
     )
     return Routing(
         clients.member(settings, names.router_group, **quiet),

@@ -4,12 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_engine.core.decoding import decode_commands
+from stream_engine.core.envelope import Rejection
 from stream_engine.core.fence import advance
 from stream_engine.core.identity import home_partition
 from stream_engine.core.intake import Receipt
 from stream_engine.core.match import Matched
 from stream_engine.core.outbox import entry_key, entry_parts, next_number, post
-from stream_engine.core.receive import Message, Rejection, receive
+from stream_engine.core.receive import Message, receive
 from stream_engine.core.records import Commands, Decided, Event, JournalRecord, LeaderElected, Mark
 from stream_engine.core.route import Routed, Router
 from stream_engine.core.state import State

@@ -166,6 +166,16 @@ def test_secrets_never_show() -> None:
     assert described["STREAM_ENGINE_PARTITIONS"] == "16"
 
 
+def test_schemas_are_in_a_folder_or_a_registry_whose_password_never_shows(tmp_path: Path) -> None:
+    assert Settings.from_env({"STREAM_ENGINE_SCHEMAS": str(tmp_path)}).schemas == str(tmp_path)
+    address = "https://me:hunter2@registry:8081/base"
+    settings = Settings.from_env({"STREAM_ENGINE_SCHEMAS": address})
+    assert settings.schemas == address
+    assert settings.describe()["STREAM_ENGINE_SCHEMAS"] == f"https://{MASK}@registry:8081/base"
+    with pytest.raises(SettingsError, match="give a folder"):
+        Settings.from_env({"STREAM_ENGINE_SCHEMAS": str(tmp_path / "missing")})
+
+
 def test_a_refused_secret_does_not_show_either() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({"STREAM_ENGINE_KAFKA__SASL_OAUTHBEARER_METHOD": "hunter2"})

@@ -1,6 +1,7 @@
 """One worker for all tests of this folder, and its app in this process to send with."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from stream_engine.shell.settings import Settings
 from tests.integration.behaviours.deploys import Deploys
-from tests.integration.behaviours.served import Here
+from tests.integration.behaviours.served import GREET, Here
 from tests.raw import create_topic
 from tests.workers import Workers
 
@@ -28,7 +29,8 @@ def served(broker: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     settings = replace(broker, state_dir=folder / "state", partitions=_PARTITIONS)
     name = f"behaviours-{uuid4().hex[:8]}"
     create_topic(str(settings.bootstrap_servers), f"{name}.events", _EVENT_PARTITIONS)
-    env = {"BEHAVIOURS_APP": name, "BEHAVIOURS_GATES": str(folder)}
+    env = {"BEHAVIOURS_APP": name, "BEHAVIOURS_GATES": str(folder), "STREAM_ENGINE_SCHEMAS": str(folder)}
+    (folder / "7.avsc").write_text(json.dumps(GREET))
     with pytest.MonkeyPatch.context() as patch, Workers(f"{APP}:engine", settings, env) as workers:
         for variable, value in {**env, "STREAM_ENGINE_BOOTSTRAP_SERVERS": str(settings.bootstrap_servers)}.items():
             patch.setenv(variable, value)

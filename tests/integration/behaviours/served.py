@@ -9,6 +9,9 @@ from stream_engine.shell.settings import Settings
 from tests.raw import Follower, Record, Told, produce, told, without_repeats
 from tests.workers import WorkerProcess, until
 
+GREET: dict[str, Any] = {"type": "record", "name": "greet", "fields": [{"name": "avro", "type": "string"}]}
+"""The Avro schema that has the id 7 for the app."""
+
 
 class Served:
     """What a test sees of an app. Use it in a ``with``."""

@@ -22,6 +22,9 @@ BAD = {
     "no time": (b'{"name": "greet", "ts": "soon"}', "invalid-event"),
     "too far ahead": (json.dumps({"name": "greet", "ts": time.time() * 1_000 + 367 * _DAY_MS}).encode(), "too-far"),
     "too large": (json.dumps({"name": "greet", "data": {"x": "y" * 600_000}}).encode(), "too-large"),
+    "a cut record in Avro": (b"\0\0\0\0\7\x20ab", "invalid-avro"),
+    "an unknown schema in Avro": (b"\0\0\0\0\x08ab", "unknown-schema"),
+    "a CloudEvent without id": (b'{"specversion": "1.0", "type": "greet", "source": "/x"}', "invalid-event"),
     "what its model refuses": (
         b'{"name": "order/checked", "data": {"order_id": "7", "amount": "much"}}',
         "invalid-data",
@@ -46,6 +49,22 @@ def test_a_model_is_what_the_function_gets(served: Here) -> None:
     place = served.send({"name": "order/checked", "data": {"order_id": "7", "amount": 12}})
     assert served.result(served.started(place, "check")) == 12
     assert served.result(served.started(place, "check-too")) == "7"
+
+
+def test_cloud_events_and_avro_are_events_too(served: Here) -> None:
+    cloud = {"specversion": "1.0", "type": "greet", "source": "/a", "id": "cloud-1", "data": {"cloud": 1}}
+    media = {"content-type": b"application/cloudevents+json"}
+    first = served.started(served.produce(json.dumps(cloud).encode(), headers=media))
+    assert served.result(first)["data"] == {"cloud": 1}
+    # The same source and id, in the other mode and in another partition: a repeat. The same id of another source is none.
+    headers = {f"ce_{name}": str(cloud[name]) for name in ("specversion", "type", "source", "id")}
+    again = served.produce(b'{"cloud": 1}', headers=headers)
+    [duplicate] = served.told("EventDisposed", partition=again[0], offset=again[1])
+    assert (duplicate["disposition"], duplicate["run_id"]) == ("duplicate", first)
+    other = served.produce(b'{"cloud": 2}', headers=headers | {"ce_source": "/b"})
+    assert served.result(served.started(other))["data"] == {"cloud": 2}
+    avro = served.started(served.produce(b"\0\0\0\0\7\x04hi"))
+    assert served.result(avro)["data"] == {"avro": "hi"}
 
 
 def test_an_event_id_starts_one_run(served: Here) -> None:

@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 
+from stream_engine.core.envelope import Headers, Rejection
 from stream_engine.core.receive import (
     MAX_BYTES,
     MAX_DELAY,
     MAX_NAME,
     SENDER_HEADER,
     Check,
-    Headers,
     Message,
-    Rejection,
     receive,
 )
 from stream_engine.core.records import Event
