@@ -1,7 +1,7 @@
 """Declaring functions: whatever can be found wrong is found here, before anything runs."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
 from stream_engine.core import flow
@@ -23,10 +23,8 @@ R = TypeVar("R")
 
 
 Trigger = str | On | Cron
-# A list of one kind is none of a wider kind to a type checker, because a list may be changed.
-Triggering = (
-    Trigger | list[Trigger] | list[str] | list[On] | list[Cron] | list[str | On] | list[str | Cron] | list[On | Cron]
-)
+# A sequence, because a list of one kind is no list of a wider kind to a type checker.
+Triggering = Trigger | Sequence[Trigger]
 
 
 class FunctionOptions(FlowOptions, total=False):

@@ -1,6 +1,7 @@
 """Calling users' ``def`` functions in threads."""
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -19,10 +20,21 @@ async def call_in_thread(
     """
     thread = pool.submit(copy_context().run, _outcome, fn, args, kwargs)
     begun(thread)
-    value, error = await asyncio.wrap_future(thread)
+    try:
+        value, error = await asyncio.wrap_future(thread)
+    except asyncio.CancelledError:
+        thread.add_done_callback(_drop)
+        raise
     if error is not None:
         raise error
     return value
+
+
+def _drop(thread: Thread) -> None:
+    """Close a coroutine that ``fn`` has made for a caller who is gone: nobody will await it."""
+    value = None if thread.cancelled() else thread.result()[0]
+    if inspect.iscoroutine(value):
+        value.close()
 
 
 def _outcome(fn: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, BaseException | None]:

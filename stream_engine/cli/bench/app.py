@@ -14,6 +14,8 @@ from stream_engine.cli.bench.figure import tick
 from stream_engine.cli.bench.ground import APP_VARIABLE
 from stream_engine.sdk.context import Context
 from stream_engine.sdk.engine import Engine
+from stream_engine.sdk.gathering import Batch, Debounce
+from stream_engine.sdk.limits import Concurrency, RateLimit, Throttle
 
 _SLOW_SECONDS = 1.0
 _RIDE_SECONDS = 0.5
@@ -67,6 +69,54 @@ async def ride(ctx: Context) -> None:
     for name in ("first", "second", "third", "fourth", "fifth"):
         await ctx.step.run(name, asyncio.sleep, _RIDE_SECONDS / 5)
     _tell(ctx, tick() - int(_RIDE_SECONDS * 1e9))
+
+
+_KEY = "event.data.key"
+_NEVER = 1_000_000
+
+
+@engine.function("idempotent", on="bench/idempotent", idempotency=_KEY)
+async def idempotent(ctx: Context) -> None:
+    """Run once for each key."""
+
+
+@engine.function("debounced", on="bench/debounced", debounce=Debounce("1m", key=_KEY))
+async def debounced(ctx: Context) -> None:
+    """Run once there are no more events of a key."""
+
+
+@engine.function("batched", on="bench/batched", batch=Batch(100, timeout="1m", key=_KEY))
+async def batched(ctx: Context) -> None:
+    """Take a hundred events of a key at once."""
+
+
+@engine.function("rated", on="bench/rated", rate_limit=RateLimit(1, per="1h", key=_KEY))
+async def rated(ctx: Context) -> None:
+    """Run once an hour for each key."""
+
+
+@engine.function("throttled", on="bench/throttled", throttle=Throttle(_NEVER, per="1h", key=_KEY))
+async def throttled(ctx: Context) -> None:
+    """Run at once, and be counted."""
+    await ctx.step.run("only", note)
+
+
+@engine.function("limited", on="bench/limited", concurrency=Concurrency(_NEVER, key=_KEY))
+async def limited(ctx: Context) -> None:
+    """Run at once, and hold a slot of the key."""
+    await ctx.step.run("only", note)
+
+
+@engine.function("limited-in-all", on="bench/limited-in-all", concurrency=Concurrency(_NEVER))
+async def limited_in_all(ctx: Context) -> None:
+    """Run at once, and hold a slot that belongs to another partition."""
+    await ctx.step.run("only", note)
+
+
+@engine.function("keyed", on="bench/keyed", concurrency=Concurrency(1, key=_KEY))
+async def keyed(ctx: Context) -> None:
+    """Go on one at a time for each key."""
+    await ctx.step.run("work", asyncio.sleep, 0.05)
 
 
 def _tell(ctx: Context, at: int) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from stream_engine.cli.bench import age, burst, index, load, processes, restarts, sleepers, takeover, waiting
+from stream_engine.cli.bench import age, burst, gates, index, load, processes, restarts, sleepers, takeover, waiting
 from stream_engine.cli.bench.figure import Figure
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.output import print_json
@@ -21,6 +21,7 @@ KINDS: Final[dict[str, tuple[Measure, int]]] = {
     "sleepers": (sleepers.measure, 100_000),
     "takeover": (takeover.measure, 1_024),
     "restarts": (restarts.measure, 3),
+    "gates": (gates.measure, 10_000),
     "waiting": (waiting.measure, 1_000_000),
     "age": (age.measure, 5_000_000),
     "index": (index.measure, 1_000_000),
@@ -43,6 +44,7 @@ def bench(kind: str, count: int | None, *, as_json: bool) -> None:
     sleepers  100,000    runs that sleep: their memory, and how late they are woken
     takeover  1,024      MiB of state of a partition, and how long it stands still when it gets another leader
     restarts  3          workers that are restarted one after the other, and how much longer runs take meanwhile
+    gates     10,000     events through each gate of flow control, and 20,000 runs that go on one at a time for each of 100 keys
     waiting   1,000,000  runs that wait at one gate, and a tenth and a thousandth of them
     age       5,000,000  steps, and what they leave behind: on disk, on Kafka, in memory, in the time of a start
     index     1,000,000  runs that history tells of: how long the run index takes for them, and how long listings take

@@ -1,0 +1,85 @@
+"""What flow control costs: events through each gate, a hundred keys side by side, and a plain function beside them."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from stream_engine.cli.bench.figure import Figure, latency, tick
+from stream_engine.cli.bench.ground import Ground
+from stream_engine.cli.bench.kafka import Tail, send_all
+from stream_engine.cli.bench.pings import Pings
+from stream_engine.cli.output import say
+from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded
+from stream_engine.shell import clients
+
+KEYS: Final = 100
+RUN_SECONDS: Final = 0.05
+_RUNS_PER_KEY: Final = 200
+_BEFORE_SECONDS: Final = 5.0
+
+
+class _Gate(NamedTuple):
+    """A gate, and the records of history that ``count`` events on a hundred keys make, by which their end is known."""
+
+    name: str
+    kind: type[HistoryRecord]
+    records: Callable[[int], int]
+
+
+_GATES: Final = {
+    "bench/one": _Gate("none", RunEnded, int),
+    "bench/idempotent": _Gate("idempotency, of which all but 100 are known", EventDisposed, lambda count: count - KEYS),
+    "bench/debounced": _Gate("debounce, coalesced", EventDisposed, lambda count: 2 * count - KEYS),
+    "bench/batched": _Gate("batch of 100, keyed", RunEnded, lambda count: count // KEYS),
+    "bench/rated": _Gate("rate limit, of which all but 100 are dropped", EventDisposed, lambda count: count - KEYS),
+    "bench/throttled": _Gate("throttle, keyed, never reached", RunEnded, int),
+    "bench/limited": _Gate("concurrency, keyed, never reached", RunEnded, int),
+    "bench/limited-in-all": _Gate("concurrency, unkeyed, never reached", RunEnded, int),
+}
+
+
+def measure(ground: Ground, count: int) -> Iterator[Figure]:
+    """Yield events per second through each gate, ``count`` at a time, and what a limit of one run for each key costs."""
+    ground.worker("only")
+    producer, topic = clients.producer(ground.settings), ground.names.events
+    warm = Tail(ground.settings, ground.names.history, ground.settings.partitions)
+    send_all(producer, topic, "bench/one", _keys(2_000))
+    warm.take(2_000)
+    warm.close()
+    for event, gate in _GATES.items():
+        say(f"{count} events: {gate.name}")
+        tail = Tail(ground.settings, ground.names.history, ground.settings.partitions, gate.kind)
+        began = time.monotonic()
+        send_all(producer, topic, event, _keys(count))
+        tail.take(gate.records(count))
+        yield Figure(f"events through a gate: {gate.name}", count / (time.monotonic() - began), "events/s")
+        tail.close()
+    yield from _side_by_side(ground)
+
+
+def _side_by_side(ground: Ground) -> Iterator[Figure]:
+    runs = KEYS * _RUNS_PER_KEY
+    producer, topic = clients.producer(ground.settings), ground.names.events
+    with Pings(ground.settings, topic) as pings:
+        pings.await_all()
+        quiet = tick()
+        time.sleep(_BEFORE_SECONDS)
+        say(f"{KEYS} keys with {_RUNS_PER_KEY} runs of {RUN_SECONDS * 1_000:g} ms each, one at a time for each key")
+        tail = Tail(ground.settings, ground.names.history, ground.settings.partitions)
+        began = tick()
+        send_all(producer, topic, "bench/keyed", _keys(runs))
+        taken = 0
+        while taken < runs:
+            taken += sum(tail.function(value) == "keyed" for value in tail.take(1))
+        ended = tick()
+        pings.await_all()
+    ideal = _RUNS_PER_KEY * RUN_SECONDS
+    yield Figure("100 keys x 200 runs of 50 ms at limit 1, to the ideal", (ended - began) / 1e9 / ideal, "times")
+    start = "a plain function: event sent to begun"
+    yield from latency(f"{start}, before", pings.latencies(quiet, began))
+    yield from latency(f"{start}, beside them", pings.latencies(began, ended))
+    tail.close()
+
+
+def _keys(count: int) -> Iterator[dict[str, str]]:
+    return ({"key": f"key-{number % KEYS}"} for number in range(count))
