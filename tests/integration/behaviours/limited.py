@@ -20,8 +20,10 @@ def _note(word: str, function: str, key: str) -> None:
 
 async def _take(function: str, key: str) -> None:
     _note("begin", function, key)
-    await asyncio.sleep(0.1)
-    _note("end", function, key)
+    try:
+        await asyncio.sleep(0.1)
+    finally:
+        _note("end", function, key)
 
 
 @engine.function("two-at-a-time", on="limited", concurrency=Concurrency(2, key="event.data.key"))

@@ -75,6 +75,10 @@ class Served:
         self._history.until(lambda _: len(found()) >= count)
         return found()
 
+    def listen(self) -> None:
+        """Read all that history has told by now."""
+        self._history.to_end()
+
     def steps(self, run_id: str) -> list[tuple[str, str, int]]:
         """Return what history tells of the steps of a run that has ended: id, status and attempt."""
         self.told("RunEnded", run_id=run_id)

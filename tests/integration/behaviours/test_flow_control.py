@@ -49,6 +49,7 @@ def world(broker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wor
         served = deploys.served
 
         def all_over() -> bool:
+            served.listen()
             final = _finals(served.told("RunStarted", 0), served.told("EventDisposed", 0))
             runs = {record["run_id"] for record in served.told("RunStarted", 0)}
             over = {record["run_id"] for record in served.told("RunEnded", 0)}
