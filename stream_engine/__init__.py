@@ -8,6 +8,7 @@ from stream_engine.sdk.declaration import function
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.errors import (
     DeclarationError,
+    InvokeError,
     NonRetriableError,
     RetryAfterError,
     RunCancelled,
@@ -37,6 +38,7 @@ __all__ = [
     "Engine",
     "Event",
     "Function",
+    "InvokeError",
     "NonRetriableError",
     "On",
     "Priority",

@@ -65,7 +65,9 @@ def _stop(turn: Turn, run_id: str, reason: str, ends_as: str = "") -> bool:
     if not run.cancelled:
         run = replace(run, cancelled=reason, ends_as=ends_as)
     if run.started_at:
-        end_stopped(turn, run_id, Live(run, event, set(recorded_steps(turn, run_id))))
+        steps = recorded_steps(turn, run_id)
+        pending = {name for name, step in steps.items() if step.wake_at}
+        end_stopped(turn, run_id, Live(run, event, set(steps), pending=pending))
     else:
         end_unstarted(turn, run_id, run, event)
     return True

@@ -42,6 +42,26 @@ class Sleep(Record, frozen=True):
     until: int | None = None
 
 
+OWN = -1
+"""As many partitions as the app itself has."""
+
+
+class Invoke(Record, frozen=True):
+    """A step invokes a function of an app, whose commands topic has so many ``partitions`` (`OWN`; 0: there is none), and waits for its result.
+
+    ``data`` is JSON. After ``timeout`` it waits no longer. With ``detached`` the run goes on then, and when the one that invoked it ends.
+    """
+
+    run_id: str
+    step_id: str
+    app: str
+    function: str
+    partitions: int
+    data: bytes
+    timeout: int | None = None
+    detached: bool = False
+
+
 class Suspend(Record, frozen=True):
     """The execution waits for nothing but timers; ``signals`` is how many outcomes it has been handed."""
 
@@ -106,6 +126,7 @@ Input = (
     | RecordStep
     | FailStep
     | Sleep
+    | Invoke
     | Suspend
     | RetryRun
     | FinishRun

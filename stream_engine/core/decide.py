@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from stream_engine.core import admit, cancel, crons, entering, finish, gates, lend, run, step, timeouts
+from stream_engine.core import admit, cancel, crons, entering, finish, gates, invoking, lend, run, step, timeouts
 from stream_engine.core.commands import (
     FailRun,
     FailStep,
     FinishRun,
     Input,
+    Invoke,
     LendRun,
     LendStep,
     RecordStep,
@@ -23,11 +24,13 @@ from stream_engine.core.records import (
     Answer,
     Ask,
     Began,
+    Call,
     Cancel,
     Collect,
     Free,
     Handle,
     Pass,
+    Reply,
     ReturnRun,
     ReturnStep,
     Seek,
@@ -59,6 +62,9 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     Cancel: cancel.cancel,
     Seek: cancel.seek,
     Stopped: cancel.stopped,
+    Invoke: invoking.invoke,
+    Call: invoking.called,
+    Reply: invoking.replied,
 }
 
 
@@ -94,6 +100,8 @@ def _fire(turn: Turn, timer: Timer, at: int) -> None:
             turn.state.delete(key)
     elif timer.kind == "wake":
         step.wake_step(turn, timer.run, timer.step)
+    elif timer.kind == invoking.TIMEOUT:
+        invoking.waited_in_vain(turn, timer.run, timer.step)
     elif timer.kind == "gate":
         gates.look_again(turn, timer.run, at)
     elif timer.kind == "buffer":

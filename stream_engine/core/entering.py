@@ -8,6 +8,7 @@ from stream_engine.core.gathering import go_on
 from stream_engine.core.identity import partition_of
 from stream_engine.core.payload import drop_span, gathered, keep
 from stream_engine.core.records import Collect, Entry, Event, Pass, Span
+from stream_engine.core.replying import tell_disposition
 from stream_engine.core.run import at_gate, begin, disposed
 from stream_engine.core.tables import BUFFERS, ENTRIES, GATHERED, HELD, KNOWN, Known, Run, Timer
 from stream_engine.core.turn import Turn
@@ -73,6 +74,7 @@ def dismiss(turn: Turn, entry: Entry, reason: str, span: Span | None = None) -> 
         for other in _others(turn, entry, span):
             turn.history.append(disposed(turn, entry.run_id, entry, other, "cancelled", detail=reason))
         drop_span(turn, span)
+    tell_disposition(turn, entry, "cancelled", reason)
     handlers.cancelled(turn, entry.run_id, entry, entry.event)
 
 
@@ -101,6 +103,7 @@ def _know(turn: Turn, entry: Entry) -> None:
     known = turn.state.get(KNOWN, key)
     if known is not None:
         turn.history.append(at_gate(disposed(turn, known.run_id, entry, entry.event, "duplicate"), gate))
+        tell_disposition(turn, entry, "duplicate", f"of run {known.run_id}, by its idempotency key")
         return
     turn.state.put(key, Known(entry.run_id))
     turn.forget.append((turn.now + gate.per, key))
@@ -122,6 +125,8 @@ def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
         gates=entry.gates,
         order=entry.order,
         span=span,
+        of_run=None if entry.caller is None else entry.caller.run_id,
+        caller=entry.caller,
     )
     keep(turn, entry.run_id, event)
     begin(turn, entry.run_id, run, event)

@@ -10,6 +10,7 @@ from stream_engine.core.identity import run_id
 from stream_engine.core.passing import free_all
 from stream_engine.core.payload import drop, keep, remember
 from stream_engine.core.records import Event, Handle
+from stream_engine.core.replying import give_up_all, tell_end
 from stream_engine.core.run import begin, discard, disposed
 from stream_engine.core.tables import RUNS, STEPS, Run
 from stream_engine.core.turn import Live, Release, Turn
@@ -63,6 +64,7 @@ def end_unstarted(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     turn.history.append(disposed(turn, run_id, run, event, "cancelled", detail=run.cancelled))
     discard(turn, run_id, run)
     remember(turn, run_id, run, event, run.ends_as or "cancelled")
+    tell_end(turn, run, stopped(turn, run_id, run))
     _hand_over(turn, run_id, run, event)
 
 
@@ -93,10 +95,12 @@ def _end(turn: Turn, live: Live, ended: RunEnded) -> None:
     timeouts.clear(turn, run_id, live.run)
     turn.state.delete(RUNS.key(run_id))
     drop(turn, run_id, live.run)
+    give_up_all(turn, run_id, live)
     for step in live.kept:
         turn.state.delete(STEPS.key(run_id, step))
     remember(turn, run_id, live.run, live.event, ended.status)
     turn.history.append(ended)
+    tell_end(turn, live.run, ended)
     turn.effects.append(Release(run_id))
 
 

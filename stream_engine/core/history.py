@@ -64,8 +64,8 @@ class RunStarted(_Told, frozen=True, tag="run_started"):
 class StepRecorded(_Told, frozen=True, tag="step_recorded"):
     """What one execution of a step came to.
 
-    ``kind``: ``run``, ``sleep``, ``send_event``, ``produce``. ``status``: ``completed``, ``failed`` (out of retries),
-    ``retrying`` or ``sleeping`` (both until ``wake_at``). ``attempt`` counts from 0.
+    ``kind``: ``run``, ``sleep``, ``invoke``, ``send_event``, ``produce``. ``status``: ``completed``, ``failed`` (out of retries),
+    ``retrying``, ``sleeping`` or ``waiting`` (all until ``wake_at``). ``attempt`` counts from 0.
     """
 
     run_id: str

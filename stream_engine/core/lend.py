@@ -52,7 +52,7 @@ def return_step(turn: Turn, command: ReturnStep) -> None:
         wake_step(turn, run_id, step_id)
         return
     unloaded = run_id not in turn.live
-    if unloaded and not _load(turn, run_id):
+    if unloaded and not load_unloaded(turn, run_id):
         return
     if command.error is not None:
         fail_step(
@@ -71,7 +71,7 @@ def return_run(turn: Turn, command: ReturnRun) -> None:
     """The code of a lent run has ended, if it is still lent: what follows is the same as if it had ended here."""
     run_id = command.run_id
     run = turn.state.get(RUNS, RUNS.key(run_id))
-    if run is None or (run.status, run.attempt) != ("lent", command.attempt) or not _load(turn, run_id):
+    if run is None or (run.status, run.attempt) != ("lent", command.attempt) or not load_unloaded(turn, run_id):
         return
     if command.result is not None:
         finish_run(turn, FinishRun(run_id, command.result))
@@ -85,7 +85,8 @@ def return_run(turn: Turn, command: ReturnRun) -> None:
         retry_run(turn, RetryRun(run_id, command.retry_in, command.error))
 
 
-def _load(turn: Turn, run_id: str) -> bool:
+def load_unloaded(turn: Turn, run_id: str) -> bool:
+    """Make a run, if there is such a one, for this turn one that is being executed."""
     run = turn.state.get(RUNS, RUNS.key(run_id))
     event = None if run is None else event_of(turn, run_id, run)
     if run is None or event is None:

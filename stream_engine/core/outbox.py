@@ -15,6 +15,11 @@ def commands_queue(partition: int) -> str:
     return f"commands/{partition}"
 
 
+def foreign_queue(topic: str, partition: int) -> str:
+    """Return the queue of commands to a partition of another app; ``topic`` is the one that it takes them from."""
+    return f"app/{topic}/{partition}"
+
+
 def topic_queue(topic: str) -> str:
     """Return the queue of messages to a user's topic."""
     return f"topic/{topic}"

@@ -230,6 +230,21 @@ class ReturnRun(Record, frozen=True, tag="return run"):
     retry_in: int | None = None
 
 
+class Caller(Record, frozen=True):
+    """The step that invoked a run, and is told how it ends.
+
+    ``topic`` is where commands to the app of the run ``run_id`` go, whose step ``step_id`` it is. ``path`` has the functions, as
+    ``app/function``, of the run that was invoked by nobody and of those between, down to the one that invokes; ``held`` the ids of the
+    gates of concurrency of which these runs hold a slot.
+    """
+
+    topic: str
+    run_id: str
+    step_id: str
+    path: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+
+
 class Entry(Record, frozen=True):
     """An event on its way to become a run of a function, with the gates that are still before it.
 
@@ -245,6 +260,7 @@ class Entry(Record, frozen=True):
     gates: tuple[Gate, ...]
     event: Event
     replay_id: str | None = None
+    caller: Caller | None = None
 
 
 class Span(Record, frozen=True):
@@ -326,7 +342,29 @@ class Seek(Record, frozen=True, tag="seek"):
     reason: str
 
 
-Command = Admit | Handle | ReturnStep | ReturnRun | Pass | Collect | Ask | Answer | Free | Began | Cancel | Seek
+class Call(Record, frozen=True, tag="call"):
+    """A function is invoked by a step of a run, of this app or another one."""
+
+    function: str
+    run_id: str
+    event: Event
+    caller: Caller
+    replay_id: str | None = None
+
+
+class Reply(Record, frozen=True, tag="reply"):
+    """What came of an invoke: ``result`` (JSON), or ``reason``, one of the contract's words, with the ``error``."""
+
+    run_id: str
+    step_id: str
+    result: bytes | None
+    reason: str = ""
+    error: Failure | None = None
+
+
+Command = (
+    Admit | Handle | ReturnStep | ReturnRun | Pass | Collect | Ask | Answer | Free | Began | Cancel | Seek | Call | Reply
+)  # fmt: skip
 
 
 class Commands(Record, frozen=True):

@@ -19,6 +19,7 @@ from stream_engine.core.history import EventDisposed, RunChanged, RunStarted
 from stream_engine.core.passing import begun, free_all, give_back
 from stream_engine.core.payload import drop, event_of, gathered
 from stream_engine.core.records import Answer, Ask, Cancel, Entry, Event, Gate
+from stream_engine.core.replying import tell_disposition
 from stream_engine.core.step import wake_due_steps
 from stream_engine.core.tables import RUNS, STEPS, Run, Step, Timer
 from stream_engine.core.turn import Execute, Function, Live, Release, Turn
@@ -56,6 +57,7 @@ def answered(turn: Turn, command: Answer) -> None:
     if command.refused:
         turn.history.append(at_gate(disposed(turn, run_id, run, event, command.refused), run.gates[run.passed]))
         discard(turn, run_id, run)
+        tell_disposition(turn, run, command.refused)
         if command.refused == "cancelled":
             handlers.cancelled(turn, run_id, run, event)
         return
@@ -221,7 +223,7 @@ def _events(turn: Turn, run: Run) -> tuple[Event, ...]:
 def _only_waits(turn: Turn, run_id: str, live: Live) -> bool:
     """Return whether none of the steps is to be tried again: a slot is held through that."""
     steps = (turn.state.get(STEPS, STEPS.key(run_id, step)) for step in live.pending)
-    return all(step is not None and step.status == "sleeping" for step in steps)
+    return all(step is not None and step.status in ("sleeping", "waiting") for step in steps)
 
 
 def _change(turn: Turn, run_id: str, run: Run, status: str, detail: str = "") -> None:

@@ -248,7 +248,7 @@ def _start(run: FoldedRun, record: RunStarted) -> None:
 def _step(run: FoldedRun, record: StepRecorded) -> None:
     step = run.steps.setdefault(record.step_id, RunStep(record.step_id, record.kind))
     attempt = StepAttempt(record.attempt, record.status, record.started_at, record.at, record.wake_at, record.error)
-    if record.status == "sleeping":
+    if record.status in {"sleeping", "waiting"}:
         attempt.ended_at = None
     if step.attempts and step.last.number == record.attempt:
         step.attempts.pop()
@@ -289,6 +289,8 @@ def _wakes_at(step: RunStep) -> int:
 def _what_is_pending(step: RunStep) -> str:
     if step.last.status == "retrying":
         return f"retry {step.last.number + 1} of step {step.id}{_at(step.last.wake_at)}"
+    if step.last.status == "waiting":
+        return f"what step {step.id} has invoked{_at(step.last.wake_at, ', until ')}"
     return f"step {step.id}{_at(step.last.wake_at, ' until ')}"
 
 

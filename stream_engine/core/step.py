@@ -7,10 +7,13 @@ from stream_engine.core.history import StepRecorded
 from stream_engine.core.tables import STEPS, Step, Timer
 from stream_engine.core.turn import Attempt, Deliver, Live, Turn
 
+FOREVER = 253_402_300_799_999
+"""When a step wakes that no timer wakes: the end of the year 9999."""
+
 
 def record_step(turn: Turn, command: RecordStep) -> None:
     """A step is done: its result is kept, what it sends goes to the outbox, and both take effect together."""
-    live = _open(turn, command.run_id, command.step_id)
+    live = open_step(turn, command.run_id, command.step_id)
     if live is None:
         return
     for queue, message in command.sends:
@@ -24,32 +27,32 @@ def record_step(turn: Turn, command: RecordStep) -> None:
         turn.now,
         result=command.result,
     )
-    _settle(turn, live, command.run_id, command.step_id, step)
+    settle(turn, live, command.run_id, command.step_id, step)
 
 
 def fail_step(turn: Turn, command: FailStep) -> None:
     """A step failed: it is tried again at its time, or its failure is its outcome."""
-    live = _open(turn, command.run_id, command.step_id)
+    live = open_step(turn, command.run_id, command.step_id)
     if live is None:
         return
     order = len(live.recorded)
     if command.retry_in is None:
         step = Step(command.kind, "failed", order, command.attempt, command.started_at, turn.now, error=command.error)
-        _settle(turn, live, command.run_id, command.step_id, step)
+        settle(turn, live, command.run_id, command.step_id, step)
         return
     at = turn.now + command.retry_in
     step = Step(command.kind, "retrying", order, command.attempt, command.started_at, turn.now, at, error=command.error)
-    _await_timer(turn, live, command.run_id, command.step_id, step)
+    await_timer(turn, live, command.run_id, command.step_id, step)
 
 
 def sleep(turn: Turn, command: Sleep) -> None:
     """A step sleeps until its time; executing the run again does not begin the sleep anew."""
-    live = _open(turn, command.run_id, command.step_id)
+    live = open_step(turn, command.run_id, command.step_id)
     if live is None or command.step_id in live.pending:
         return
     at = turn.now + command.delay if command.until is None else command.until
     step = Step("sleep", "sleeping", len(live.recorded), 0, turn.now, turn.now, max(at, turn.now))
-    _await_timer(turn, live, command.run_id, command.step_id, step)
+    await_timer(turn, live, command.run_id, command.step_id, step)
 
 
 def wake_step(turn: Turn, run_id: str, step_id: str) -> None:
@@ -63,6 +66,8 @@ def wake_step(turn: Turn, run_id: str, step_id: str) -> None:
     step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
     if step is None or step_id not in live.pending or step.wake_at > turn.now:
         return
+    if step.status == "waiting":  # for what it invoked; its timer, if it has one, is told elsewhere
+        return
     if step.status != "sleeping":
         live.pending.discard(step_id)
         live.signals += 1
@@ -73,7 +78,7 @@ def wake_step(turn: Turn, run_id: str, step_id: str) -> None:
         turn.effects.append(Attempt(run_id, step_id, attempt))
         return
     done = Step(step.kind, "completed", len(live.recorded), 0, step.started_at, turn.now, result=b"null")
-    _settle(turn, live, run_id, step_id, done)
+    settle(turn, live, run_id, step_id, done)
 
 
 def wake_due_steps(turn: Turn, run_id: str, steps: dict[str, Step]) -> None:
@@ -83,26 +88,30 @@ def wake_due_steps(turn: Turn, run_id: str, steps: dict[str, Step]) -> None:
             wake_step(turn, run_id, step_id)
 
 
-def _open(turn: Turn, run_id: str, step_id: str) -> Live | None:
+def open_step(turn: Turn, run_id: str, step_id: str) -> Live | None:
+    """Return what is known of a run that is being executed, if a step of it has no outcome yet."""
     live = turn.live.get(run_id)
     return None if live is None or live.run.cancelled or step_id in live.recorded else live
 
 
-def _settle(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
+def settle(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
+    """Record the outcome of a step, and have it delivered."""
     live.recorded.add(step_id)
     live.pending.discard(step_id)
     live.signals += 1
-    _keep(turn, live, run_id, step_id, step)
+    keep(turn, live, run_id, step_id, step)
     turn.effects.append(Deliver(run_id, step_id, step))
 
 
-def _await_timer(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
+def await_timer(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
+    """Record that a step waits until its ``wake_at``."""
     live.pending.add(step_id)
-    _keep(turn, live, run_id, step_id, step)
+    keep(turn, live, run_id, step_id, step)
     turn.set_timer(step.wake_at, Timer("wake", run_id, step_id))
 
 
-def _keep(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
+def keep(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
+    """Keep what is known of a step, and tell history."""
     live.kept.add(step_id)
     turn.state.put(STEPS.key(run_id, step_id), step)
     turn.history.append(
@@ -115,7 +124,7 @@ def _keep(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None
             step.status,
             step.attempt,
             step.started_at,
-            step.wake_at or None,
+            None if step.wake_at in (0, FOREVER) else step.wake_at,
             None if step.result is None else step.result.decode(),
             step.error,
         )

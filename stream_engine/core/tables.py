@@ -10,7 +10,7 @@ import msgspec
 
 from stream_engine.core.failure import Failure
 from stream_engine.core.origin import Origin
-from stream_engine.core.records import FIRST, Checkpoint, Entry, Event, Gate, Mark, Record, Span
+from stream_engine.core.records import FIRST, Caller, Checkpoint, Entry, Event, Gate, Mark, Record, Span
 
 T = TypeVar("T")
 
@@ -115,6 +115,15 @@ class Run(Record, frozen=True):
     ends_as: str = ""
     start_by: int = 0
     finish_by: int = 0
+    caller: Caller | None = None
+
+
+class Child(Record, frozen=True):
+    """The run that a step has invoked; ``topic`` is where commands to its app go. It is ``detached`` if it outlives who invoked it."""
+
+    topic: str
+    run_id: str
+    detached: bool = False
 
 
 class Step(Record, frozen=True):
@@ -122,6 +131,7 @@ class Step(Record, frozen=True):
 
     ``status``: ``completed`` and ``failed`` are final; ``retrying`` and ``sleeping`` last until ``wake_at``, and so does ``lent``:
     the worker that led the partition before still has the body, and may return its result. ``result`` is JSON.
+    A step that invoked a ``child`` is ``waiting``; of one that failed, ``reason`` says how (see `stream_engine.core.records.Reply`).
     """
 
     kind: str
@@ -133,6 +143,8 @@ class Step(Record, frozen=True):
     wake_at: int = 0
     result: bytes | None = None
     error: Failure | None = None
+    reason: str = ""
+    child: Child | None = None
 
 
 class Ended(Record, frozen=True):
@@ -145,7 +157,7 @@ class Ended(Record, frozen=True):
 class Timer(Record, frozen=True):
     """Something is due. ``kind``: ``start``, ``retry``, ``wake`` (of a step), ``forget`` (of the keys listed), ``enter`` (of an entry), or, with
     a gate's id for the run, ``gate`` (somebody may pass) and ``buffer`` (what it gathered is complete), or ``cron`` (of a function), or a kind of
-    `stream_engine.core.timeouts`.
+    `stream_engine.core.timeouts` or `stream_engine.core.invoking`.
     """
 
     kind: str

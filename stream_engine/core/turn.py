@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from stream_engine.core.dismissed import Dismissed
 from stream_engine.core.flow import ANY_TIME, PLAIN, Cron, Flow, Timeouts
 from stream_engine.core.history import HistoryRecord
-from stream_engine.core.outbox import commands_queue, next_number, post
+from stream_engine.core.outbox import commands_queue, foreign_queue, next_number, post
 from stream_engine.core.records import FIRST, Command, Commands, Event, Record, encode
 from stream_engine.core.room import UNLIMITED, Room
 from stream_engine.core.state import State
@@ -158,11 +158,16 @@ class Turn:
 
     def command(self, partition: int, command: Command) -> None:
         """Have the leader of a partition decide upon a command; this one does so in the same turn."""
+        self.command_to(self.rules.commands_topic, partition, command)
+
+    def command_to(self, topic: str, partition: int, command: Command) -> None:
+        """The same, of an app that takes commands from another topic, too."""
         rules = self.rules
-        if partition == rules.partition:
+        own = topic == rules.commands_topic
+        if own and partition == rules.partition:
             self.local.append(command)
             return
-        queue = commands_queue(partition)
+        queue = commands_queue(partition) if own else foreign_queue(topic, partition)
         number = next_number(self.state, queue)
         value = encode(Commands(rules.source, None, [(number, command)], self.format))
-        self.sends.append(post(self.state, queue, number, Outgoing(rules.commands_topic, partition, None, value)))
+        self.sends.append(post(self.state, queue, number, Outgoing(topic, partition, None, value)))

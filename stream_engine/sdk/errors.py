@@ -55,6 +55,21 @@ class StepError(Exception):
         return f"{self.type}: {self.message}"
 
 
+class InvokeError(StepError):
+    """A function that a step invoked gave no result.
+
+    ``reason``: ``failed``, ``cancelled``, ``timeout``, ``rate_limited``, ``skipped``, ``paused`` or ``no_function``. Of one that failed, ``type``,
+    ``message`` and ``traceback`` are those of the exception that ended it.
+    """
+
+    def __init__(self, reason: str, type: str, message: str, traceback: str = "") -> None:
+        super().__init__(type, message, traceback)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {super().__str__() if self.reason == 'failed' else self.message}"
+
+
 class StepUsageError(NonRetriableError, RuntimeError):
     """A step was asked for in a way, or at a time, that cannot work; trying again would not help."""
 

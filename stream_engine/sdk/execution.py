@@ -28,7 +28,7 @@ from stream_engine.sdk.lifespan import LifespanTask
 from stream_engine.sdk.run import Execution, Host, Term
 from stream_engine.sdk.slots import Capacity, Slots
 from stream_engine.sdk.tasks import TaskFactory
-from stream_engine.sdk.topics import TopicExists, Topics
+from stream_engine.sdk.topics import Topics
 from stream_engine.sdk.watchdog import Watchdog
 
 THREADS = "stream-engine-code-"
@@ -48,13 +48,13 @@ class Executor:
         unload_after: float = 10.0,
         stall_after: float = 1.0,
         clock: Clock = wall_clock,
-        topic_exists: TopicExists | None = None,
+        topics: Topics | None = None,
     ) -> None:
         """Prepare; create it on the event loop that it is to use.
 
         A run that waits for nothing but timers for ``unload_after`` seconds is unloaded, and at once where its code is a single
         task and the timer lasts longer than that. User code that blocks the loop for ``stall_after`` seconds is reported.
-        Without ``topic_exists``, steps produce to any topic.
+        Without ``topics``, steps produce to any topic.
         """
         self._engine = engine
         self._stall_after = stall_after
@@ -73,7 +73,8 @@ class Executor:
             step_slots,
             MAX_BYTES,
             unload_after,
-            Topics(topic_exists),
+            topics or Topics(None),
+            lambda function: function in engine.functions,
         )
         self._terms: dict[Term, dict[str, Execution]] = {}
         self._leaving: set[asyncio.Task[None]] = set()

@@ -49,6 +49,7 @@ class Code:
 class App(Protocol):
     """What a function needs of its app in order to start."""
 
+    name: str
     client: Client
 
 

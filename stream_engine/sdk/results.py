@@ -4,7 +4,7 @@ from typing import Any
 
 from stream_engine.core.tables import Step
 from stream_engine.sdk.codec import DECODE_ERRORS, Decode, decode_plain, try_encode
-from stream_engine.sdk.errors import ResultError, StepError
+from stream_engine.sdk.errors import InvokeError, ResultError, StepError
 from stream_engine.sdk.run import Execution
 
 NULL = b"null"
@@ -49,8 +49,11 @@ def result_of(record: Step, step: str, decode: Decode) -> Any:
     """Return the recorded result of a step.
 
     Raises:
+        InvokeError: what it invoked gave no result.
         StepError: the step failed, or its result cannot be read as the annotation of its function says now.
     """
+    if record.error is not None and record.reason:
+        raise InvokeError(record.reason, record.error.type, record.error.message, record.error.traceback)
     if record.error is not None:
         raise StepError(record.error.type, record.error.message, record.error.traceback)
     if record.result is None or record.result == NULL:

@@ -1,6 +1,7 @@
 """Stage *run*, in the worker: one execution of a run, and when its steps may begin, are answered, and only wait."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -66,6 +67,7 @@ class Host:
     result_limit: int
     unload_after: float
     topics: Topics
+    includes: Callable[[Function[..., Any]], bool]
     app: Any = None
     draining: bool = False
 

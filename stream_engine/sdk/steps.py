@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from stream_engine.core.duration import Duration, milliseconds
 from stream_engine.sdk.errors import StepUsageError, epoch_ms
 from stream_engine.sdk.events import Event
+from stream_engine.sdk.function import Function
+from stream_engine.sdk.invoking import Terms, callee, data_of, invoke_step
 from stream_engine.sdk.retry import Retry, retry_of
 from stream_engine.sdk.run import Execution, Unwind
 from stream_engine.sdk.sending import Message, produce_step, send_events_step
@@ -18,6 +20,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Eventually = Coroutine[Any, Any, R]
+
+
+class How(TypedDict, total=False):
+    """How a function is invoked: how long to wait for its result at most, and whether its run goes on when nobody waits for it."""
+
+    timeout: Duration | None
+    detached: bool
 
 
 class Runner:
@@ -91,6 +100,35 @@ class Steps(Runner):
             raise StepUsageError(f"step {id!r}: {error}") from None
         return sleep_step(execution, execution.name(id), 0, until)
 
+    @overload
+    def invoke(
+        self, id: str, function: Function[..., Coroutine[Any, Any, R]], data: Any = None, **how: Unpack[How]
+    ) -> Eventually[R]: ...
+    @overload
+    def invoke(self, id: str, function: Function[..., R], data: Any = None, **how: Unpack[How]) -> Eventually[R]: ...
+    @overload
+    def invoke(self, id: str, function: str, data: Any = None, **how: Unpack[How]) -> Eventually[Any]: ...
+    def invoke(self, id: str, function: Any, data: Any = None, **how: Unpack[How]) -> Eventually[Any]:
+        """Have a run of another function made, and return what it returns; no worker is held meanwhile.
+
+        ``function`` is one of this app or another on the same Kafka, its id, or ``"app/id"``. Its gates stand before the run, but for
+        debounce and batch. It is cancelled when this run ends while it waits, or waits no longer, unless it is ``detached``.
+
+        Raises:
+            InvokeError: there is no result; its ``reason`` says why.
+            StepUsageError: that function cannot be invoked so.
+        """
+        execution = self._execution
+        unknown = how.keys() - How.__annotations__
+        if unknown:
+            raise StepUsageError(
+                f"step {id!r}: invoke has no {', '.join(sorted(unknown))}; it has data, timeout, detached"
+            )
+        called, timeout = callee(execution, id, function), how.get("timeout")
+        most = None if timeout is None else _milliseconds(id, timeout)
+        terms = Terms(data_of(id, called.function, data), most, how.get("detached", False))
+        return invoke_step(execution, execution.name(id), called, terms)
+
     def send_event(self, id: str, events: Event[Any] | Iterable[Event[Any]]) -> Eventually[list[str]]:
         """Send events exactly once; return their ids. Those without an id get one that follows from the step."""
         execution = self._execution
@@ -158,6 +196,18 @@ class SyncSteps(SyncRunner):
     def sleep_until(self, id: str, at: datetime) -> None:
         """See `Steps.sleep_until`."""
         self._wait(self._steps.sleep_until(id, at))
+
+    @overload
+    def invoke(
+        self, id: str, function: Function[..., Coroutine[Any, Any, R]], data: Any = None, **how: Unpack[How]
+    ) -> R: ...
+    @overload
+    def invoke(self, id: str, function: Function[..., R], data: Any = None, **how: Unpack[How]) -> R: ...
+    @overload
+    def invoke(self, id: str, function: str, data: Any = None, **how: Unpack[How]) -> Any: ...
+    def invoke(self, id: str, function: Any, data: Any = None, **how: Unpack[How]) -> Any:
+        """See `Steps.invoke`."""
+        return self._wait(self._steps.invoke(id, function, data, **how))
 
     def send_event(self, id: str, events: Event[Any] | Iterable[Event[Any]]) -> list[str]:
         """See `Steps.send_event`."""

@@ -9,14 +9,19 @@ from stream_engine.sdk.errors import NoTopicError
 TopicExists = Callable[[str], bool | None]
 """Returns whether a topic exists, or None where Kafka does not say; it may block, and is called in a thread."""
 
+Partitions = Callable[[str], int]
+"""Returns how many partitions a topic has, 0 if there is none; it blocks until Kafka says so, and is called in a thread."""
+
 Answer = asyncio.Future[bool | None]
 
 
 class Topics:
     """Remembers which topics exist, and asks about the others; one question at a time for each."""
 
-    def __init__(self, exists: TopicExists | None) -> None:
-        """Prepare; without ``exists``, every topic is taken to exist."""
+    def __init__(self, exists: TopicExists | None, partitions: Partitions | None = None) -> None:
+        """Prepare; without ``exists``, every topic is taken to exist, and without ``partitions``, to have one partition."""
+        self._partitions = partitions
+        self._counted: dict[str, asyncio.Future[int]] = {}
         self._exists = exists
         self._known: set[str] = set()
         self._asked: dict[str, Answer] = {}
@@ -36,6 +41,24 @@ class Topics:
         # Others may wait for the same answer when this run is taken away.
         if await asyncio.shield(asked) is False:
             raise NoTopicError(f"there is no topic {topic!r}, and the cluster does not create it")
+
+    async def partitions(self, topic: str) -> int:
+        """Return how many partitions the commands topic of an app has, 0 if there is none; one that is there keeps its number."""
+        if self._partitions is None:
+            return 1
+        counted = self._counted.get(topic)
+        if counted is None:
+            counted = asyncio.get_running_loop().run_in_executor(None, self._partitions, topic)
+            self._counted[topic] = counted
+        try:
+            found = await asyncio.shield(counted)
+        except BaseException:
+            if counted.done():
+                self._counted.pop(topic, None)
+            raise
+        if not found:
+            self._counted.pop(topic, None)
+        return found
 
     def _answered(self, topic: str, answer: Answer) -> None:
         del self._asked[topic]

@@ -21,6 +21,7 @@ from stream_engine.core.turn import Rules
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity
+from stream_engine.sdk.topics import Topics
 from stream_engine.shell import clients, topics
 from stream_engine.shell.avro_events import avro_decoder
 from stream_engine.shell.checkpoints import PRODUCER, Checkpoints
@@ -119,9 +120,9 @@ class Worker:
             ) from error
         folder = Folder(settings.state_dir, self.engine.name)
         try:
-            topic_exists = partial(topics.exists, settings)
             capacity = self.limits.capacity
-            async with Executor(self.engine, capacity=capacity, topic_exists=topic_exists) as executor:
+            known = Topics(partial(topics.exists, settings), partial(_partitions, settings))
+            async with Executor(self.engine, capacity=capacity, topics=known) as executor:
                 await asyncio.to_thread(self._publish, deployment, control)
                 threads = self._threads = _Threads(self, deployment, folder, executor, control)
                 await self._serve(threads, executor, ready)
@@ -300,6 +301,10 @@ class _Threads:
 
     def _end_term(self, term: Term) -> None:
         self._loop.call_soon_threadsafe(self._executor.end_term, term)
+
+
+def _partitions(settings: Settings, topic: str) -> int:
+    return topics.partition_counts(clients.admin(settings)).get(topic, 0)
 
 
 def _why(failure: BaseException) -> str:

@@ -35,6 +35,7 @@ from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.events import Event, Message
 from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity
+from stream_engine.sdk.topics import Topics
 from stream_engine.sdk.transport import ENDED, Outcome
 from stream_engine.testing.memory import TOPIC_ID, MemoryStore, MemoryTopic, MemoryTransport
 from stream_engine.testing.runs import Run
@@ -74,7 +75,9 @@ class Harness:
         self._open: set[str] = set()
         self._waits = Waits()
         self._awake = False
-        self._executor = Executor(engine, capacity=_CAPACITY, unload_after=0, clock=self._clock)
+        self._executor = Executor(
+            engine, capacity=_CAPACITY, unload_after=0, clock=self._clock, topics=Topics(None, _no_other_app)
+        )
         self._cleanup = ExitStack()
 
     @property
@@ -270,6 +273,10 @@ class Harness:
         if run is None:
             return Outcome("queued")
         return Outcome(run.status, None if run.result is None else run.result.encode(), run.error, run.detail)
+
+
+def _no_other_app(_topic: str) -> int:
+    return 0
 
 
 def _never() -> bool:

@@ -13,13 +13,15 @@ from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged,
 from stream_engine.core.identity import digest, event_identity, home_partition, idempotency_key, run_id, run_name
 from stream_engine.core.intake import leader_source, router_source
 from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.outbox import commands_queue, entry_key
+from stream_engine.core.outbox import commands_queue, entry_key, foreign_queue
 from stream_engine.core.records import (
     Admit,
     Answer,
     Ask,
     Asked,
     Began,
+    Call,
+    Caller,
     Cancel,
     Checkpoint,
     Chunk,
@@ -36,6 +38,7 @@ from stream_engine.core.records import (
     Mark,
     Pass,
     Record,
+    Reply,
     ReturnRun,
     ReturnStep,
     Seek,
@@ -58,6 +61,7 @@ from stream_engine.core.tables import (
     TOKENS,
     USES,
     Buffer,
+    Child,
     Claim,
     Dismissal,
     Ended,
@@ -115,6 +119,8 @@ _GATE: Final = Gate("throttle", "6a7e", "pay", "customer-9", 3, 30, 60_000, 5, "
 _PLAIN_GATE: Final = Gate("singleton", "6a7f", "pay", "", 3)
 _ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT - 120_000, (_GATE, _PLAIN_GATE), _EVENT, "r1")
 _LIVE_ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE)
+_CALLER: Final = Caller("shop.commands", RUN, "fraud", ("shop/order", "shop/pay"), ("6a7e",))
+_INVOKED: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _EVENT, None, _CALLER)
 _AT_GATES: Final[list[HistoryRecord]] = [
     EventDisposed(
         _AT,
@@ -208,6 +214,11 @@ COMMANDS: Final = {
             (12, Cancel(RUN, "ada", seek=True)),
             (13, Seek(RUN, "ada")),
             (14, Handle("mourn", "f00d", RUN, _EVENT, None)),
+            (15, Pass(_INVOKED)),
+            (16, Call("pay", RUN, _EVENT, _CALLER, "r1")),
+            (17, Call("pay", RUN, _EVENT, Caller("shop.commands", RUN, "fraud"))),
+            (18, Reply(RUN, "fraud", b"7")),
+            (19, Reply(RUN, "fraud", None, "failed", FAILURE)),
         ],
         2,
     ),
@@ -257,6 +268,13 @@ STORE: Final[dict[str, Record]] = {
     "u the uses of an event": Uses(3),
     "s a step": Step("run", "failed", 4, 2, _AT, _AT + 7, _AT + 9, b'{"a":[1]}', FAILURE),
     "s a step without a result": Step("sleep", "sleeping", 0, 0, _AT, 0),
+    "r a run that was invoked": Run("pay", "1", "running", "f00d", _AT, _AT, caller=_CALLER),
+    "s a step that waits for what it invoked": Step(
+        "invoke", "waiting", 4, 0, _AT, _AT, _AT + 9, child=Child("crm.commands", RUN, detached=True)
+    ),
+    "s a step that invoked in vain": Step(
+        "invoke", "failed", 4, 0, _AT, _AT, error=FAILURE, reason="failed", child=Child("crm.commands", RUN)
+    ),
     "z a run that ended": Ended(_AT, "completed"),
     "t a timer": Timer("forget", RUN, "charge", (ENDED.key(RUN), b"\x00\xff")),
     "t a timer of a run": Timer("start"),
@@ -289,6 +307,7 @@ KEYS: Final = {
     "a timer": TIMERS.timed_key(_AT, "retry", RUN, "charge"),
     "what has arrived": INTAKE.key("events/Xc/0/"),
     "a place in a queue": _waiting(),
+    "a command to another app": entry_key(foreign_queue("crm.commands", 3), 7),
     "a message": entry_key(commands_queue(3), 7),
     "the next number": SEQUENCES.key(commands_queue(3)),
 }

@@ -43,6 +43,20 @@ async def five_steps(ctx: Context) -> list[int]:
     return [begun, *steps, tick()]
 
 
+@engine.function("called")
+async def called(_ctx: Context) -> list[int]:
+    """Return at once."""
+    return []
+
+
+@engine.function("caller", on="bench/call")
+async def caller(ctx: Context) -> list[int]:
+    """Return when another function was called, and when that was answered."""
+    begun = tick()
+    await ctx.step.invoke("call", called)
+    return [begun, tick()]
+
+
 @engine.function("slow", on="bench/slow")
 async def slow(ctx: Context) -> None:
     """Take a second, in which nothing is computed."""

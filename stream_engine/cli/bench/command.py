@@ -5,7 +5,19 @@ from typing import Final
 
 import click
 
-from stream_engine.cli.bench import age, burst, gates, index, load, processes, restarts, sleepers, takeover, waiting
+from stream_engine.cli.bench import (
+    age,
+    burst,
+    gates,
+    index,
+    invokes,
+    load,
+    processes,
+    restarts,
+    sleepers,
+    takeover,
+    waiting,
+)
 from stream_engine.cli.bench.figure import Figure
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.output import print_json
@@ -25,6 +37,7 @@ KINDS: Final[dict[str, tuple[Measure, int]]] = {
     "waiting": (waiting.measure, 1_000_000),
     "age": (age.measure, 5_000_000),
     "index": (index.measure, 1_000_000),
+    "invokes": (invokes.measure, 10_000),
 }
 """What can be measured, and how much of it by default."""
 
@@ -48,6 +61,7 @@ def bench(kind: str, count: int | None, *, as_json: bool) -> None:
     waiting   1,000,000  runs that wait at one gate, and a tenth and a thousandth of them
     age       5,000,000  steps, and what they leave behind: on disk, on Kafka, in memory, in the time of a start
     index     1,000,000  runs that history tells of: how long the run index takes for them, and how long listings take
+    invokes   10,000     functions that call another one: how long a call takes, and how many are done in a second
     """
     measure, usual = KINDS[kind]
     with Ground(connected(Settings.from_env())) as ground:

@@ -254,6 +254,27 @@ async def undoable(ctx: Context) -> None:
     await ctx.step.sleep("day", "1d")
 
 
+@engine.function("child")
+async def child(ctx: Context) -> str:
+    """Wait for a gate, for whoever calls."""
+    return await ctx.step.run("gate", gate, ctx.event.data["gate"])
+
+
+@engine.function("parent", on="parent")
+async def parent(ctx: Context) -> list[str]:
+    """Call functions, each by its name, and return what they return."""
+    data = ctx.event.data
+    calls = (ctx.step.invoke("call", function, {"gate": data["gate"]}) for function in data["of"])
+    return [*await asyncio.gather(*calls), await ctx.step.run("last", echo, "over")]
+
+
+@engine.function("parent-thread", on="parent")
+def parent_thread(ctx: SyncContext) -> list[str]:
+    """The same, in a thread, one after the other."""
+    data = ctx.event.data
+    return [ctx.step.invoke("call", function, {"gate": data["gate"]}) for function in data["of"]]
+
+
 @engine.function("block")
 async def block(ctx: Context) -> None:
     """Block the event loop until a gate is open, as nobody should."""

@@ -18,6 +18,7 @@ from stream_engine.core.tables import Step
 from stream_engine.core.turn import Attempt, Deliver
 from stream_engine.sdk.event_types import EventTypes
 from stream_engine.sdk.execution import Executor
+from stream_engine.sdk.topics import Topics
 from stream_engine.testing import Harness
 from tests.scripted import RUN, ScriptedTerm, until
 
@@ -158,7 +159,7 @@ def test_a_topic_that_does_not_exist_fails_the_step_until_it_does() -> None:
         await asyncio.gather(*(ctx.step.produce(id, "audit", value=2) for id in ("b", "c")))
 
     async def script() -> None:
-        async with Executor(app(f), clock=lambda: 7, topic_exists=exists) as executor:
+        async with Executor(app(f), clock=lambda: 7, topics=Topics(exists)) as executor:
             term = ScriptedTerm(executor)
             term.execute("f")
             await until(lambda: term.posted)
@@ -192,7 +193,7 @@ def test_out_of_retries_it_is_a_step_error_which_the_run_may_catch() -> None:
     async def script() -> None:
         engine = Engine("app")
         engine.function("f", retries=0)(f)
-        async with Executor(engine, topic_exists=lambda _: False) as executor:
+        async with Executor(engine, topics=Topics(lambda _: False)) as executor:
             term = ScriptedTerm(executor)
             term.execute("f")
             await until(lambda: term.posted)
@@ -214,7 +215,7 @@ def test_where_kafka_does_not_say_the_message_waits_and_the_topic_is_asked_about
         await ctx.step.produce("b", "audit")
 
     async def script() -> None:
-        async with Executor(app(f), topic_exists=asked.append) as executor:
+        async with Executor(app(f), topics=Topics(asked.append)) as executor:
             term = ScriptedTerm(executor)
             term.execute("f")
             await until(term.waiting)

@@ -1,0 +1,143 @@
+"""A step invokes a function, and waits for its result: a command to the partition where the run will live, and another one back.
+
+The run's id follows from who invokes it, by which step, so that it is known before there is a run. Whatever becomes of it, the step is told, and
+once: both commands go by the outbox, and an answer counts only while the step waits. The leader where the run will live decides by the code that it
+has: which gates stand before the run, or that there is no such function. Of gates, those that make one run of many events do not stand before a run
+that somebody waits for. A slot that the invoking run holds, or one above it, is shared, because they would wait for each other.
+"""
+
+from msgspec.structs import replace
+
+from stream_engine.core.catalogue import start_event
+from stream_engine.core.commands import OWN, Invoke
+from stream_engine.core.entering import pass_on
+from stream_engine.core.failure import Failure
+from stream_engine.core.gates import BATCH, CONCURRENCY, DEBOUNCE
+from stream_engine.core.identity import home_partition, partition_of, run_id, run_name
+from stream_engine.core.lend import load_unloaded
+from stream_engine.core.match import Wish, match
+from stream_engine.core.records import Call, Caller, Entry, Event, Gate, Reply
+from stream_engine.core.replying import give_up, refuse
+from stream_engine.core.step import FOREVER, keep, open_step, settle
+from stream_engine.core.tables import STEPS, Child, Run, Step, Timer
+from stream_engine.core.turn import Turn
+
+MOST_DEPTH = 32
+"""How many runs may wait for each other, each invoked by the one before."""
+
+TIMEOUT = "invoke timeout"
+"""The kind of timer that ends the wait of a step for what it invoked."""
+
+
+def invoke(turn: Turn, command: Invoke) -> None:
+    """A step invokes a function; executing the run again does not invoke it again."""
+    live = open_step(turn, command.run_id, command.step_id)
+    if live is None or command.step_id in live.pending:
+        return
+    rules, run = turn.rules, live.run
+    path = (*(run.caller.path if run.caller else ()), f"{rules.app}/{run.function}")
+    wrong = _refusal(command, path)
+    if wrong is not None:
+        failed = Step("invoke", "failed", len(live.recorded), 0, turn.now, turn.now, error=wrong[1], reason=wrong[0])
+        settle(turn, live, command.run_id, command.step_id, failed)
+        return
+    place = f"{command.run_id}/{command.step_id}"
+    identity = f"invoked:{place}"
+    name = run_name(command.app, command.function, identity, run.replay_id)
+    partitions = rules.partitions if command.partitions == OWN else command.partitions
+    topic = rules.commands_topic if command.partitions == OWN else f"{command.app}.commands"
+    child = Child(topic, run_id(name, home_partition(identity, partitions)), command.detached)
+    event = Event(
+        start_event(command.function), identity, place, turn.now, turn.now, "", 0, 0, command.data, None, command.run_id
+    )
+    caller = Caller(rules.commands_topic, command.run_id, command.step_id, path, _held(run))
+    wake_at = FOREVER if command.timeout is None else turn.now + command.timeout
+    step = Step("invoke", "waiting", len(live.recorded), 0, turn.now, turn.now, wake_at, child=child)
+    live.pending.add(command.step_id)
+    keep(turn, live, command.run_id, command.step_id, step)
+    if command.timeout is not None:
+        turn.set_timer(wake_at, Timer(TIMEOUT, command.run_id, command.step_id))
+    call = Call(command.function, child.run_id, event, caller, run.replay_id)
+    turn.command_to(child.topic, partition_of(child.run_id), call)
+
+
+def called(turn: Turn, command: Call) -> None:
+    """A function of this app is invoked: its run is on its way, or whoever invoked it is told why not."""
+    caller, rules = command.caller, turn.rules
+    function = rules.functions.get(command.function)
+    if function is None or ":" in command.function:
+        error = Failure("InvokeError", f"app {rules.app!r} has no function {command.function!r}")
+        refuse(turn, caller, "no_function", error)
+        return
+    wish = Wish(command.function, None, function.flow, ())
+    matched = match([wish], command.event, rules.partitions, command.replay_id)
+    if matched.unfit:
+        [unfit] = matched.unfit
+        refuse(turn, caller, "failed", Failure("InvokeError", f"{unfit.reason}: {unfit.detail}"))
+        return
+    gates: tuple[Gate, ...] = ()
+    head_start = 0
+    for asked in matched.asked:
+        shared = caller.held if caller.topic == rules.commands_topic else ()
+        gates, head_start = tuple(gate for gate in asked.gates if _stands(gate, shared)), asked.head_start
+    name = run_name(rules.app, command.function, command.event.identity, None)
+    order = max(0, turn.now - head_start)
+    pass_on(
+        turn,
+        Entry(command.run_id, command.function, name, turn.now, order, gates, command.event, command.replay_id, caller),
+    )
+
+
+def replied(turn: Turn, command: Reply) -> None:
+    """A step that waits for what it invoked is told what came of that."""
+    step = turn.state.get(STEPS, STEPS.key(command.run_id, command.step_id))
+    if step is None or step.status != "waiting":
+        return
+    status = "failed" if command.reason else "completed"
+    _conclude(
+        turn, command, replace(step, status=status, result=command.result, error=command.error, reason=command.reason)
+    )
+
+
+def waited_in_vain(turn: Turn, run: str, step_id: str) -> None:
+    """A step has waited for what it invoked for as long as it was to."""
+    step = turn.state.get(STEPS, STEPS.key(run, step_id))
+    if step is None or step.status != "waiting" or step.child is None or step.wake_at > turn.now:
+        return
+    took = (step.wake_at - step.started_at) / 1_000
+    error = Failure("InvokeError", f"run {step.child.run_id} had no result within {took:g} s")
+    give_up(turn, step, "who invoked it waits no longer")
+    replied(turn, Reply(run, step_id, None, "timeout", error))
+
+
+def _conclude(turn: Turn, command: Reply, step: Step) -> None:
+    unloaded = command.run_id not in turn.live
+    if unloaded and not load_unloaded(turn, command.run_id):
+        return
+    live = turn.live[command.run_id]
+    if not live.run.cancelled:
+        settled = replace(step, order=len(live.recorded), ended_at=turn.now, wake_at=0)
+        settle(turn, live, command.run_id, command.step_id, settled)
+    if unloaded:
+        turn.unload_at_once(command.run_id)
+        turn.resumes.append(command.run_id)
+
+
+def _refusal(command: Invoke, path: tuple[str, ...]) -> tuple[str, Failure] | None:
+    callee = f"{command.app}/{command.function}"
+    if not command.partitions:
+        return "no_function", Failure("InvokeError", f"there is no app {command.app!r} on this Kafka")
+    if len(path) > MOST_DEPTH:
+        around = "they go in a circle" if callee in path else "they are too deep"
+        message = f"invokes may be {MOST_DEPTH} deep, and {around}: {' > '.join((*path[-4:], callee))}"
+        return "failed", Failure("InvokeError", message)
+    return None
+
+
+def _held(run: Run) -> tuple[str, ...]:
+    own = (gate.id for gate in run.gates[: run.passed] if gate.kind == CONCURRENCY and gate.mode != "release")
+    return tuple(dict.fromkeys((*(run.caller.held if run.caller else ()), *own)))
+
+
+def _stands(gate: Gate, shared: tuple[str, ...]) -> bool:
+    return gate.kind not in (DEBOUNCE, BATCH) and not (gate.kind == CONCURRENCY and gate.id in shared)

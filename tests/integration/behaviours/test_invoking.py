@@ -1,0 +1,60 @@
+"""Functions invoke each other on a real broker, within an app and between apps, whoever is killed meanwhile."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from stream_engine import InvokeError
+from stream_engine.shell.settings import Settings
+from tests.integration.behaviours.deploys import Deploys
+from tests.integration.behaviours.served import Here
+
+_CALLS = 6
+
+
+def test_a_call_returns_what_the_function_returns(served: Here) -> None:
+    served.open("open-to-all")
+    place = served.send({"name": "parent", "data": {"gate": "open-to-all", "of": ["child"] * 20}})
+    assert served.result(served.started(place, "parent")) == ["open-to-all"] * 20 + ["over"]
+    assert served.result(served.started(place, "parent-thread")) == ["open-to-all"] * 20
+
+
+def test_what_cannot_be_called_is_said_at_once(served: Here) -> None:
+    began = time.monotonic()
+    for nobody in ("nobody", f"no-such-app-{served.name}/child"):
+        place = served.send({"name": "parent", "data": {"gate": "any", "of": [nobody]}})
+        [ended] = served.told("RunEnded", run_id=served.started(place, "parent"))
+        assert (ended["status"], ended["error"]["type"]) == ("failed", InvokeError.__name__)
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
+def test_a_call_to_another_app_survives_the_crash_of_both(deploys: Deploys, broker: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "callee"
+    folder.mkdir()
+    with Deploys(broker, folder, "app.py") as callee:
+        for side in (deploys, callee):
+            side.deploy()
+        gates = [f"call-{number}" for number in range(_CALLS)]
+        of = ["child", f"{callee.name}/child"]
+        places = [deploys.served.send({"name": "parent", "data": {"gate": gate, "of": of}}) for gate in gates]
+        for gate in gates:
+            deploys.served.reached(gate)
+            callee.served.reached(gate)
+        for side in (callee, deploys):
+            assert side.worker is not None
+            side.worker.kill()
+            side.worker = None
+            for gate in gates:
+                side.served.open(gate)
+        for side in (deploys, callee):
+            side.deploy()
+        for place, gate in zip(places, gates, strict=True):
+            assert deploys.served.result(deploys.served.started(place, "parent")) == [gate, gate, "over"]
+            assert deploys.served.result(deploys.served.started(place, "parent-thread")) == [gate, gate]
+        for side in (deploys, callee):
+            starts = Counter(told["run_id"] for told in side.served.told("RunStarted", 2 * _CALLS, function="child"))
+            assert set(starts.values()) == {1}
+            assert len(starts) == 2 * _CALLS
