@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from stream_engine.core.flow import PLAIN, Flow
 from stream_engine.core.identity import event_identity, home_partition, run_id, run_name
+from stream_engine.core.match import Wish, match
 from stream_engine.core.receive import MAX_DELAY
+from stream_engine.core.records import Event as EventRecord
 from stream_engine.sdk.codec import Decode
+from stream_engine.sdk.errors import epoch_ms
 from stream_engine.sdk.event_types import EventTypes
-from stream_engine.sdk.events import Event, Message
+from stream_engine.sdk.events import Event, Message, data_json, key_bytes
 from stream_engine.sdk.handle import RunHandle, SyncRunHandle
 from stream_engine.sdk.middleware import Middleware, surround
 from stream_engine.sdk.transport import Transport, make_transport
@@ -71,20 +75,26 @@ class Client:
         batch = listed(events)
         return _ids(batch, self._connected().send(self._messages(batch)).result())
 
-    async def start(self, function: str, event: Event[Any], decode: Decode) -> RunHandle[Any]:
-        """Send the event that starts a function; return the run."""
+    async def start(self, function: str, event: Event[Any], decode: Decode, flow: Flow = PLAIN) -> RunHandle[Any]:
+        """Send the event that starts a function, which has this flow control; return the run.
+
+        Raises:
+            ValueError: a key of the flow control cannot be told from the event.
+        """
         if not self._partitions:
             # Before the event is sent: results are followed from here on.
             self._partitions = await asyncio.wrap_future(self._connected().partitions())
+        run = self._run(function, event, flow)
         await self.send(event)
-        return RunHandle(self._run(function, event), self._connected(), decode)
+        return RunHandle(run, self._connected(), decode)
 
-    def start_sync(self, function: str, event: Event[Any], decode: Decode) -> SyncRunHandle[Any]:
-        """Send the event that starts a function; return the run."""
+    def start_sync(self, function: str, event: Event[Any], decode: Decode, flow: Flow = PLAIN) -> SyncRunHandle[Any]:
+        """See `start`."""
         if not self._partitions:
             self._partitions = self._connected().partitions().result()
+        run = self._run(function, event, flow)
         self.send_sync(event)
-        return SyncRunHandle(self._run(function, event), self._connected(), decode)
+        return SyncRunHandle(run, self._connected(), decode)
 
     def _messages(self, batch: list[Event[Any]]) -> list[Message]:
         latest = self.clock() + MAX_DELAY
@@ -93,10 +103,20 @@ class Client:
                 raise ValueError(f"Event {event.name!r}: ts={event.ts.isoformat()} is more than 366 days ahead")
         return [self._types.message(event) for event in batch]
 
-    def _run(self, function: str, event: Event[Any]) -> str:
+    def _run(self, function: str, event: Event[Any], flow: Flow) -> str:
         assert event.id is not None
         identity = event_identity(event.id, "", 0, 0)
-        return run_id(run_name(self._app, function, identity, None), home_partition(identity, self._partitions))
+        home = home_partition(identity, self._partitions)
+        if flow != PLAIN:
+            # A run lives where its key does.
+            ts = self.clock() if event.ts is None else epoch_ms(event.ts)
+            where = (self._events_topic, 0, 0)
+            record = EventRecord(event.name, identity, event.id, ts, ts, *where, data_json(event), key_bytes(event.key))
+            matched = match([Wish(function, None, flow, ())], record, self._partitions, None)
+            for unfit in matched.unfit:
+                raise ValueError(f"function {function!r} cannot be started with this: {unfit.detail}")
+            home = next((asked.home for asked in matched.asked if asked.home >= 0), home)
+        return run_id(run_name(self._app, function, identity, None), home)
 
     def _connected(self) -> Transport:
         if self._transport is None:

@@ -116,7 +116,8 @@ class Function(Generic[P, R_co]):
             ValueError: the data is no JSON object, or ``delay`` and ``ts`` are both given.
         """
         client = self._bound()
-        return await client.start(self.id, self._event(client.clock(), data, **how), self.code.decode_result)
+        event = self._event(client.clock(), data, **how)
+        return await client.start(self.id, event, self.code.decode_result, self.options.flow)
 
     @overload
     def start_sync(
@@ -127,7 +128,8 @@ class Function(Generic[P, R_co]):
     def start_sync(self, data: Any = None, **how: Unpack[Start]) -> SyncRunHandle[Any]:
         """The same as `start`, for programs without an event loop."""
         client = self._bound()
-        return client.start_sync(self.id, self._event(client.clock(), data, **how), self.code.decode_result)
+        event = self._event(client.clock(), data, **how)
+        return client.start_sync(self.id, event, self.code.decode_result, self.options.flow)
 
     def _event(self, now: int, data: Any, **how: Unpack[Start]) -> Event[Any]:
         unknown = how.keys() - Start.__annotations__

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from stream_engine import Context, Engine, Event, RunCancelled, RunFailed, SyncContext
+from stream_engine import Concurrency, Context, Engine, Event, RunCancelled, RunFailed, SyncContext
 from stream_engine.core.failure import Failure
 from stream_engine.core.identity import home_partition, run_id, run_name
+from stream_engine.core.records import Event as EventRecord
 from stream_engine.sdk import transport
 from stream_engine.sdk.events import Message
 from stream_engine.sdk.transport import Outcome, set_transport_factory
@@ -151,3 +152,21 @@ def test_the_transport_is_made_when_it_is_needed(monkeypatch: pytest.MonkeyPatch
     engine.send_sync(Event("a"))
     engine.client.close()
     assert [fake.closed for fake in made] == [True]
+
+
+def test_the_run_of_a_function_with_a_key_lives_where_the_key_does() -> None:
+    engine = app()
+
+    @engine.function("keyed", concurrency=Concurrency(1, key="event.data.tenant"))
+    async def keyed(ctx: Context) -> None: ...
+
+    with engine.client.instead(FakeTransport(Outcome("completed")), lambda: NOW):
+        runs = [keyed.start_sync({"tenant": "a"}, id=str(number)).run_id for number in range(20)]
+        homes = {run.rpartition("-")[2] for run in runs}
+        [home] = homes
+        asked = engine.catalogue().match(
+            EventRecord("engine/start/keyed", "id:i", "i", NOW, NOW, "app.events", 0, 0, b'{"tenant":"a"}'), 16
+        )
+        assert [found.home for found in asked.asked] == [int(home)]
+        with pytest.raises(ValueError, match="function 'keyed' cannot be started with this"):
+            keyed.start_sync({})
