@@ -17,6 +17,8 @@ from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 
 _CANCELLED = "cancelled"
+_NEVER_BEGAN = frozenset({_CANCELLED, "skipped", "rate-limited"})
+_MARKS = tuple(word.encode() for word in sorted(_NEVER_BEGAN))
 _FLUSH_SECONDS = 30.0
 
 
@@ -26,10 +28,10 @@ def request(run_id: str, reason: str) -> bytes:
 
 
 def ended(record: HistoryRecord) -> tuple[str, str] | None:
-    """Return the run that a record says has ended, and its status; one that was cancelled may never have begun."""
+    """Return the run that a record says has ended, and its status; one that never begins, because a gate refused it, is cancelled."""
     if isinstance(record, RunEnded):
         return record.run_id, record.status
-    if isinstance(record, EventDisposed) and record.disposition == _CANCELLED:
+    if isinstance(record, EventDisposed) and record.run_id and record.disposition in _NEVER_BEGAN:
         return record.run_id, _CANCELLED
     return None
 
@@ -37,7 +39,7 @@ def ended(record: HistoryRecord) -> tuple[str, str] | None:
 def is_end(_: bytes, value: bytes) -> bool:
     """Return whether a record of the history topic may be one of which `ended` has something to say."""
     return value.startswith(prefix(RunEnded)) or (
-        value.startswith(prefix(EventDisposed)) and _CANCELLED.encode() in value
+        value.startswith(prefix(EventDisposed)) and any(mark in value for mark in _MARKS)
     )
 
 

@@ -265,4 +265,6 @@ def _outcome(record: HistoryRecord, status: str) -> Outcome:
     if isinstance(record, RunEnded):
         result = None if record.result is None else record.result.encode()
         return Outcome(status, result, record.error, record.detail)
-    return Outcome(status, detail=record.detail if isinstance(record, EventDisposed) else "")
+    if isinstance(record, EventDisposed):
+        return Outcome(status, detail=record.detail or f"its event was {record.disposition}")
+    return Outcome(status)
