@@ -6,6 +6,7 @@ from typing import Final, TypedDict, Unpack
 import click
 from rich.console import Console
 
+from stream_engine.cli import event_table
 from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.cancelling import reason_of, refuse_ended, wait
 from stream_engine.cli.output import print_json, print_lines, reading_history, say
@@ -13,6 +14,7 @@ from stream_engine.cli.run_table import table
 from stream_engine.cli.timeline import draw
 from stream_engine.cli.times import FORMS, TIME
 from stream_engine.cli.values import DURATION, RUN_ID
+from stream_engine.core.explained import EventStory
 from stream_engine.core.run_document import document
 from stream_engine.core.run_listing import Selection
 from stream_engine.core.runs import ENDED, STATUSES, FoldedRun
@@ -21,12 +23,13 @@ from stream_engine.shell import localbroker
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.index import ask
-from stream_engine.shell.history.reader import HistoryReader
+from stream_engine.shell.history.reader import HistoryReader, about
 from stream_engine.shell.published import Published
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import DAY_MS, Names
 
 _ROWS: Final = 50
+_WAITING: Final = ("queued", "sleeping", "waiting")
 _GOING: Final = tuple(status for status in STATUSES if status not in ENDED)
 
 
@@ -52,10 +55,19 @@ def runs() -> None:
 @click.option("--since", type=TIME, help="Runs created at this time or later. Default: 24 hours ago.")
 @click.option("--until", type=TIME, help="Runs created before this time.")
 @click.option("--event", metavar="ID", help="Runs of the event with this id.")
+@click.option(
+    "--waiting", is_flag=True, help="Runs that wait for something: at a gate, for room, for a time, for code."
+)
 @click.option("--limit", type=click.IntRange(1), help=f"The newest N runs. Default: {_ROWS}; with --json all.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
-def list_(app: str | None, limit: int | None, *, as_json: bool, **filters: Unpack[_Filters]) -> None:
-    """List runs, the newest first."""
+def list_(app: str | None, limit: int | None, *, waiting: bool, as_json: bool, **filters: Unpack[_Filters]) -> None:
+    """List runs, the newest first; what waits says for what, and since when."""
+    if waiting:
+        if filters["status"]:
+            raise click.UsageError(
+                "--waiting stands for the statuses queued, sleeping and waiting; give it or --status"
+            )
+        filters["status"] = _WAITING
     selection = _selection(filters, now_ms())
     settings = localbroker.connected(Settings.from_env())
     name = resolve_app_name(app, settings)
@@ -75,13 +87,22 @@ def list_(app: str | None, limit: int | None, *, as_json: bool, **filters: Unpac
 
 
 @runs.command()
-@click.argument("run", metavar="RUN", type=RUN_ID)
+@click.argument("run", metavar="[RUN]", type=RUN_ID, required=False)
 @click.option("--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def show(run: str, app: str | None, *, as_json: bool) -> None:
+@click.option(
+    "--event", metavar="ID", help="Instead of a run: what became of the event with this id, function by function."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; of an event, an array with its places.")
+def show(run: str | None, app: str | None, event: str | None, *, as_json: bool) -> None:
     """Draw the timeline of RUN, which is a run's id: its steps with their attempts, waits and errors."""
+    if (run is None) == (event is None):
+        raise click.UsageError("say which run, by its id, or which event, by --event")
     settings = localbroker.connected(Settings.from_env())
     name = resolve_app_name(app, settings)
+    if event is not None:
+        _show_event(settings, name, event, as_json=as_json)
+        return
+    assert run is not None
     [found] = _known(settings, name, (run,))
     if as_json:
         print_json(document(found))
@@ -122,6 +143,23 @@ def cancel(
     requests.send(settings, name, going, reason_of(reason))
     if len(wait(settings, name, going, start, timeout)) < len(found) or not found:
         raise UserError("not every run was cancelled" if found else f"no such runs of {name} in this time; see --since")
+
+
+def _show_event(settings: Settings, app: str, event_id: str, *, as_json: bool) -> None:
+    story = EventStory(event_id)
+    with HistoryReader(settings, app) as reader, reading_history() as progress:
+        for batch in reader.read(reader.span(reader.partitions()), about(events=[event_id]), progress):
+            for entry in batch:
+                story.add(entry.record)
+    if as_json:
+        print_json(event_table.document(story))
+    else:
+        print_lines(event_table.lines(story))
+    if not story:
+        raise UserError(
+            f"the history of {app} tells nothing of an event {event_id!r}: no function took it, or it has expired; "
+            "`stream-engine dead-letters list` shows what was no event"
+        )
 
 
 def _there(run_id: str, found: FoldedRun | None, app: str) -> FoldedRun:

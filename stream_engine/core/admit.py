@@ -4,11 +4,12 @@ from msgspec.structs import replace
 
 from stream_engine.core import handlers
 from stream_engine.core.entering import dismiss, pass_on
+from stream_engine.core.history import EventDisposed
 from stream_engine.core.identity import digest, run_id, run_name
 from stream_engine.core.payload import keep, share
-from stream_engine.core.records import Admit, Asked, Entry, Event
+from stream_engine.core.records import Admit, Asked, Entry, Event, Unfit
 from stream_engine.core.run import begin, disposed
-from stream_engine.core.tables import ENDED, RUNS, Ended, Run, Timer
+from stream_engine.core.tables import ENDED, KNOWN, RUNS, Ended, Known, Run, Timer
 from stream_engine.core.turn import Turn
 
 
@@ -35,6 +36,8 @@ def admit(turn: Turn, command: Admit) -> None:
             _start(turn, run, replace(header, shared=shared), event)
     for asked in command.asked:
         _enter(turn, asked, event, command.replay_id)
+    for unfit in command.unfit:
+        turn.history.append(_dead_lettered(turn, unfit, event, command.replay_id))
 
 
 def _dismiss(turn: Turn, run: str, header: Run, event: Event, reason: str) -> None:
@@ -43,6 +46,21 @@ def _dismiss(turn: Turn, run: str, header: Run, event: Event, reason: str) -> No
     if event.identity.startswith("id:"):
         _note(turn, run, "cancelled")
     handlers.cancelled(turn, run, header, event)
+
+
+def _dead_lettered(turn: Turn, unfit: Unfit, event: Event, replay_id: str | None) -> EventDisposed:
+    return EventDisposed(
+        turn.now,
+        unfit.function,
+        event.name,
+        event.id,
+        event.topic,
+        event.partition,
+        event.offset,
+        "dead-lettered",
+        detail=f"{unfit.reason}: {unfit.detail}",
+        replay_id=replay_id,
+    )
 
 
 def _note(turn: Turn, run: str, status: str) -> None:
@@ -62,11 +80,16 @@ def _enter(turn: Turn, asked: Asked, event: Event, replay_id: str | None) -> Non
         run, asked.function, root, turn.now, max(0, arrived - asked.head_start), asked.gates, event, replay_id
     )
     if event.identity.startswith("id:"):
-        if _is_known(turn, run):
-            turn.history.append(disposed(turn, run, entry, event, "duplicate"))
+        key = KNOWN.key(name)
+        known = turn.state.get(KNOWN, key)
+        here = run_id(name, rules.partition)
+        if known is not None or _is_known(turn, here):
+            turn.history.append(disposed(turn, here if known is None else known.run_id, entry, event, "duplicate"))
             return
-        # The run lives elsewhere, or is yet to be; so what is remembered of the id is put down now.
-        _note(turn, run, "admitted")
+        # The run lives elsewhere, or is yet to be; so what is remembered of the id is put down now. By the run's name, because another
+        # event with this id may have another key, and so another home.
+        turn.state.put(key, Known(run))
+        turn.forget.append((turn.now + rules.deduplicate_for, key))
     reason = turn.dismissed.reason(run)
     if reason is None:
         pass_on(turn, entry)
@@ -84,7 +107,10 @@ def _identify(turn: Turn, function: str, event: Event, replay_id: str | None) ->
 def _is_known(turn: Turn, run: str) -> bool:
     state = turn.state
     return (
-        run in turn.live or state.get(RUNS, RUNS.key(run)) is not None or state.get(ENDED, ENDED.key(run)) is not None
+        run in turn.live
+        or state.get(RUNS, RUNS.key(run)) is not None
+        or state.get(ENDED, ENDED.key(run)) is not None
+        or state.get(KNOWN, KNOWN.key(run.rpartition("-")[0])) is not None
     )
 
 

@@ -53,6 +53,10 @@ class EventStory:
         if known is None or _rank(outcome) >= _rank(known):
             self._outcomes[key] = outcome
 
+    def __bool__(self) -> bool:
+        """Whether history tells anything of the event."""
+        return bool(self._names)
+
     def __iter__(self) -> Iterator[tuple[Place, str, list[Outcome]]]:
         """Give each place of the event on the log, with its name and what became of it there, in the order of places."""
         for place in sorted(self._names):

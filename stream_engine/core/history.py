@@ -24,7 +24,8 @@ class EventDisposed(_Told, frozen=True, tag="event_disposed"):
     ``disposition`` is one of the contract's words: ``duplicate``, ``paused``, ... are final; ``delayed`` and ``queued`` are
     interim. ``run_id`` names the run that waits, or the one that this event is a duplicate of, or is taken by. ``gate`` is the kind of
     gate (see `stream_engine.core.records.Gate`) that decided, or where it waits, ``gate_key`` its key; ``earliest`` is when it may
-    start at the earliest, where that is known. Of those that wait at one ``gate_id``, the lowest ``order`` comes first.
+    start at the earliest, where that is known. Of those that wait at one ``gate_id``, the lowest ``order`` comes first; ``place`` counts them
+    as they were then, from 1.
     """
 
     function: str
@@ -42,6 +43,7 @@ class EventDisposed(_Told, frozen=True, tag="event_disposed"):
     earliest: int | None = None
     gate_id: str = ""
     order: int | None = None
+    place: int | None = None
 
 
 class RunStarted(_Told, frozen=True, tag="run_started"):
@@ -96,6 +98,7 @@ class RunChanged(_Told, frozen=True, tag="run_changed"):
     gate_key: str = ""
     gate_id: str = ""
     order: int | None = None
+    place: int | None = None
 
 
 class RunEnded(_Told, frozen=True, tag="run_ended"):

@@ -90,7 +90,7 @@ class Keeper:
         state.put(CLAIMS.key(self.gate.id, ask.run_id), Claim(turn.now, place))
         front = min(place, self.now.front) if self.now.waiting else place
         self.now = replace(self.now, waiting=self.now.waiting + 1, front=front)
-        self.answer(Answer(ask.run_id, self.gate.id, waits=True, earliest=earliest))
+        self.answer(Answer(ask.run_id, self.gate.id, waits=True, earliest=earliest, place=self.now.waiting))
 
     def first(self) -> str | None:
         """Return the run whose turn it is."""

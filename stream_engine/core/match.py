@@ -16,7 +16,7 @@ import msgspec
 from stream_engine.core.expression import EvaluationError, ExpressionError, compile_expression
 from stream_engine.core.flow import MOST_HEAD_START, PLAIN, Concurrency, Cron, Flow, concurrency_scope
 from stream_engine.core.identity import digest, home_partition
-from stream_engine.core.records import Asked, Event, Gate
+from stream_engine.core.records import Asked, Event, Gate, Unfit
 from stream_engine.core.scope import Scope, ScopeError
 
 IDEMPOTENT_FOR = 24 * 3_600_000
@@ -24,14 +24,6 @@ IDEMPOTENT_FOR = 24 * 3_600_000
 
 _KINDS_OF_A_REPLAY = frozenset({"idempotency", "debounce", "batch", "rate limit"})
 _HOMES = ("concurrency", "singleton", "batch", "debounce")
-
-
-class Unfit(NamedTuple):
-    """A function's part of an event that cannot be used: a stable code, and a sentence for the reader of the dead letter."""
-
-    function: str
-    reason: str
-    detail: str
 
 
 class Matched(NamedTuple):

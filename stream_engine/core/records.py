@@ -181,13 +181,22 @@ class Asked(Record, frozen=True):
     head_start: int = 0
 
 
+class Unfit(Record, frozen=True):
+    """A function's part of an event that cannot be used: a stable code, and a sentence for the reader of the dead letter."""
+
+    function: str
+    reason: str
+    detail: str
+
+
 class Admit(Record, frozen=True, tag="admit"):
-    """An event is to be admitted to the functions that match it: ``functions`` without gates, ``asked`` with them."""
+    """An event is to be admitted to functions without gates and to those ``asked`` with them; for the ``unfit`` it is a dead letter."""
 
     event: Event
     functions: list[str]
     replay_id: str | None = None
     asked: tuple[Asked, ...] = ()
+    unfit: tuple[Unfit, ...] = ()
 
 
 class Handle(Record, frozen=True, tag="handle"):
@@ -301,7 +310,7 @@ class Ask(Record, frozen=True, tag="ask"):
 class Answer(Record, frozen=True, tag="answer"):
     """A run may pass the gate that it asked for, or is ``refused``: a disposition. ``order`` is a place that it inherits.
 
-    With ``waits`` it is to wait there, until ``earliest`` at least where that is known.
+    With ``waits`` it is to wait there, until ``earliest`` at least where that is known, behind ``place`` - 1 others.
     """
 
     run_id: str
@@ -310,6 +319,7 @@ class Answer(Record, frozen=True, tag="answer"):
     order: int | None = None
     waits: bool = False
     earliest: int | None = None
+    place: int | None = None
 
 
 class Free(Record, frozen=True, tag="free"):

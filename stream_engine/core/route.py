@@ -79,11 +79,11 @@ class Router:
                 dead += [
                     DeadLetter(message, Rejection(part.reason, part.detail), part.function) for part in matched.unfit
                 ]
-            if not (matched.functions or matched.asked):
+            if not (matched.functions or matched.asked or matched.unfit):
                 continue
             home = home_partition(event.identity, self._partitions)
             admits.setdefault(home, []).append(
-                (event.offset, Admit(event, matched.functions, None, tuple(matched.asked)))
+                (event.offset, Admit(event, matched.functions, None, tuple(matched.asked), tuple(matched.unfit)))
             )
             sizes[home] = sizes.get(home, 0) + len(event.data)
             if sizes[home] > RECORD_BYTES:

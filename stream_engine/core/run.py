@@ -52,7 +52,7 @@ def answered(turn: Turn, command: Answer) -> None:
     if run is None or event is None or run.passed == len(run.gates) or run.gates[run.passed].id != command.gate:
         return
     if command.waits:
-        _tell_that_it_waits(turn, run_id, run, event, command.earliest)
+        turn.history.append(_waits(turn, run_id, run, event, command))
         return
     if command.refused:
         turn.history.append(at_gate(disposed(turn, run_id, run, event, command.refused), run.gates[run.passed]))
@@ -81,14 +81,13 @@ def _ask(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     turn.command(gate.partition, ask)
 
 
-def _tell_that_it_waits(turn: Turn, run_id: str, run: Run, event: Event, earliest: int | None) -> None:
+def _waits(turn: Turn, run_id: str, run: Run, event: Event, answer: Answer) -> EventDisposed | RunChanged:
     gate = run.gates[run.passed]
     if run.started_at:
         changed = replace(_changed(turn, run_id, run, "queued"), gate=gate.kind, gate_key=gate.key, gate_id=gate.id)
-        turn.history.append(replace(changed, wake_at=earliest, order=run.order))
-    else:
-        waits = at_gate(disposed(turn, run_id, run, event, "queued"), gate, earliest)
-        turn.history.append(replace(waits, order=run.order))
+        return replace(changed, wake_at=answer.earliest, order=run.order, place=answer.place)
+    waits = at_gate(disposed(turn, run_id, run, event, "queued"), gate, answer.earliest)
+    return replace(waits, order=run.order, place=answer.place)
 
 
 def resume(turn: Turn, command: Resume) -> None:

@@ -71,7 +71,10 @@ class RunStep(msgspec.Struct):
 
 
 class AtGate(msgspec.Struct, frozen=True):
-    """Where a queued run waits; times in milliseconds since the epoch. Of those with one ``id``, the lowest ``order`` comes first."""
+    """Where a queued run waits; times in milliseconds since the epoch. Of those with one ``id``, the lowest ``order`` comes first.
+
+    ``place`` is that among those that waited when it came, from 1.
+    """
 
     kind: str
     key: str
@@ -79,10 +82,12 @@ class AtGate(msgspec.Struct, frozen=True):
     since: int
     order: int | None = None
     earliest: int | None = None
+    place: int | None = None
 
     def __str__(self) -> str:
         of = f" of {self.key}" if self.key else ""
-        return f"{self.kind}{of}{_at(self.earliest, ', not before ')}"
+        place = "" if self.place is None else f", place {self.place} when it came"
+        return f"{self.kind}{of}{place}{_at(self.earliest, ', not before ')}"
 
 
 class FoldedRun(msgspec.Struct):
@@ -279,7 +284,7 @@ def _end(run: FoldedRun, record: RunEnded) -> None:
 def _gate(record: EventDisposed | RunChanged, earliest: int | None) -> AtGate | None:
     if not record.gate:
         return None
-    return AtGate(record.gate, record.gate_key, record.gate_id, record.at, record.order, earliest)
+    return AtGate(record.gate, record.gate_key, record.gate_id, record.at, record.order, earliest, record.place)
 
 
 def _wakes_at(step: RunStep) -> int:

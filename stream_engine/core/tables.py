@@ -221,7 +221,7 @@ class Buffer(Record, frozen=True):
 
 
 class Known(Record, frozen=True):
-    """The run that a value of an idempotency expression has had."""
+    """The run that an event's id, or a value of an idempotency expression, has had."""
 
     run_id: str
 

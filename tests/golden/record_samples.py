@@ -44,6 +44,7 @@ from stream_engine.core.records import (
     Seek,
     SnapshotId,
     Span,
+    Unfit,
 )
 from stream_engine.core.state import State
 from stream_engine.core.tables import (
@@ -139,8 +140,9 @@ _AT_GATES: Final[list[HistoryRecord]] = [
         _AT + 9,
         "6a7e",
         _AT,
+        7,
     ),
-    RunChanged(_AT, RUN, "pay", "1", "queued", 0, None, "", None, "concurrency", "merchant-7", "6a7e", _AT),
+    RunChanged(_AT, RUN, "pay", "1", "queued", 0, None, "", None, "concurrency", "merchant-7", "6a7e", _AT, 7),
     RunEnded(_AT, RUN, "pay", "1", "cancelled", _AT, 0, None, None, None, "replaced"),
 ]
 
@@ -192,7 +194,18 @@ COMMANDS: Final = {
     "events for gates": Commands(
         "events/Xc/0/r1",
         7,
-        [(7, Admit(_EVENT, [], "r1", (Asked("pay", (_GATE, _PLAIN_GATE), 3, 120_000), Asked("remind", ()))))],
+        [
+            (
+                7,
+                Admit(
+                    _EVENT,
+                    [],
+                    "r1",
+                    (Asked("pay", (_GATE, _PLAIN_GATE), 3, 120_000), Asked("remind", ())),
+                    (Unfit("mail", "invalid-key", "no field"),),
+                ),
+            )
+        ],
         2,
     ),
     "what passes between partitions": Commands(
@@ -205,7 +218,7 @@ COMMANDS: Final = {
             (3, Collect(RUN, 2, _EVENT)),
             (4, Ask(RUN, "pay", _GATE, _AT, 5, 2**40, "r1")),
             (5, Ask(RUN, "pay", _GATE, _AT, 5, 2**40)),
-            (6, Answer(RUN, "6a7e", "skipped", _AT, True, _AT + 9)),
+            (6, Answer(RUN, "6a7e", "skipped", _AT, True, _AT + 9, 7)),
             (7, Answer(RUN, "6a7e")),
             (8, Free(RUN, _GATE, _AT)),
             (9, Free(RUN, _GATE)),

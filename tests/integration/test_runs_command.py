@@ -8,7 +8,7 @@ from io import BytesIO
 
 import fastavro
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from stream_engine.core.catalogue import Catalogue, FunctionSpec
 from stream_engine.core.change import Told
@@ -121,6 +121,36 @@ def test_errors_name_what_is_wrong(history: History, arguments: list[str], code:
     result = history.command(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr
+
+
+def test_an_event_tells_what_became_of_it_function_by_function(history: History) -> None:
+    now = now_ms()
+    dropped = EventDisposed(now, "mail", "order/placed", "order-3", "e", 0, 3, "rate-limited")
+    history.tell(0, 1, [replace(dropped, gate="rate limit", gate_key="ada")])
+    shown = history.command("show", "--event", "order-3")
+    assert shown.exit_code == 0, shown.output
+    assert "rate-limited" in shown.stdout
+    assert "rate limit of ada" in shown.stdout
+    [place] = json.loads(history.command("show", "--event", "order-3", "--json").stdout)
+    [outcome] = place["functions"]
+    assert (outcome["function"], outcome["disposition"], outcome["gate"]) == ("mail", "rate-limited", "rate limit")
+    missing = history.command("show", "--event", "order-99")
+    assert missing.exit_code == 1
+    assert "tells nothing of an event 'order-99'" in missing.stderr
+
+
+def test_what_waits_is_listed_with_what_it_waits_for(history: History) -> None:
+    now = now_ms()
+    waits = EventDisposed(now, "pay", "order/placed", "order-5", "e", 0, 5, "queued", run_id(5))
+    told = replace(waits, gate="throttle", gate_key="ada", place=2, earliest=now + 60_000)
+    history.tell(5 % PARTITIONS, 1, [told])
+    history.tell(0, 2, told_of(3, now))
+    [run] = history.listed("--waiting")
+    assert run["run_id"] == run_id(5)
+    assert run["waiting_on"].startswith("throttle of ada, place 2 when it came, not before ")
+    both = history.command("list", "--waiting", "--status", "failed")
+    assert both.exit_code == 2
+    assert "--waiting stands for" in both.stderr
 
 
 def test_the_app_is_found_by_its_topics(history: History) -> None:

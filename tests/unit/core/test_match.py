@@ -19,7 +19,7 @@ from stream_engine.core.flow import (
 )
 from stream_engine.core.identity import home_partition
 from stream_engine.core.match import Matched
-from stream_engine.core.records import Asked, Event, Gate
+from stream_engine.core.records import Asked, Event, Gate, Unfit
 
 DATA = {"total": 150, "user": "ann", "tenant": 7, "plan": "pro", "bulk": False}
 PARTITIONS = 64
@@ -91,15 +91,15 @@ def test_a_failing_key_is_a_dead_letter_of_its_function_alone() -> None:
     matched = match(spec("f", flow=Flow(singleton=Singleton(key="event.data.nothing"))), spec("g"))
     assert matched.functions == ["g"]
     assert matched.unfit == [
-        ("f", "invalid-key", "singleton: event.data.nothing: there is no field 'nothing' in this event")
+        Unfit("f", "invalid-key", "singleton: event.data.nothing: there is no field 'nothing' in this event")
     ]
 
 
 def test_an_expression_that_this_engine_does_not_understand_is_a_dead_letter_as_well() -> None:
     [unfit] = match(spec(flow=Flow(idempotency="event.data.total +"))).unfit
-    assert unfit[:2] == ("f", "invalid-key")
+    assert (unfit.function, unfit.reason) == ("f", "invalid-key")
     [unfit] = match(spec(conditions={"a": ("nobody(1)",)})).unfit
-    assert unfit[:2] == ("f", "invalid-condition")
+    assert (unfit.function, unfit.reason) == ("f", "invalid-condition")
 
 
 def test_gates_are_in_the_written_order_with_their_numbers() -> None:

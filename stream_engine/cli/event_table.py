@@ -1,0 +1,53 @@
+"""What became of an event, as lines: a heading for each of its places on the log, and under it each function."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.text import Text
+
+from stream_engine.core.explained import EventStory, Outcome
+from stream_engine.core.runs import iso
+
+_STYLES = {"started": "green", "queued": "cyan", "delayed": "cyan", "dead-lettered": "red"}
+
+
+def lines(story: EventStory) -> Iterator[Text]:
+    """Give the lines of a story."""
+    for place, name, outcomes in story:
+        yield Text.assemble((f"event {name}", "bold"), f"  {place}")
+        widths = [max(len(cells[column]) for cells in map(_cells, outcomes)) for column in range(2)]
+        for outcome in outcomes:
+            function, disposition, about = _cells(outcome)
+            style = _STYLES.get(outcome.disposition, "yellow")
+            yield Text.assemble(f"  {function:<{widths[0]}}  ", (f"{disposition:<{widths[1]}}", style), f"  {about}")
+
+
+def document(story: EventStory) -> list[dict[str, Any]]:
+    """Return a story as ``--json`` shows it: an object for each place, with what became of the event for each function."""
+    return [
+        {**place._asdict(), "event_name": name, "functions": [_outcome(outcome) for outcome in outcomes]}
+        for place, name, outcomes in story
+    ]
+
+
+def _cells(outcome: Outcome) -> tuple[str, str, str]:
+    gate = f"{outcome.gate} of {outcome.gate_key}" if outcome.gate_key else outcome.gate
+    until = "" if outcome.earliest is None else f"not before {iso(outcome.earliest)}"
+    replayed = "" if outcome.replay_id is None else f"replay {outcome.replay_id}"
+    run = "" if not outcome.run_id else f"run {outcome.run_id}"
+    about = [text for text in (gate, until, outcome.detail, run, replayed, f"at {iso(outcome.at)}") if text]
+    return outcome.function, outcome.disposition, ", ".join(about)
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "function": outcome.function,
+        "disposition": outcome.disposition,
+        "at": iso(outcome.at),
+        "run_id": outcome.run_id or None,
+        "replay_id": outcome.replay_id,
+        "gate": outcome.gate or None,
+        "gate_key": outcome.gate_key or None,
+        "earliest": None if outcome.earliest is None else iso(outcome.earliest),
+        "detail": outcome.detail or None,
+    }
