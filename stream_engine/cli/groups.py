@@ -4,6 +4,7 @@ import click
 
 from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.columns import columns
+from stream_engine.cli.group_reset import reset
 from stream_engine.cli.output import print_json, print_lines
 from stream_engine.shell.groups import GroupRow, inspect
 from stream_engine.shell.localbroker import connected
@@ -16,7 +17,10 @@ _HEADS = ("GROUP", "OFFSET", "END", "LAG", "REPLAY", "TOPIC")
 
 @click.group()
 def groups() -> None:
-    """Look at the consumer groups of an app."""
+    """Look at the consumer groups of an app, and rewind the one that routes."""
+
+
+groups.add_command(reset)
 
 
 @groups.command("list")

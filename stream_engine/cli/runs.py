@@ -10,6 +10,7 @@ from stream_engine.cli import event_table
 from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.cancelling import reason_of, refuse_ended, wait
 from stream_engine.cli.output import print_json, print_lines, reading_history, say
+from stream_engine.cli.rerunning import Reruns, confirmed
 from stream_engine.cli.run_table import table
 from stream_engine.cli.timeline import draw
 from stream_engine.cli.times import FORMS, TIME
@@ -160,6 +161,89 @@ def _show_event(settings: Settings, app: str, event_id: str, *, as_json: bool) -
             f"the history of {app} tells nothing of an event {event_id!r}: no function took it, or it has expired; "
             "`stream-engine dead-letters list` shows what was no event"
         )
+
+
+class _How(TypedDict):
+    """The options that say how runs are to run again."""
+
+    from_step: str | None
+    version: str | None
+    new_keys: bool
+    yes: bool
+    as_json: bool
+
+
+class _Rerun(_Filters, _How):
+    """All options of ``rerun``."""
+
+
+@runs.command(epilog=f"A TIME is {FORMS}.")
+@click.argument("run_ids", metavar="[RUN]...", type=RUN_ID, nargs=-1)
+@click.option("--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is.")
+@click.option("--function", help="All runs of this function.")
+@click.option("--status", multiple=True, type=click.Choice(STATUSES), help="All with this status; may be repeated.")
+@click.option("--since", type=TIME, help="All that were created at this time or later. Default: 24 hours ago.")
+@click.option("--until", type=TIME, help="All that were created before this time.")
+@click.option("--event", metavar="ID", help="All runs of the event with this id.")
+@click.option(
+    "--from-step", metavar="ID", help="Take over the results of the steps that were completed before this one began."
+)
+@click.option("--version", help="Run on this version of the function. Default: the current one.")
+@click.option(
+    "--new-keys", is_flag=True, help="Hand out idempotency keys of its own: for when the first call was wrong."
+)
+@click.option(
+    "--yes", is_flag=True, help="Do it; without it, those that filters find are shown, and the terminal is asked."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the new run, or with filters an array of them.")
+def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) -> None:
+    """Run the events of runs again: by the runs' ids, or those that filters find; print the new runs.
+
+    Idempotency keys are those of the first run, so that other systems know a repeated call.
+    """
+    filters: _Filters = {
+        "function": options["function"],
+        "status": options["status"],
+        "since": options["since"],
+        "until": options["until"],
+        "event": options["event"],
+    }
+    yes, as_json = options["yes"], options["as_json"]
+    if bool(run_ids) == any(value for value in filters.values()):
+        raise click.UsageError("say which runs: by their ids, or by filters such as --function, not both")
+    settings = localbroker.connected(Settings.from_env())
+    name = resolve_app_name(app, settings)
+    found = _known(settings, name, run_ids) if run_ids else _selected(settings, name, filters)
+    reruns = Reruns(settings, name, options["from_step"], options["version"], new_keys=options["new_keys"])
+    prepared = reruns.prepare(found)
+    if not found:
+        raise UserError(f"no such runs of {name} in this time; see --since")
+    if not run_ids:
+        _show(found, yes=yes)
+        confirmed(len(found), yes=yes, asks=sys.stdin.isatty())
+    begun = []
+    for one in prepared:
+        begun.append(reruns.begin(one))
+        if not as_json:
+            click.echo(f"{begun[-1]['run_id']}  reruns {one.run}")
+    if as_json:
+        print_json(begun[0] if len(run_ids) == 1 else begun)
+
+
+def _show(found: list[FoldedRun], *, yes: bool) -> None:
+    """Show on stderr what filters have found, to whoever is asked."""
+    if yes:
+        return
+    for line in table(found[:_ROWS]):
+        say(line.plain)
+    if len(found) > _ROWS:
+        say(f"... and {len(found) - _ROWS} more")
+
+
+def _selected(settings: Settings, app: str, filters: _Filters) -> list[FoldedRun]:
+    selection = _selection(filters, now_ms())
+    with reading_history() as progress:
+        return ask(settings, app, lambda index: index.list(selection).runs, progress)
 
 
 def _there(run_id: str, found: FoldedRun | None, app: str) -> FoldedRun:

@@ -8,6 +8,7 @@ from stream_engine.core.history import EventDisposed
 from stream_engine.core.identity import digest, run_id, run_name
 from stream_engine.core.payload import keep, share
 from stream_engine.core.records import Admit, Asked, Entry, Event, Unfit
+from stream_engine.core.reuse import take_over
 from stream_engine.core.run import begin, disposed
 from stream_engine.core.tables import ENDED, KNOWN, RUNS, Ended, Known, Run, Timer
 from stream_engine.core.turn import Turn
@@ -18,12 +19,13 @@ def admit(turn: Turn, command: Admit) -> None:
     event = command.event
     new: list[tuple[str, Run]] = []
     for function in command.functions:
-        run, header = _identify(turn, function, event, command.replay_id)
+        run, header = _identify(turn, function, command)
         if event.identity.startswith("id:") and _is_known(turn, run):
             turn.history.append(disposed(turn, run, header, event, "duplicate"))
         elif (reason := turn.dismissed.reason(run)) is not None:
             _dismiss(turn, run, header, event, reason)
         else:
+            take_over(turn, run, command.reused)
             new.append((run, header))
     if len(new) == 1:
         [(run, header)] = new
@@ -35,7 +37,7 @@ def admit(turn: Turn, command: Admit) -> None:
         for run, header in new:
             _start(turn, run, replace(header, shared=shared), event)
     for asked in command.asked:
-        _enter(turn, asked, event, command.replay_id)
+        _enter(turn, asked, command)
     for unfit in command.unfit:
         turn.history.append(_dead_lettered(turn, unfit, event, command.replay_id))
 
@@ -69,15 +71,22 @@ def _note(turn: Turn, run: str, status: str) -> None:
     turn.forget.append((turn.now + turn.rules.deduplicate_for, key))
 
 
-def _enter(turn: Turn, asked: Asked, event: Event, replay_id: str | None) -> None:
+def _enter(turn: Turn, asked: Asked, command: Admit) -> None:
     """Send an event on its way through the gates of a function, unless that function has had it."""
-    rules = turn.rules
-    name = run_name(rules.app, asked.function, event.identity, replay_id)
-    root = name if replay_id is None else run_name(rules.app, asked.function, event.identity, None)
+    rules, event, replay_id = turn.rules, command.event, command.replay_id
+    name, root = _names(turn, asked.function, command)
     run = run_id(name, rules.partition if asked.home < 0 else asked.home)
     arrived = max(turn.now, event.ts)
     entry = Entry(
-        run, asked.function, root, turn.now, max(0, arrived - asked.head_start), asked.gates, event, replay_id
+        run,
+        asked.function,
+        root,
+        turn.now,
+        max(0, arrived - asked.head_start),
+        asked.gates,
+        event,
+        replay_id,
+        reused=command.reused,
     )
     if event.identity.startswith("id:"):
         key = KNOWN.key(name)
@@ -97,11 +106,17 @@ def _enter(turn: Turn, asked: Asked, event: Event, replay_id: str | None) -> Non
         dismiss(turn, entry, reason)
 
 
-def _identify(turn: Turn, function: str, event: Event, replay_id: str | None) -> tuple[str, Run]:
-    app = turn.rules.app
-    name = run_name(app, function, event.identity, replay_id)
-    root = name if replay_id is None else run_name(app, function, event.identity, None)
-    return run_id(name, turn.rules.partition), Run(function, "", "delayed", root, turn.now, replay_id=replay_id)
+def _names(turn: Turn, function: str, command: Admit) -> tuple[str, str]:
+    """Return the name of the run of a function, and what its idempotency keys derive from."""
+    app, identity, replay_id = turn.rules.app, command.event.identity, command.replay_id
+    name = run_name(app, function, identity, replay_id)
+    return name, name if replay_id is None or command.new_keys else run_name(app, function, identity, None)
+
+
+def _identify(turn: Turn, function: str, command: Admit) -> tuple[str, Run]:
+    name, root = _names(turn, function, command)
+    header = Run(function, "", "delayed", root, turn.now, replay_id=command.replay_id, reused=bool(command.reused))
+    return run_id(name, turn.rules.partition), header
 
 
 def _is_known(turn: Turn, run: str) -> bool:

@@ -9,6 +9,7 @@ from stream_engine.core.identity import partition_of
 from stream_engine.core.payload import drop_span, gathered, keep
 from stream_engine.core.records import Collect, Entry, Event, Pass, Span
 from stream_engine.core.replying import tell_disposition
+from stream_engine.core.reuse import take_over
 from stream_engine.core.run import at_gate, begin, disposed
 from stream_engine.core.tables import BUFFERS, ENTRIES, GATHERED, HELD, KNOWN, Known, Run, Timer
 from stream_engine.core.turn import Turn
@@ -117,7 +118,7 @@ def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
             turn.history.append(disposed(turn, entry.run_id, entry, other, span.told))
     run = Run(
         entry.function,
-        "",
+        entry.version,
         "queued",
         entry.root,
         entry.created_at,
@@ -127,7 +128,10 @@ def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
         span=span,
         of_run=None if entry.caller is None else entry.caller.run_id,
         caller=entry.caller,
+        reused=bool(entry.reused),
+        rerun_of=entry.rerun_of,
     )
+    take_over(turn, entry.run_id, entry.reused)
     keep(turn, entry.run_id, event)
     begin(turn, entry.run_id, run, event)
 

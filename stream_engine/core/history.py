@@ -61,6 +61,7 @@ class RunStarted(_Told, frozen=True, tag="run_started"):
     key: str | None = None
     replay_id: str | None = None
     of_run: str | None = None
+    rerun_of: str | None = None
 
 
 class StepRecorded(_Told, frozen=True, tag="step_recorded"):

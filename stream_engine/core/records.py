@@ -189,14 +189,30 @@ class Unfit(Record, frozen=True):
     detail: str
 
 
+class Reused(Record, frozen=True):
+    """A step that an earlier run of the same event has completed, whose result the new run takes over; ``result`` is JSON."""
+
+    step_id: str
+    kind: str
+    attempt: int
+    started_at: int
+    ended_at: int
+    result: bytes
+
+
 class Admit(Record, frozen=True, tag="admit"):
-    """An event is to be admitted to functions without gates and to those ``asked`` with them; for the ``unfit`` it is a dead letter."""
+    """An event is to be admitted to functions without gates and to those ``asked`` with them; for the ``unfit`` it is a dead letter.
+
+    Its run takes over the steps that are ``reused``; with ``new_keys`` its idempotency keys are not those of the original run.
+    """
 
     event: Event
     functions: list[str]
     replay_id: str | None = None
     asked: tuple[Asked, ...] = ()
     unfit: tuple[Unfit, ...] = ()
+    reused: tuple[Reused, ...] = ()
+    new_keys: bool = False
 
 
 class Handle(Record, frozen=True, tag="handle"):
@@ -258,7 +274,7 @@ class Entry(Record, frozen=True):
     """An event on its way to become a run of a function, with the gates that are still before it.
 
     ``root`` is what idempotency keys derive from; ``order`` is by which the run waits its turn: its arrival less its head start, in
-    milliseconds since the epoch.
+    milliseconds since the epoch. The run takes over the steps that are ``reused``, and is the rerun of another one, on a ``version``, if these are given.
     """
 
     run_id: str
@@ -270,6 +286,9 @@ class Entry(Record, frozen=True):
     event: Event
     replay_id: str | None = None
     caller: Caller | None = None
+    reused: tuple[Reused, ...] = ()
+    rerun_of: str = ""
+    version: str = ""
 
 
 class Span(Record, frozen=True):

@@ -12,12 +12,14 @@ router is dropped and a new one starts from the committed offset. Only offsets b
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from stream_engine.core.cause import cause_of
 from stream_engine.core.envelope import Rejection
 from stream_engine.core.identity import home_partition
 from stream_engine.core.intake import router_source
 from stream_engine.core.match import Matched
 from stream_engine.core.receive import Message
 from stream_engine.core.records import WRITES, Admit, Command, Commands, Event, Record, encode
+from stream_engine.core.replay import Extent
 
 RECORD_BYTES = 512 * 1024
 
@@ -34,7 +36,7 @@ class DeadLetter(Record, frozen=True):
 
 
 class Routed(Record, frozen=True):
-    """What a batch of events gives: records for partitions of the commands topic, and dead letters.
+    """What a batch of events gives: records for partitions of the commands topic, made of so many ``events``, and dead letters.
 
     Each is to be produced, and reported with ``ticket`` once it is acknowledged.
     """
@@ -42,13 +44,17 @@ class Routed(Record, frozen=True):
     ticket: int
     commands: list[tuple[int, bytes]]
     dead_letters: list[DeadLetter]
+    events: int = 0
 
 
 class Router:
-    """Routes one partition of an events topic, from an offset on."""
+    """Routes one partition of an events topic, from an offset on: live, or for a replay, as far as its ``extent`` goes."""
 
-    def __init__(self, topic_id: str, partition: int, start: int, partitions: int) -> None:
-        self._source = router_source(topic_id, partition, None)
+    def __init__(
+        self, topic_id: str, partition: int, start: int, partitions: int, extent: Extent | None = None
+    ) -> None:
+        self._extent = extent
+        self._source = router_source(topic_id, partition, None if extent is None else extent.replay_id)
         self._partitions = partitions
         self._floor = start
         self._flight: deque[list[int]] = deque()
@@ -70,22 +76,24 @@ class Router:
         sizes: dict[int, int] = {}
         records: list[tuple[int, bytes]] = []
         dead: list[DeadLetter] = []
+        events = 0
         for message, event in received:
             if isinstance(event, Rejection):
-                dead.append(DeadLetter(message, event))
+                # What a replay comes across has been buried when it was routed live.
+                if self._extent is None:
+                    dead.append(DeadLetter(message, event))
                 continue
-            matched = match(event, self._partitions, None)
-            if matched.unfit:
-                dead += [
-                    DeadLetter(message, Rejection(part.reason, part.detail), part.function) for part in matched.unfit
-                ]
+            matched, replay_id = self._judge(message, event, match)
+            dead += [DeadLetter(message, Rejection(part.reason, part.detail), part.function) for part in matched.unfit]
             if not (matched.functions or matched.asked or matched.unfit):
                 continue
             home = home_partition(event.identity, self._partitions)
-            admits.setdefault(home, []).append(
-                (event.offset, Admit(event, matched.functions, None, tuple(matched.asked), tuple(matched.unfit)))
-            )
-            sizes[home] = sizes.get(home, 0) + len(event.data)
+            admit = Admit(event, matched.functions, replay_id, tuple(matched.asked), tuple(matched.unfit))
+            if self._extent is not None:
+                admit = self._extent.admit(event, matched)
+            admits.setdefault(home, []).append((event.offset, admit))
+            events += 1
+            sizes[home] = sizes.get(home, 0) + len(event.data) + sum(len(one.result) for one in admit.reused)
             if sizes[home] > RECORD_BYTES:
                 records.append((home, self._record(admits.pop(home))))
                 sizes[home] = 0
@@ -93,12 +101,22 @@ class Router:
         self._flight.append([end, len(records) + len(dead)])
         ticket = self._first_ticket + len(self._flight) - 1
         self._settle()
-        return Routed(ticket, records, dead)
+        return Routed(ticket, records, dead, events)
 
     def acknowledged(self, ticket: int) -> None:
         """Note that one message of a batch has arrived."""
         self._flight[ticket - self._first_ticket][1] -= 1
         self._settle()
+
+    def _judge(self, message: Message, event: Event, match: Match) -> tuple[Matched, str | None]:
+        """Return what the event starts, and under which replay id: an event that a replayed run sent belongs to its replay."""
+        cause, extent = cause_of(message.headers), self._extent
+        if extent is None:
+            replay_id = None if cause is None else cause.replay
+            return match(event, self._partitions, replay_id), replay_id
+        if extent.passes_over(cause):
+            return Matched([], [], []), None
+        return extent.part_of(match(event, self._partitions, extent.replay_id), event), extent.replay_id
 
     def _record(self, items: list[tuple[int, Command]]) -> bytes:
         return encode(Commands(self._source, self._floor, items, WRITES))

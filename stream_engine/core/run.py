@@ -13,7 +13,7 @@ Whatever is to be running while there is no room for it is ``queued`` until ther
 
 from msgspec.structs import replace
 
-from stream_engine.core import handlers, timeouts
+from stream_engine.core import handlers, reuse, timeouts
 from stream_engine.core.commands import Resume, RetryRun, Suspend
 from stream_engine.core.history import EventDisposed, RunChanged, RunStarted
 from stream_engine.core.passing import begun, free_all, give_back
@@ -70,6 +70,8 @@ def discard(turn: Turn, run_id: str, run: Run) -> None:
     free_all(turn, run_id, run)
     timeouts.clear(turn, run_id, run)
     turn.state.delete(RUNS.key(run_id))
+    for step in recorded_steps(turn, run_id) if run.reused else ():
+        turn.state.delete(STEPS.key(run_id, step))
     drop(turn, run_id, run)
 
 
@@ -127,8 +129,12 @@ def _execute(turn: Turn, run_id: str, run: Run, event: Event) -> None:
         run = timeouts.mind_finish(turn, run_id, run)
         turn.state.put(RUNS.key(run_id), run)
         turn.history.append(_started(turn.now, run_id, run, event))
-        turn.load(run_id, Live(run, event))
-        turn.effects.append(Execute(run_id, run, event, {}, _events(turn, run)))
+        steps = load(turn, run_id, run, event) if run.reused else {}
+        if steps:
+            reuse.told(turn, run_id, run.function, steps)
+        else:
+            turn.load(run_id, Live(run, event))
+        turn.effects.append(Execute(run_id, run, event, steps, _events(turn, run)))
 
 
 def _wait(turn: Turn, run_id: str, run: Run, event: Event) -> None:
@@ -251,6 +257,7 @@ def _started(now: int, run_id: str, run: Run, event: Event) -> RunStarted:
         key,
         run.replay_id,
         run.of_run,
+        run.rerun_of or None,
     )
 
 

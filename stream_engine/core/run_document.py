@@ -28,6 +28,7 @@ def document(run: FoldedRun) -> dict[str, Any]:
         "error": _error(run.error),
         "waiting_on": run.waiting_on,
         "steps": [_step_document(step) for step in run.ordered_steps()],
+        **({} if run.rerun_of is None else {"rerun_of": run.rerun_of}),
     }
 
 

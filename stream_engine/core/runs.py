@@ -107,6 +107,7 @@ class FoldedRun(msgspec.Struct):
     key: str | None = None
     replay_id: str | None = None
     of_run: str | None = None
+    rerun_of: str | None = None
     created_at: int | None = None
     started_at: int | None = None
     ended_at: int | None = None
@@ -246,7 +247,7 @@ def _start(run: FoldedRun, record: RunStarted) -> None:
     run.phase, run.gate = "running", None
     run.version = record.version
     run.event_id, run.event_name, run.key = record.event_id, record.event_name, record.key
-    run.replay_id, run.of_run = record.replay_id, record.of_run
+    run.replay_id, run.of_run, run.rerun_of = record.replay_id, record.of_run, record.rerun_of
     run.created_at, run.started_at = record.created_at, record.at
 
 

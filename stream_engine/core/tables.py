@@ -93,6 +93,7 @@ class Run(Record, frozen=True):
     other runs have it too; ``span`` has all of them where it has several. Of its ``gates`` it has passed so many; a queued run that has not
     passed all of them waits at the next one, by its ``order``. ``cancelled`` says why it is to end, once what is running of it has stopped,
     and ``ends_as`` as what, if not ``cancelled``. It is to begin by ``start_by`` and to end by ``finish_by``, 0 for any time.
+    ``reused`` says that it has steps of an earlier run before it begins, ``rerun_of`` which run an operator had run again.
     """
 
     function: str
@@ -116,6 +117,8 @@ class Run(Record, frozen=True):
     start_by: int = 0
     finish_by: int = 0
     caller: Caller | None = None
+    reused: bool = False
+    rerun_of: str = ""
 
 
 class Child(Record, frozen=True):

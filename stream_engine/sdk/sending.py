@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict, TypeVar
 
+from stream_engine.core.cause import Cause, cause_header
 from stream_engine.core.identity import idempotency_key
 from stream_engine.core.outbox import topic_queue
 from stream_engine.core.receive import SENDER_HEADER
@@ -43,7 +44,9 @@ async def send_events_step(execution: Execution, id: str, events: Event[Any] | I
         sends: list[tuple[str, Outgoing]] = []
 
         async def send() -> list[str]:
-            key = idempotency_key(execution.run.root, id)
+            run = execution.run
+            # What a rerun sends is news, though its idempotency keys are those of the run before.
+            key = idempotency_key(execution.run_id if run.rerun_of else run.root, id)
             ids = [event.id or f"{key}-{place}" for place, event in enumerate(batch)]
             sends[:] = [_event(execution, id, event, name) for event, name in zip(batch, ids, strict=True)]
             return ids
@@ -80,14 +83,22 @@ def _outgoing(execution: Execution, step: str, topic: str, message: Message) -> 
         value = try_encode(value)
     headers = [(name, key_bytes(text) or b"") for name, text in (message.get("headers") or {}).items()]
     mark = (ID_HEADER, idempotency_key(execution.run.root, step).encode())
-    return Outgoing(topic, None, key_bytes(message.get("key")), value, (*headers, mark))
+    return Outgoing(topic, None, key_bytes(message.get("key")), value, (*headers, mark, *_sender(execution)))
 
 
 def _event(execution: Execution, step: str, event: Event[Any], id: str) -> tuple[str, Outgoing]:
     host = execution.host
     message = _checked(step, host.event_types.message, event, id)
-    headers = ((SENDER_HEADER, execution.run_id.encode()),)
-    return topic_queue(host.events_topic), Outgoing(host.events_topic, None, message.key, message.value, headers)
+    return topic_queue(host.events_topic), Outgoing(
+        host.events_topic, None, message.key, message.value, _sender(execution)
+    )
+
+
+def _sender(execution: Execution) -> tuple[tuple[str, bytes], ...]:
+    """Return the headers that tell replays, and people, which run sent a message."""
+    run, event = execution.run, execution.event
+    cause = Cause(run.function, event.topic, event.partition, event.offset, run.replay_id)
+    return (SENDER_HEADER, execution.run_id.encode()), cause_header(cause)
 
 
 def _checked(step: str, make: Callable[..., R], *args: Any) -> R:

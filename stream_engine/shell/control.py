@@ -95,7 +95,9 @@ class Control:
 
     def values(self, prefix: str) -> dict[str, bytes]:
         """Return the newest values of the keys that begin with a prefix, by the rest of the key."""
-        return {key.removeprefix(prefix): value for key, value in self._values.items() if key.startswith(prefix)}
+        # Taken at once: another thread may be following.
+        items = list(self._values.items())
+        return {key.removeprefix(prefix): value for key, value in items if key.startswith(prefix)}
 
     def active(self) -> Catalogue | None:
         """Return the catalogue in force, or None if no worker has published one."""
@@ -201,6 +203,10 @@ class ControlFollower(threading.Thread):
         if self.catalogue is None:
             return Matched([], [], [])
         return self.catalogue.match(event, partitions, replay_id)
+
+    def values(self, prefix: str) -> dict[str, bytes]:
+        """Return the newest values of the keys that begin with a prefix, by the rest of the key; for any thread."""
+        return self._control.values(prefix)
 
     def run(self) -> None:
         """Follow, until told to stop."""

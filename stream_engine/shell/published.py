@@ -24,7 +24,7 @@ class Published:
 
     def schema(self, fingerprint: str) -> str | None:
         """Return the text of a schema by its fingerprint in hexadecimal, or None if nobody has published it."""
-        text = self._control.value(PUBLISHED + fingerprint)
+        text = self.control.value(PUBLISHED + fingerprint)
         return None if text is None else text.decode(errors="replace")
 
     def functions(self) -> list[str] | None:
@@ -34,10 +34,11 @@ class Published:
 
     def catalogue(self) -> Catalogue | None:
         """Return the catalogue of functions in force, or None if no worker has published any."""
-        return self._control.active()
+        return self.control.active()
 
     @functools.cached_property
-    def _control(self) -> Control:
+    def control(self) -> Control:
+        """All of it."""
         trouble = Trouble(self._settings)
         consumer = clients.reader(self._settings, **trouble.properties)
         control = Control(consumer, self._topic)

@@ -2,21 +2,24 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
-import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from stream_engine.core.caused import Place
 from stream_engine.core.dead_letter import headers_of
 from stream_engine.core.envelope import Avro, Headers
+from stream_engine.core.passage import Passage
 from stream_engine.core.receive import Check, Message, receive
-from stream_engine.core.route import DeadLetter, Match, Router
+from stream_engine.core.replay import Extent
+from stream_engine.core.rewind import Progress
+from stream_engine.core.route import DeadLetter, Match, Routed, Router
 from stream_engine.shell.avro_events import UnavailableError
-from stream_engine.shell.clients import Haste, offsets
+from stream_engine.shell.clients import Haste
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.dead_letters import Buried, Grave
 from stream_engine.shell.errors import UserError
@@ -31,47 +34,71 @@ _UNAVAILABLE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Route:
-    """Where events come from and go to, and what they are judged by. ``earliest``: where a group without offsets begins."""
+    """Where events come from and go to, and what they are judged by."""
 
     events: str
     events_id: str
     commands: str
     partitions: int
     dead_letters: str
-    earliest: bool
+    buried: Buried
     match: Match
     checks: dict[str, Check]
     avro: Avro | None = None
 
-    def mark(self) -> str:
-        """Return what is committed beside an offset: that it is the engine's, and of which topic of the name it is one."""
-        return msgspec.json.encode({"by": "stream-engine", "topic": self.events_id}).decode()
+    def router(self, partition: int, start: int, extent: Extent | None) -> Router:
+        """Return a router of a partition, from an offset on."""
+        return Router(self.events_id, partition, start, self.partitions, extent)
 
-    def is_of_another(self, mark: str | None) -> bool:
-        """Return whether an offset with this beside it belongs to a topic that had the name before."""
-        try:
-            marked = msgspec.json.decode(mark or "", type=_Mark)
-        except msgspec.DecodeError:
-            return False
-        return marked.topic not in {None, self.events_id}
+    def passage(self, partition: int, progress: Progress, extent: Extent | None, *, goes_on: bool) -> Passage:
+        """Return the way of a partition from where it has come to."""
+        return Passage(progress, extent, partial(self.router, partition), goes_on=goes_on)
 
 
-class _Mark(msgspec.Struct):
-    """What is committed beside an offset, as far as it is read; the first engines did not name the topic."""
+class Plan(Protocol):
+    """Where partitions are routed from, at which pace, and who is to know how far they have come; for the routing thread.
 
-    topic: str | None = None
+    Attributes:
+        goes_on: whether events are routed live behind what is replayed.
+    """
+
+    goes_on: bool
+
+    def begin(self, consumer: Consumer, partitions: Iterable[int]) -> dict[int, Progress]:
+        """Return from where partitions are routed that the group assigns."""
+
+    def extent(self, topic: str, progress: Progress) -> Extent | None:
+        """Return what belongs to the replay that a partition is in, if it is in one."""
+
+    def note(self, progress: Mapping[int, Progress], noted: Callable[[], None]) -> None:
+        """Have it written down how far partitions are routed, and call ``noted`` then; only then the offsets are committed."""
+
+    def joined(self, progress: Mapping[int, Progress]) -> None:
+        """Note that the first commit of partitions is done, and written down."""
+
+    def most(self, lanes: int) -> int:
+        """Return how many messages may be taken now, of so many partitions that are not over."""
+
+    def took(self, events: int) -> None:
+        """Note how many events have been routed."""
+
+    def over(self, consumer: Consumer) -> None:
+        """Note that all assigned partitions are over, and committed."""
 
 
 class _Lane:
     """One assigned partition of the events topic.
 
-    ``failed`` once a message of it could not be produced; ``buried`` says what had been buried when it first mattered.
+    ``joined`` once its beginning is committed; ``failed`` once a message of it could not be produced; ``buried`` says what had been buried
+    when it first mattered.
     """
 
-    def __init__(self, router: Router) -> None:
-        self.router = router
+    def __init__(self, passage: Passage) -> None:
+        self.passage = passage
         self.buried: frozenset[Grave] | None = None
-        self.committed = -1
+        self.committed: Progress | None = None
+        self.joined = False
+        self.paused = False
         self.failed = False
 
 
@@ -83,7 +110,7 @@ class Routing(threading.Thread):
         consumer: Consumer,
         producer: Producer,
         route: Route,
-        buried: Buried,
+        plan: Plan,
         failed: Callable[[BaseException], None],
     ) -> None:
         super().__init__(name="routing", daemon=True)
@@ -91,7 +118,7 @@ class Routing(threading.Thread):
         self._consumer = consumer
         self._producer = producer
         self._route = route
-        self._buried = buried
+        self._plan = plan
         self._failed = failed
         self._lanes: dict[int, _Lane] = {}
         self._commit_at = 0.0
@@ -122,18 +149,21 @@ class Routing(threading.Thread):
             self._consumer.close()
 
     def _cycle(self) -> None:
-        if any(lane.router.in_flight > _IN_FLIGHT for lane in self._lanes.values()):
+        most = min(self._plan.most(sum(not lane.passage.over for lane in self._lanes.values())), _BATCH)
+        if not most or any(lane.passage.in_flight > _IN_FLIGHT for lane in self._lanes.values()):
             self._producer.poll(_POLL_SECONDS)
         else:
             first = self._consumer.poll(_POLL_SECONDS)
             if first is not None:
-                self._take([first, *self._consumer.consume(_BATCH, 0)])
+                self._take([first, *(self._consumer.consume(most - 1, 0) if most > 1 else ())])
         self._haste.make()
         self._producer.poll(0)
         self._mend()
         if monotonic() > self._commit_at:
             self._commit_at = monotonic() + _COMMIT_SECONDS
             self._commit(asynchronous=True)
+            if self._lanes and all(lane.passage.over for lane in self._lanes.values()):
+                self._plan.over(self._consumer)
 
     def _take(self, batch: list[KafkaMessage]) -> None:
         lanes: dict[int, list[Message]] = {}
@@ -143,20 +173,11 @@ class Routing(threading.Thread):
             if error is not None:
                 self._complain(error)
                 continue
-            message = Message(
-                topic,
-                topic_id,
-                raw.partition() or 0,
-                raw.offset() or 0,
-                raw.timestamp()[1],
-                raw.key(),
-                raw.value(),
-                _headers(raw),
-            )
+            message = message_of(raw, topic, topic_id)
             lanes.setdefault(message.partition, []).append(message)
         for partition, messages in lanes.items():
             lane = self._lanes.get(partition)
-            if lane is not None and not lane.failed:
+            if lane is not None and lane.joined and not lane.failed:
                 self._send(lane, messages)
 
     def _complain(self, error: Any) -> None:
@@ -176,11 +197,14 @@ class Routing(threading.Thread):
             _log.warning("routing waits: %s", error)
             self._producer.poll(_UNAVAILABLE_SECONDS)
             return
-        routed = lane.router.route(received, messages[-1].offset + 1, self._route.match)
+        for router, routed in lane.passage.route(received, messages[-1].offset + 1, self._route.match):
+            self._plan.took(routed.events)
+            self._produce(lane, routed, partial(router.acknowledged, routed.ticket))
 
+    def _produce(self, lane: _Lane, routed: Routed, acknowledged: Callable[[], None]) -> None:
         def delivered(error: Any, _: Any) -> None:
             if error is None:
-                lane.router.acknowledged(routed.ticket)
+                acknowledged()
             else:
                 lane.failed = True
                 _log.warning("routing: %s; this partition is routed again from its last acknowledged event", error)
@@ -190,7 +214,7 @@ class Routing(threading.Thread):
                 self._producer.produce(self._route.commands, value, None, partition, on_delivery=delivered)
             for letter in routed.dead_letters:
                 if self._is_buried(lane, letter):
-                    lane.router.acknowledged(routed.ticket)
+                    acknowledged()
                 else:
                     self._bury(letter, delivered)
         except BufferError:
@@ -199,7 +223,7 @@ class Routing(threading.Thread):
     def _is_buried(self, lane: _Lane, letter: DeadLetter) -> bool:
         message = letter.message
         if lane.buried is None:
-            lane.buried = self._buried.since(message.timestamp)
+            lane.buried = self._route.buried.since(message.timestamp)
         return Grave(Place(message.topic, message.partition, message.offset), letter.function) in lane.buried
 
     def _bury(self, letter: DeadLetter, delivered: Callable[[Any, Any], None]) -> None:
@@ -223,52 +247,90 @@ class Routing(threading.Thread):
 
     def _mend(self) -> None:
         """Route partitions again whose messages could not be produced; the leaders pass over what did arrive."""
+        self._join()
         for partition, lane in self._lanes.items():
+            if lane.passage.over and not lane.paused:
+                lane.paused = True
+                self._consumer.pause([TopicPartition(self._route.events, partition)])
             if lane.failed and not self._producer.flush(_POLL_SECONDS):
-                start = lane.router.floor
-                self._consumer.seek(TopicPartition(self._route.events, partition, start))
-                self._lanes[partition] = _Lane(self._router(partition, start))
+                self._lanes[partition] = self._lane(partition, lane.passage.progress())
+                self._lanes[partition].joined = lane.joined
+                self._seek(partition)
+
+    def _seek(self, partition: int) -> None:
+        offset = self._lanes[partition].passage.progress().offset
+        self._consumer.seek(TopicPartition(self._route.events, partition, offset))
 
     def _commit(self, *, asynchronous: bool) -> None:
+        lanes = {partition: lane for partition, lane in self._lanes.items() if lane.joined}
         due = {
-            partition: lane.router.floor
-            for partition, lane in self._lanes.items()
-            if lane.router.floor != lane.committed
+            partition: progress
+            for partition, lane in lanes.items()
+            if (progress := lane.passage.progress()) != lane.committed
         }
         if not due:
             return
-        mark = self._route.mark()
-        marked = [TopicPartition(self._route.events, partition, offset, mark) for partition, offset in due.items()]
+
+        def noted() -> None:
+            still = {partition: due[partition] for partition in due if self._lanes.get(partition) is lanes[partition]}
+            if still and self._commit_offsets(still, asynchronous=asynchronous):
+                for partition, progress in still.items():
+                    lanes[partition].committed = progress
+
+        self._plan.note(due, noted)
+        if not asynchronous:
+            self._producer.flush()
+
+    def _commit_offsets(self, due: dict[int, Progress], *, asynchronous: bool) -> bool:
+        topic, topic_id = self._route.events, self._route.events_id
+        marked = [TopicPartition(topic, number, one.offset, one.mark(topic_id)) for number, one in due.items()]
         try:
             if asynchronous:
                 self._consumer.commit(offsets=marked)
             else:
                 self._consumer.commit(offsets=marked, asynchronous=False)
         except KafkaException as error:
-            _log.warning("could not commit how far %s is routed: %s", self._route.events, error)
-            return
-        for partition, offset in due.items():
-            self._lanes[partition].committed = offset
+            _log.warning("could not commit how far %s is routed: %s", topic, error)
+            return False
+        return True
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        starts = [TopicPartition(part.topic, part.partition, self._start(consumer, part)) for part in partitions]
-        for part in starts:
-            self._lanes[part.partition] = _Lane(self._router(part.partition, part.offset))
-        consumer.incremental_assign(starts)
-        # Committed at once, so that a group that began at the end does not begin there again after a restart.
-        self._commit(asynchronous=True)
+        begins = self._plan.begin(consumer, [part.partition for part in partitions])
+        for partition, progress in begins.items():
+            self._lanes[partition] = self._lane(partition, progress)
+        consumer.incremental_assign(
+            [TopicPartition(part.topic, part.partition, begins[part.partition].offset) for part in partitions]
+        )
+        self._join(seek=False)
         self._haste.note()
         self.assigned.set()
 
-    def _start(self, consumer: Consumer, part: TopicPartition) -> int:
-        committed = consumer.committed([part], timeout=30)[0]
-        other = self._route.is_of_another(committed.metadata)
-        if committed.offset >= 0 and not other:
-            return int(committed.offset)
-        there = offsets(consumer, part.topic, part.partition)
-        if other:
-            _log.warning("%s was created again; it is routed from its first event on", part.topic)
-        return there.start if other or self._route.earliest else there.stop
+    def _join(self, *, seek: bool = True) -> None:
+        """Commit where partitions begin before anything of them is routed: so that a group that began at the end does not begin there again
+        after a restart, and a rewind that an operator made is the engine's from here on."""
+        new = {partition: lane.passage.progress() for partition, lane in self._lanes.items() if not lane.joined}
+        if not new or not self._commit_offsets(new, asynchronous=False):
+            return
+        done = False
+
+        def noted() -> None:
+            nonlocal done
+            done = True
+
+        self._plan.note(new, noted)
+        self._producer.flush()
+        if not done:
+            return
+        self._plan.joined(new)
+        for partition, progress in new.items():
+            lane = self._lanes[partition]
+            lane.joined, lane.committed = True, progress
+            if seek:
+                self._seek(partition)
+
+    def _lane(self, partition: int, progress: Progress) -> _Lane:
+        extent = self._plan.extent(self._route.events, progress)
+        return _Lane(self._route.passage(partition, progress, extent, goes_on=self._plan.goes_on))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._producer.flush()
@@ -281,8 +343,19 @@ class Routing(threading.Thread):
             self._lanes.pop(part.partition, None)
         consumer.incremental_unassign(partitions)
 
-    def _router(self, partition: int, start: int) -> Router:
-        return Router(self._route.events_id, partition, start, self._route.partitions)
+
+def message_of(raw: KafkaMessage, topic: str, topic_id: str) -> Message:
+    """Return what Kafka delivered as the core takes it."""
+    return Message(
+        topic,
+        topic_id,
+        raw.partition() or 0,
+        raw.offset() or 0,
+        raw.timestamp()[1],
+        raw.key(),
+        raw.value(),
+        _headers(raw),
+    )
 
 
 def _headers(raw: KafkaMessage) -> Headers:

@@ -79,6 +79,10 @@ class Names:
         """The group whose offsets say how far the events are routed."""
         return f"{self.app}.router"
 
+    def replay_group(self, replay_id: str) -> str:
+        """The group whose offsets say how far a replay is routed."""
+        return self.replay_groups + replay_id
+
     @property
     def leader_group(self) -> str:
         """The group that proposes who leads which partition."""

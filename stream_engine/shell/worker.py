@@ -22,8 +22,9 @@ from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity
 from stream_engine.sdk.topics import Topics
-from stream_engine.shell import clients, topics
+from stream_engine.shell import clients, reusing, topics
 from stream_engine.shell.avro_events import avro_decoder
+from stream_engine.shell.bearings import Bearings
 from stream_engine.shell.checkpoints import PRODUCER, Checkpoints
 from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.commands_reader import CommandsReader
@@ -38,6 +39,7 @@ from stream_engine.shell.lead import Process
 from stream_engine.shell.leaders import Leaders
 from stream_engine.shell.pace import Pace
 from stream_engine.shell.recovery import Recovery
+from stream_engine.shell.replays import Replays, Tools
 from stream_engine.shell.routing import Route, Routing
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.standbys import Standbys
@@ -196,12 +198,8 @@ class _Threads:
         logs = partial(topics.logs, admin, names, deployment.logs.cluster)
         self._watch = Watch(admin, deployment, worker.failed)
         self._recovery = Recovery(clients.reader(settings, **quiet), logs, self._leaders.call, worker.failed)
-        self._checkpoints = Checkpoints(
-            clients.producer(settings, **quiet | PRODUCER),
-            clients.admin(settings, **quiet),
-            names,
-            self._leaders.call,
-        )
+        snapshots = clients.producer(settings, **quiet | PRODUCER)
+        self._checkpoints = Checkpoints(snapshots, clients.admin(settings, **quiet), names, self._leaders.call)
         self._standbys = Standbys(
             clients.admin(settings, **quiet),
             names.leader_group,
@@ -211,6 +209,7 @@ class _Threads:
             follow=self._leaders.follow,
         )
         self._routing = _routing(worker, deployment, self._control)
+        self._replays = Replays(_tools(worker, deployment, self._control, room))
         self._process = Process(
             worker.name,
             clients.producer(settings, **quiet),
@@ -240,6 +239,7 @@ class _Threads:
         self._reader.start()
         self._standbys.start()
         self._routing.start()
+        self._replays.start()
 
     def health(self) -> Health:
         """Return whether the threads do their rounds, and whether all that they are to do can be done."""
@@ -264,6 +264,7 @@ class _Threads:
 
     def stop_routing(self) -> None:
         """Route no more events."""
+        self._replays.stop()
         self._routing.stop()
 
     def hand_over(self) -> None:
@@ -273,6 +274,7 @@ class _Threads:
 
     def stop(self) -> None:
         """End all threads, the ones that others feed on last."""
+        self._replays.stop()
         self._routing.stop()
         self.hand_over()
         self._leaders.stop(_STOP_SECONDS)
@@ -316,24 +318,48 @@ def _why(failure: BaseException) -> str:
     return str(failure)
 
 
-def _routing(worker: Worker, deployment: Deployment, control: ControlFollower) -> Routing:
+def _route(worker: Worker, deployment: Deployment, control: ControlFollower) -> Route:
     settings, names, quiet = worker.settings, deployment.names, worker.quiet
-    route = Route(
+    return Route(
         names.events,
         deployment.events_id,
         names.commands,
         deployment.logs.partitions,
         names.dead_letters,
-        settings.start == "earliest",
+        Buried(partial(clients.reader, settings, **quiet), names.dead_letters),
         control.match,
         worker.engine.checks(),
         avro_decoder(settings.schemas),
     )
-    return Routing(
-        clients.member(settings, names.router_group, **quiet),
-        clients.producer(settings, **quiet),
-        route,
-        Buried(partial(clients.reader, settings, **quiet), names.dead_letters),
+
+
+def _routing(worker: Worker, deployment: Deployment, control: ControlFollower) -> Routing:
+    settings, names, quiet = worker.settings, deployment.names, worker.quiet
+    producer = clients.producer(settings, **quiet)
+    bearings = Bearings(
+        (names.events, deployment.events_id),
+        names.control,
+        partial(clients.reader, settings, **quiet),
+        producer,
+        control.values,
+        earliest=settings.start == "earliest",
+    )
+    consumer = clients.member(settings, names.router_group, **quiet)
+    return Routing(consumer, producer, _route(worker, deployment, control), bearings, worker.failed)
+
+
+def _tools(worker: Worker, deployment: Deployment, control: ControlFollower, room: Room) -> Tools:
+    settings, names, quiet = worker.settings, deployment.names, worker.quiet
+    produce = partial(clients.producer, settings, **quiet)
+    return Tools(
+        _route(worker, deployment, control),
+        lambda replay_id: clients.member(settings, names.replay_group(replay_id), **quiet),
+        produce,
+        control.values,
+        lambda values: write(produce(), names.control, values),
+        lambda replay: reusing.of_events(settings, names.app, replay.function, replay.since, replay.created_at),
+        # Half of the room is for what is live.
+        lambda: room.free > worker.limits.runs // 2,
         worker.failed,
     )
 

@@ -41,6 +41,7 @@ from stream_engine.core.records import (
     Reply,
     ReturnRun,
     ReturnStep,
+    Reused,
     Seek,
     SnapshotId,
     Span,
@@ -122,6 +123,8 @@ _ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT - 120_000, (_GATE, _PLAIN_GAT
 _LIVE_ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE)
 _CALLER: Final = Caller("shop.commands", RUN, "fraud", ("shop/order", "shop/pay"), ("6a7e",))
 _INVOKED: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _EVENT, None, _CALLER)
+_REUSED: Final = Reused("charge", "run", 1, _AT, _AT + 9, b'"paid"')
+_AGAIN: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE, reused=(_REUSED,), rerun_of=RUN, version="2")
 _AT_GATES: Final[list[HistoryRecord]] = [
     EventDisposed(
         _AT,
@@ -144,6 +147,7 @@ _AT_GATES: Final[list[HistoryRecord]] = [
     ),
     RunChanged(_AT, RUN, "pay", "1", "queued", 0, None, "", None, "concurrency", "merchant-7", "6a7e", _AT, 7),
     RunEnded(_AT, RUN, "pay", "1", "cancelled", _AT, 0, None, None, None, "replaced"),
+    RunStarted(_AT, RUN, "pay", "1", _AT, "order/placed", "order-7", "shop.events", 5, 9, rerun_of="f00d-1"),
 ]
 
 JOURNAL: Final = {
@@ -208,6 +212,10 @@ COMMANDS: Final = {
         ],
         2,
     ),
+    "events that take over steps": Commands(
+        "events/Xc/0/r1", 7, [(7, Admit(_EVENT, ["pay"], "r1", reused=(_REUSED,), new_keys=True))], 2
+    ),
+    "a run again": Commands("", None, [(0, Pass(_AGAIN))], 2),
     "what passes between partitions": Commands(
         f"journal/{_JOURNAL}/3",
         None,
@@ -261,6 +269,8 @@ STORE: Final[dict[str, Record]] = {
         ends_as="timed_out",
         start_by=_AT + 9,
         finish_by=_AT + 8,
+        reused=True,
+        rerun_of="f00d-1",
     ),
     "e an entry": _ENTRY,
     "g a gate": GateState(_GATE, "pay", 1, 2, PLACES.key("6a7e"), 3, _AT, RUN, "f00d-1"),

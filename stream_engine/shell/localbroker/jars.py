@@ -16,18 +16,19 @@ _POM = Path(__file__).with_name("pom.xml")
 _TAIL_CHARACTERS = 2000
 
 
-def kafka_jars(cache: Path, *, java: Path, say: Callable[[str], None]) -> Path:
+def kafka_jars(cache: Path, *, java: Path, say: Callable[[str], None], pom: Path = _POM) -> Path:
     """The folder with the jars, fetched on first use.
 
     Args:
         cache: where to keep them; a folder in it is named by the hash of the ``pom.xml``.
         java: the Java that Maven runs on, where it would find none by itself.
         say: told about the download, which takes a moment.
+        pom: what to resolve; by itself what the broker runs on.
 
     Raises:
         UserError: Maven is missing, or could not fetch them.
     """
-    jars = cache / f"kafka-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:16]}"
+    jars = cache / f"kafka-{hashlib.sha256(pom.read_bytes()).hexdigest()[:16]}"
     if jars.is_dir():
         return jars
     maven = shutil.which("mvn")
@@ -40,7 +41,7 @@ def kafka_jars(cache: Path, *, java: Path, say: Callable[[str], None]) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kafka-", dir=cache) as scratch:
         fetched = Path(scratch, "jars")
-        _copy_dependencies(maven, java, Path(scratch), fetched)
+        _copy_dependencies(pom, maven, java, fetched)
         try:
             # Half a download never stands under the real name.
             fetched.rename(jars)
@@ -51,9 +52,9 @@ def kafka_jars(cache: Path, *, java: Path, say: Callable[[str], None]) -> Path:
     return jars
 
 
-def _copy_dependencies(maven: str, java: Path, scratch: Path, target: Path) -> None:
+def _copy_dependencies(pom: Path, maven: str, java: Path, target: Path) -> None:
     # A copy, because Maven looks for settings around the pom, and site-packages may be read-only.
-    pom = shutil.copy(_POM, scratch)
+    pom = Path(shutil.copy(pom, target.parent))
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target}"]
     command = [maven, "--batch-mode", "--quiet", "--strict-checksums", "--file", str(pom), *goal]
     env = {"JAVA_HOME": str(java.parent.parent), **os.environ}

@@ -75,8 +75,19 @@ class Served:
         self._history.until(lambda _: len(found()) >= count)
         return found()
 
+    def started_again(self, count: int, function: str) -> list[Told]:
+        """Wait until so many runs of a function have been started by replays; return what was told of their starts."""
+
+        def found() -> list[Told]:
+            records = without_repeats([told(record.value) for record in self._history.records])
+            starts = [one for one in records if one["schema"] == "RunStarted" and one["function"] == function]
+            return [one for one in starts if one["replay_id"] is not None]
+
+        self._history.until(lambda _: len(found()) >= count)
+        return found()
+
     def listen(self) -> None:
-        """Read all that history has told by now."""
+        """Read history up to where it ends now."""
         self._history.to_end()
 
     def steps(self, run_id: str) -> list[tuple[str, str, int]]:

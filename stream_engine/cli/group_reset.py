@@ -1,0 +1,124 @@
+"""``stream-engine groups reset``: rewinding the group that routes, as Kafka's own tool does, with a look at it first."""
+
+import sys
+from typing import TypedDict, Unpack
+
+import click
+
+from stream_engine.cli.apps import resolve_app_name
+from stream_engine.cli.output import print_json, say
+from stream_engine.cli.times import FORMS, TIME
+from stream_engine.core.runs import iso
+from stream_engine.shell import clients
+from stream_engine.shell import group_offsets as shell
+from stream_engine.shell.clock import now_ms
+from stream_engine.shell.errors import UserError
+from stream_engine.shell.group_offsets import Move
+from stream_engine.shell.localbroker import connected
+from stream_engine.shell.published import Published
+from stream_engine.shell.settings import Settings
+from stream_engine.shell.topics import Names
+
+
+class _To(TypedDict):
+    """The options that say where to; a time in milliseconds since the epoch."""
+
+    to_datetime: int | None
+    to_earliest: bool
+    to_offset: int | None
+
+
+@click.command(epilog=f"A TIME is {FORMS}.")
+@click.argument("group")
+@click.option("--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is.")
+@click.option("--to-datetime", type=TIME, help="To the first event of this time or later.")
+@click.option("--to-earliest", is_flag=True, help="To the first event that is kept.")
+@click.option("--to-offset", type=click.IntRange(0), metavar="N", help="To this offset, in each partition.")
+@click.option("--dry-run", is_flag=True, help="Only show what it would do.")
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+def reset(group: str, app: str | None, *, dry_run: bool, yes: bool, as_json: bool, **to: Unpack[_To]) -> None:
+    """Set the offsets of GROUP, which is APP.router: a rewind, whose events run again as a replay once workers are started.
+
+    All workers must be stopped. Going forward skips events for good.
+    """
+    if (to["to_datetime"] is not None) + to["to_earliest"] + (to["to_offset"] is not None) != 1:
+        raise click.UsageError("give one of --to-datetime, --to-earliest and --to-offset")
+    settings = connected(Settings.from_env())
+    names = _names(resolve_app_name(app, settings), settings)
+    _check_group(group, names)
+    admin = clients.admin(settings)
+    count = shell.members(admin, group)
+    if count:
+        raise UserError(
+            f"{group} is active: it has {count} member{'s' if count > 1 else ''}. Stop all workers of {names.app} first"
+        )
+    moves = shell.moves(
+        settings, group, names.events, _targets(settings, names.events, to["to_datetime"], to["to_offset"])
+    )
+    if as_json:
+        print_json([move._asdict() for move in moves])
+    else:
+        for move in moves:
+            click.echo(f"{names.events}/{move.partition:<4} {_words(move)}")
+    if dry_run:
+        return
+    if not yes and sys.stdin.isatty():
+        click.confirm("set these offsets?", abort=True, err=True)
+    shell.set_offsets(admin, group, names.events, {move.partition: move.to for move in moves})
+    say(f"done; start the workers of {names.app}, and what was rewound runs again")
+
+
+def _names(app: str, settings: Settings) -> Names:
+    catalogue = Published(settings, Names.of(app).control).catalogue()
+    return Names.of(app, catalogue.events if catalogue is not None else None)
+
+
+def _check_group(group: str, names: Names) -> None:
+    if group == names.router_group:
+        return
+    if group == names.leader_group:
+        raise UserError(
+            f"the offsets of {group} say nothing: how far commands are decided upon stands in the journal. "
+            f"The group to rewind is {names.router_group}"
+        )
+    if group.startswith(f"{names.app}.replay."):
+        raise UserError(
+            f"{group} belongs to a replay, whose range is fixed; start another one with `stream-engine replay start`"
+        )
+    raise UserError(f"{names.app} has no group {group!r}; the one to rewind is {names.router_group}")
+
+
+def _targets(settings: Settings, topic: str, time: int | None, offset: int | None) -> dict[int, int]:
+    consumer = clients.reader(settings)
+    try:
+        if time is not None:
+            kept = shell.kept_since(clients.admin(settings), topic, now_ms())
+            found = shell.at(consumer, topic, time, kept)
+            short = [str(number) for number, one in found.items() if not one.reaches]
+            if short:
+                raise UserError(
+                    f"{topic} does not reach back to {iso(time)} in partition {', '.join(short)}: those events have expired, or may have. "
+                    "Rewind to a later time, or with --to-earliest to all that is left"
+                )
+            return {number: one.offset for number, one in found.items()}
+        targets = {}
+        for number in shell.partitions(consumer, topic):
+            there = clients.offsets(consumer, topic, number)
+            wanted = there.start if offset is None else min(offset, there.stop)
+            if wanted < there.start:
+                raise UserError(f"{topic}/{number} begins at offset {there.start}: what was before has expired")
+            targets[number] = wanted
+        return targets
+    finally:
+        consumer.close()
+
+
+def _words(move: Move) -> str:
+    if move.now is None:
+        return f"begins at {move.to}"
+    if move.to < move.now:
+        return f"{move.now} -> {move.to}: {move.now - move.to} offsets again"
+    if move.to > move.now:
+        return f"{move.now} -> {move.to}: {move.to - move.now} offsets skipped for good"
+    return f"stays at {move.now}"

@@ -1,0 +1,91 @@
+"""``stream-engine runs rerun``: a new run of the same event, with a link to the first one."""
+
+from collections.abc import Iterable
+
+import click
+
+from stream_engine.core.catalogue import Catalogue
+from stream_engine.core.identity import partition_of
+from stream_engine.core.records import Reused
+from stream_engine.core.reuse import reusable
+from stream_engine.core.runs import FoldedRun
+from stream_engine.shell import rerunning, reusing
+from stream_engine.shell.clock import now_ms
+from stream_engine.shell.errors import UserError
+from stream_engine.shell.published import Published
+from stream_engine.shell.rerunning import Again
+from stream_engine.shell.settings import Settings
+from stream_engine.shell.topics import Names
+
+
+class Reruns:
+    """Has runs of one app run again, all in the same way."""
+
+    def __init__(
+        self, settings: Settings, app: str, from_step: str | None, version: str | None, *, new_keys: bool
+    ) -> None:
+        """Look at which functions there are.
+
+        Raises:
+            UserError: no worker has published any.
+        """
+        self._settings = settings
+        self._app = app
+        self._from_step = from_step
+        self._version = version
+        self._new_keys = new_keys
+        catalogue = Published(settings, Names.of(app).control).catalogue()
+        if catalogue is None:
+            raise UserError(f"no worker of {app} has published its functions; start one first")
+        self._catalogue: Catalogue = catalogue
+        self._names = Names.of(app, catalogue.events)
+
+    def prepare(self, runs: Iterable[FoldedRun]) -> list[Again]:
+        """Look at whether runs can be run again, before any is.
+
+        Raises:
+            UserError: one cannot.
+        """
+        return [self._look_at(run) for run in runs]
+
+    def begin(self, again: Again) -> dict[str, str]:
+        """Have a run begin anew; return what is printed of it."""
+        new = rerunning.rerun(self._settings, self._names, self._catalogue, again, now_ms())
+        return {"run_id": new, "rerun_of": again.run, "function": again.started.function}
+
+    def _look_at(self, run: FoldedRun) -> Again:
+        name = run.run_id
+        if run.of_run is not None:
+            raise UserError(
+                f"run {name} is that of a handler, and has no event; run {run.of_run} again, which it is about"
+            )
+        spec = self._catalogue.functions.get(run.function)
+        if spec is None:
+            raise UserError(f"{self._app} has no function {run.function!r} any more, so run {name} cannot run again")
+        if self._version is not None and self._version not in spec.versions:
+            raise UserError(f"{run.function} has no version {self._version!r}; it has {', '.join(spec.versions)}")
+        recorded = reusing.of_run(self._settings, self._app, name, partition_of(name))
+        if recorded is None:
+            raise UserError(f"run {name} has not begun, so there is nothing to run again")
+        steps: tuple[Reused, ...] = ()
+        if self._from_step is not None:
+            try:
+                steps = reusable(recorded.steps, self._from_step)
+            except LookupError as error:
+                known = ", ".join(dict.fromkeys(one.step_id for one in recorded.steps)) or "none"
+                raise UserError(f"run {name} has no step {self._from_step!r}; it has {known}") from error
+        rerunning.event_of(self._settings, recorded.started)
+        return Again(name, recorded.started, steps, self._version or "", self._new_keys)
+
+
+def confirmed(count: int, *, yes: bool, asks: bool) -> None:
+    """Ask on a terminal before many runs are run again.
+
+    Raises:
+        UserError: nobody can be asked.
+    """
+    if yes or not count:
+        return
+    if not asks:
+        raise UserError(f"nothing is run again yet: add --yes to run these {count} runs again")
+    click.confirm(f"run these {count} runs again?", abort=True, err=True)

@@ -1,0 +1,61 @@
+"""The way of one partition through its events: a stretch that is routed again for a replay, and behind it live."""
+
+from collections.abc import Callable, Sequence
+
+from stream_engine.core.envelope import Rejection
+from stream_engine.core.receive import Message
+from stream_engine.core.records import Event
+from stream_engine.core.replay import Extent
+from stream_engine.core.rewind import Progress
+from stream_engine.core.route import Match, Routed, Router
+
+MakeRouter = Callable[[int, Extent | None], Router]
+"""Makes a router of the partition, from an offset on."""
+
+Received = Sequence[tuple[Message, Event | Rejection]]
+
+
+class Passage:
+    """Routes a partition from its progress on: up to ``progress.live`` within a extent, if there is one, and live from there.
+
+    The seam is that of `Router`: everything that ``route`` returns is to be produced, and reported to the router that it comes with;
+    only what ``progress`` returns may be committed, with its mark. Without ``goes_on`` it ends where the extent ends.
+    """
+
+    def __init__(self, progress: Progress, extent: Extent | None, make: MakeRouter, *, goes_on: bool = True) -> None:
+        self._begun = progress
+        self._border = progress.offset if extent is None else progress.live
+        self._goes_on = goes_on
+        self._again = None if extent is None else make(progress.offset, extent)
+        self._live = make(self._border, None)
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches wait for acknowledgements."""
+        return self._live.in_flight + (0 if self._again is None else self._again.in_flight)
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to route, ever."""
+        return not self._goes_on and (self._again is None or self._again.floor >= self._border)
+
+    def progress(self) -> Progress:
+        """Return how far the partition is routed, as far as that is acknowledged."""
+        begun = self._begun
+        if self._again is not None and self._goes_on and self._again.floor >= self._border:
+            self._again = None
+        if self._again is not None:
+            return Progress(begun.rewinds, begun.live, self._again.floor, begun.replay)
+        return Progress(begun.rewinds, max(begun.live, self._live.floor), self._live.floor)
+
+    def route(self, received: Received, end: int, match: Match) -> list[tuple[Router, Routed]]:
+        """Route messages in log order; ``end`` is the offset behind the last of them."""
+        border = self._border
+        routed: list[tuple[Router, Routed]] = []
+        if self._again is not None:
+            before = [one for one in received if one[0].offset < border]
+            received = received[len(before) :]
+            routed.append((self._again, self._again.route(before, min(end, border), match)))
+        if end > border and self._goes_on:
+            routed.append((self._live, self._live.route(received, end, match)))
+        return routed

@@ -1,0 +1,45 @@
+"""Steps of an earlier run of the same event, whose results a new run takes over instead of calling their bodies again."""
+
+from collections.abc import Iterable
+
+from stream_engine.core.history import StepRecorded
+from stream_engine.core.records import Reused
+from stream_engine.core.tables import STEPS, Step
+from stream_engine.core.turn import Turn
+
+
+def take_over(turn: Turn, run_id: str, reused: tuple[Reused, ...]) -> None:
+    """Record steps for a run that has not begun, in their order."""
+    for order, one in enumerate(reused):
+        step = Step(one.kind, "completed", order, one.attempt, one.started_at, one.ended_at, result=one.result)
+        turn.state.put(STEPS.key(run_id, one.step_id), step)
+
+
+def told(turn: Turn, run_id: str, function: str, steps: dict[str, Step]) -> None:
+    """Tell history of the steps that a run has when it begins."""
+    for step_id, step in sorted(steps.items(), key=lambda item: item[1].order):
+        result = None if step.result is None else step.result.decode()
+        turn.history.append(
+            StepRecorded(
+                turn.now, run_id, function, step_id, step.kind, step.status, step.attempt, step.started_at, None, result
+            )
+        )
+
+
+def reusable(recorded: Iterable[StepRecorded], before: str | None = None) -> tuple[Reused, ...]:
+    """Return the steps that a run completed, in their order; with ``before`` those that it had completed when that step began.
+
+    Raises:
+        LookupError: the run has no such step.
+    """
+    records = list(recorded)
+    began = min((one.started_at for one in records if one.step_id == before), default=None)
+    if before is not None and began is None:
+        raise LookupError(before)
+    found: dict[str, Reused] = {}
+    for one in records:
+        ended = one.status == "completed" and one.result is not None and one.step_id != before
+        if ended and (began is None or one.at <= began):
+            assert one.result is not None
+            found[one.step_id] = Reused(one.step_id, one.kind, one.attempt, one.started_at, one.at, one.result.encode())
+    return tuple(found.values())

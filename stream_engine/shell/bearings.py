@@ -1,0 +1,184 @@
+"""How far events are routed, as the control topic and the group have it, read and written in the order that `core.rewind` asks for."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from stream_engine.core.replay import Extent
+from stream_engine.core.rewind import Committed, Course, Progress, Rewind, course, is_of_another, needs_control
+from stream_engine.shell.clients import offsets
+from stream_engine.shell.clock import now_ms
+from stream_engine.shell.control import Control, write
+
+_log = logging.getLogger(__name__)
+_PROGRESS: Final = "progress/"
+_REWIND: Final = "rewind/"
+_SKIP: Final = "skip/"
+_UNLIMITED: Final = 1 << 30
+
+TopicId = tuple[str, str]
+"""The name and the id of a topic."""
+
+
+class Skip(msgspec.Struct, frozen=True):
+    """Events that an operator passed over: ``[start, stop)`` in offsets; ``at`` is in milliseconds since the epoch."""
+
+    start: int
+    stop: int
+    at: int
+
+
+class Bearings:
+    """The `Plan` of live routing: from where the group and the control topic say, as fast as can be."""
+
+    goes_on = True
+
+    def __init__(
+        self,
+        topic: TopicId,
+        control: str,
+        connect: Callable[[], Consumer],
+        producer: Producer,
+        followed: Callable[[str], Mapping[str, bytes]],
+        *,
+        earliest: bool,
+    ) -> None:
+        """``connect`` makes a consumer to read the control topic with; ``followed`` has its values by prefix as far as they are known anyway.
+
+        ``earliest``: where a group without offsets begins.
+        """
+        self._topic, self._topic_id = topic
+        self._control = control
+        self._connect = connect
+        self._producer = producer
+        self._followed = followed
+        self._earliest = earliest
+        self._me = uuid4().hex[:12]
+        self._rewinds: dict[str, Rewind] = {}
+
+    def begin(self, consumer: Consumer, partitions: Iterable[int]) -> dict[int, Progress]:
+        """Return where partitions are routed from that the group assigns; rewinds and skips are written down by then.
+
+        Raises:
+            ControlError: the control topic cannot be read or written.
+        """
+        known = _committed(consumer, self._topic)
+        wanted = list(partitions)
+        progress: dict[int, Progress] = {}
+        if any(needs_control(known.get(number)) for number in wanted):
+            progress = self._read()
+        found: dict[int, Progress] = {}
+        for number in wanted:
+            if is_of_another(known.get(number), self._topic_id):
+                _log.warning("%s was created again; it is routed from its first event on", self._topic)
+                found[number] = self._fresh(consumer, number, earliest=True)
+                continue
+            one = course(self._topic_id, number, known, progress, self._rewinds.values())
+            if one is not None:
+                self._write_down(number, one)
+            found[number] = self._fresh(consumer, number, earliest=self._earliest) if one is None else one.progress
+        return found
+
+    def extent(self, topic: str, progress: Progress) -> Extent | None:
+        """Return what belongs to the replay that a partition is in, if it is in one."""
+        if not progress.replay or progress.offset >= progress.live:
+            return None
+        return Extent(progress.replay, topic, self._rewinds[progress.replay].spans)
+
+    def note(self, progress: Mapping[int, Progress], noted: Callable[[], None]) -> None:
+        """Write down how far partitions are routed; call ``noted`` from the producer's `poll` once Kafka has all of it."""
+        left = len(progress)
+
+        def delivered(error: object, _: object) -> None:
+            nonlocal left
+            if error is not None:
+                _log.warning("could not write down how far %s is routed: %s", self._topic, error)
+                return
+            left -= 1
+            if not left:
+                noted()
+
+        for number, one in progress.items():
+            self._produce(self._key(number, self._me), msgspec.json.encode(one), delivered)
+
+    def joined(self, progress: Mapping[int, Progress]) -> None:
+        """Delete what workers before this one have written down of partitions, and is no news any more."""
+        for number, one in progress.items():
+            for member, raw in self._followed(self._key(number, "")).items():
+                if member != self._me and msgspec.json.decode(raw, type=Progress) <= one:
+                    self._produce(self._key(number, member), None, _ignore)
+
+    def most(self, lanes: int) -> int:  # noqa: ARG002 - a `Plan`
+        """Set no limit."""
+        return _UNLIMITED
+
+    def took(self, events: int) -> None:
+        """Set no limit."""
+
+    def over(self, consumer: Consumer) -> None:
+        """Live routing is never over."""
+
+    def _produce(self, key: str, value: bytes | None, delivered: Callable[[object, object], None]) -> None:
+        try:
+            self._producer.produce(self._control, value, key, 0, on_delivery=delivered)
+        except BufferError:
+            delivered("the client's queue is full", None)
+
+    def _fresh(self, consumer: Consumer, partition: int, *, earliest: bool) -> Progress:
+        there = offsets(consumer, self._topic, partition)
+        start = there.start if earliest else there.stop
+        return Progress(0, start, start)
+
+    def _write_down(self, partition: int, found: Course) -> None:
+        if found.opens is not None and found.opens.id not in self._rewinds:
+            rewind = msgspec.structs.replace(found.opens, at=now_ms())
+            write(self._producer, self._control, {_REWIND + rewind.id: msgspec.json.encode(rewind)})
+            self._rewinds[rewind.id] = rewind
+            spans = ", ".join(f"{number}: {start} to {stop}" for number, (start, stop) in rewind.spans.items())
+            _log.info(
+                "an operator rewound %s: its events run again as replay %s (partition %s)",
+                self._topic,
+                rewind.id,
+                spans,
+            )
+        if found.skipped is not None:
+            start, stop = found.skipped
+            key = f"{_SKIP}{self._topic_id}/{partition}/{stop}"
+            write(self._producer, self._control, {key: msgspec.json.encode(Skip(start, stop, now_ms()))})
+            _log.warning("%s/%d: an operator passed over the events %d to %d", self._topic, partition, start, stop)
+
+    def _read(self) -> dict[int, Progress]:
+        """Read the control topic to its end; return the newest progress of each partition."""
+        consumer = self._connect()
+        try:
+            control = Control(consumer, self._control)
+            control.read_to_end()
+        finally:
+            consumer.close()
+        for raw in control.values(_REWIND).values():
+            rewind = msgspec.json.decode(raw, type=Rewind)
+            self._rewinds[rewind.id] = rewind
+        newest: dict[int, Progress] = {}
+        for key, raw in control.values(f"{_PROGRESS}{self._topic_id}/").items():
+            number = int(key.partition("/")[0])
+            one = msgspec.json.decode(raw, type=Progress)
+            newest[number] = max(one, newest.get(number, one))
+        return newest
+
+    def _key(self, partition: int, member: str) -> str:
+        return f"{_PROGRESS}{self._topic_id}/{partition}/{member}"
+
+
+def _committed(consumer: Consumer, topic: str) -> dict[int, Committed]:
+    """Return what the group has for all partitions of a topic."""
+    numbers = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+    parts = consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=30)
+    return {part.partition: Committed(part.offset, part.metadata or "") for part in parts if part.offset >= 0}
+
+
+def _ignore(_: object, __: object) -> None:
+    """What stays is only deleted later."""

@@ -1,0 +1,123 @@
+"""Offsets of consumer groups: where a time lies, and setting them as Kafka's own tool does, where nobody is a member."""
+
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from stream_engine.shell import clients
+from stream_engine.shell.clients import offsets
+from stream_engine.shell.errors import UserError
+from stream_engine.shell.settings import Settings
+from stream_engine.shell.trouble import ANSWER_SECONDS
+
+_LATEST = -1
+
+
+class Move(NamedTuple):
+    """What a reset does to a partition: where the group is (None for nowhere), where it goes, and where the log begins and ends."""
+
+    partition: int
+    now: int | None
+    to: int
+    start: int
+    end: int
+
+
+class Found(NamedTuple):
+    """Where a time lies in a partition, and whether the log reaches back that far."""
+
+    offset: int
+    reaches: bool
+
+
+def members(admin: AdminClient, group: str) -> int:
+    """Return how many members a group has; none if there is no such group."""
+    try:
+        described = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)[group].result()
+    except KafkaException as error:
+        if error.args[0].name() in {"GROUP_ID_NOT_FOUND", "INVALID_GROUP_ID"}:
+            return 0
+        raise
+    return len(described.members)
+
+
+def committed(consumer: Consumer, topic: str) -> dict[int, int]:
+    """Return the offsets that the consumer's group has for the partitions of a topic.
+
+    Raises:
+        UserError: there is no such topic.
+    """
+    numbers = partitions(consumer, topic)
+    parts = consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=ANSWER_SECONDS)
+    return {part.partition: part.offset for part in parts if part.offset >= 0}
+
+
+def partitions(consumer: Consumer, topic: str) -> list[int]:
+    """Return the numbers of a topic's partitions.
+
+    Raises:
+        UserError: there is no such topic.
+    """
+    found = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+    if found.error is not None or not found.partitions:
+        raise UserError(f"there is no topic {topic}")
+    return sorted(found.partitions)
+
+
+def kept_since(admin: AdminClient, topic: str, now: int) -> int:
+    """Return since when all records of a topic are there still for certain, by its retention; times in milliseconds since the epoch."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    config = admin.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result()
+    if "delete" not in config["cleanup.policy"].value:
+        return 0
+    by_time = int(config["retention.ms"].value)
+    if int(config["retention.bytes"].value) >= 0:
+        return now
+    return 0 if by_time < 0 else now - by_time
+
+
+def at(consumer: Consumer, topic: str, time: int, kept: int) -> dict[int, Found]:
+    """Return where the first event of a time (milliseconds since the epoch) or later is in each partition, or the partition's end.
+
+    Where a partition has lost its first events, one from before the first that is left may have been of that time too, unless
+    all of them since ``kept`` are there.
+    """
+    parts = [TopicPartition(topic, number, time) for number in partitions(consumer, topic)]
+    found = {}
+    for part in consumer.offsets_for_times(parts, timeout=ANSWER_SECONDS):
+        there = offsets(consumer, topic, part.partition)
+        offset = part.offset if part.offset >= 0 else there.stop
+        found[part.partition] = Found(offset, time >= kept or not there.start or offset != there.start)
+    return found
+
+
+def moves(settings: Settings, group: str, topic: str, to: dict[int, int]) -> list[Move]:
+    """Return what setting a group's offsets for a topic would do."""
+    consumer = clients.reader(settings, **{"group.id": group})
+    try:
+        now = committed(consumer, topic)
+        return [
+            Move(number, now.get(number), offset, there.start, there.stop)
+            for number, offset in sorted(to.items())
+            for there in [offsets(consumer, topic, number)]
+        ]
+    finally:
+        consumer.close()
+
+
+def set_offsets(admin: AdminClient, group: str, topic: str, to: dict[int, int], metadata: str = "") -> None:
+    """Set a group's offsets.
+
+    Raises:
+        UserError: it has members, or Kafka refuses for another reason.
+    """
+    parts = [TopicPartition(topic, number, offset, metadata) for number, offset in to.items()]
+    request = [ConsumerGroupTopicPartitions(group, parts)]
+    try:
+        done = admin.alter_consumer_group_offsets(request, request_timeout=ANSWER_SECONDS)[group].result()
+    except KafkaException as error:
+        raise UserError(f"Kafka did not set the offsets of {group}: {error.args[0].str()}") from error
+    for part in done.topic_partitions:
+        if part.error is not None:
+            raise UserError(f"Kafka did not set the offset of {topic}/{part.partition} for {group}: {part.error.str()}")

@@ -1,0 +1,166 @@
+"""Replays on a real broker: what they run again, what they leave alone, and how they go on after a crash."""
+
+from typing import Any
+
+from stream_engine.shell.clock import now_ms
+from tests.integration.behaviours.commands import command, completed, said
+from tests.integration.behaviours.deploys import PARTITIONS, Deploys
+from tests.workers import until
+
+
+def _send(deploys: Deploys, name: str, count: int) -> list[tuple[int, int]]:
+    return [
+        deploys.served.send({"name": name, "data": {"n": number}}, partition=number % PARTITIONS)
+        for number in range(count)
+    ]
+
+
+def _crash(deploys: Deploys) -> None:
+    worker, deploys.worker = deploys.worker, None
+    assert worker is not None
+    worker.kill()
+
+
+def _places(starts: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    return sorted((one["partition"], one["offset"]) for one in starts)
+
+
+def test_a_replay_runs_the_events_of_a_function_and_a_time_again(deploys: Deploys) -> None:
+    deploys.deploy()
+    _send(deploys, "greet", 8)
+    deploys.served.told("RunEnded", 8, function="greet")
+    since = now_ms() + 1
+    until(lambda: now_ms() > since, "the clock goes on")
+    again = _send(deploys, "greet", 12)
+    _send(deploys, "engine/start/send", 3)
+    deploys.served.told("RunEnded", 20, function="greet")
+    deploys.served.told("RunEnded", 3, function="receive")
+    arguments = ("replay", "start", "--function", "greet", "--from", str(since))
+    dry = said(deploys, *arguments, "--dry-run")
+    assert (dry["events"], dry["status"], len(dry["listed"])) == (12, "dry run", 12)
+    assert said(deploys, "replay", "list") == []
+    made = said(deploys, *arguments)
+    live = _send(deploys, "greet", 4)
+    done = completed(deploys, made["id"])
+    assert {name: done[name] for name in ("events", "routed", "runs", "ended", "failed")} == {
+        "events": 12, "routed": 12, "runs": 12, "ended": 12, "failed": 0,
+    }  # fmt: skip
+    deploys.served.told("RunEnded", 36, function="greet")
+    deploys.served.listen()
+    assert _places(deploys.served.started_again(12, "greet")) == sorted(again)
+    assert set(live) <= set(_places(deploys.served.told("RunStarted", 24, function="greet", replay_id=None)))
+    assert deploys.served.started_again(0, "receive") == []
+    # What a replayed run sends is under the replay's id, and takes the place of what the original sent.
+    sends = said(deploys, "replay", "start", "--function", "send", "--from", str(since))
+    completed(deploys, sends["id"])
+    deploys.served.listen()
+    received = deploys.served.started_again(3, "receive")
+    assert {one["replay_id"] for one in received} == {sends["id"]}
+    assert len(received) == 3
+    assert [one["id"] for one in said(deploys, "replay", "list")] == [sends["id"], made["id"]]
+
+
+def test_a_replay_is_of_the_runs_with_a_status_or_of_the_events_for_which_an_expression_holds(deploys: Deploys) -> None:
+    deploys.deploy()
+    since = now_ms()
+    places = _send(deploys, "greet", 9)
+    deploys.served.told("RunEnded", 9, function="greet")
+    made = said(deploys, "replay", "start", "--function", "greet", "--from", str(since), "--if", "event.data.n >= 6")
+    assert made["events"] == 3
+    completed(deploys, made["id"])
+    deploys.served.listen()
+    assert _places(deploys.served.started_again(3, "greet")) == sorted(places[6:])
+    none = command(
+        deploys, "replay", "start", "--function", "greet", "--from", str(since), "--status", "failed", "--json"
+    )
+    assert (none.exit_code, none.stdout) == (1, "")
+    assert "nothing is started" in none.stderr
+    all_of_them = ("replay", "start", "--function", "greet", "--from", str(since), "--status", "completed")
+    assert said(deploys, *all_of_them, "--dry-run")["events"] == 9
+
+
+def test_a_replay_is_paused_resumed_and_survives_a_crash_beside_another_one(deploys: Deploys) -> None:
+    deploys.deploy()
+    since = now_ms()
+    places = _send(deploys, "greet", 120)
+    deploys.served.told("RunEnded", 120, function="greet")
+    start = ("replay", "start", "--function", "greet", "--from", str(since))
+    slow = said(deploys, *start, "--per-second", "20")
+    other = said(deploys, *start)
+    deploys.served.started_again(130, "greet")
+    assert said(deploys, "replay", "pause", slow["id"])["status"] == "paused"
+    _crash(deploys)
+    deploys.deploy()
+    completed(deploys, other["id"])
+    paused = said(deploys, "replay", "status", slow["id"])
+    assert paused["status"] == "paused"
+    assert paused["runs"] < 120
+    said(deploys, "replay", "resume", slow["id"])
+    deploys.served.started_again(120 + paused["runs"] + 5, "greet")
+    _crash(deploys)
+    deploys.deploy()
+    assert completed(deploys, slow["id"])["runs"] == 120
+    deploys.served.listen()
+    starts = deploys.served.started_again(240, "greet")
+    for replay in (slow, other):
+        assert _places([one for one in starts if one["replay_id"] == replay["id"]]) == sorted(places)
+    assert "is completed" in command(deploys, "replay", "cancel", slow["id"]).stderr
+
+
+def test_a_replay_that_is_cancelled_begins_nothing_more(deploys: Deploys) -> None:
+    deploys.deploy()
+    since = now_ms()
+    _send(deploys, "greet", 60)
+    deploys.served.told("RunEnded", 60, function="greet")
+    made = said(deploys, "replay", "start", "--function", "greet", "--from", str(since), "--per-second", "10")
+    deploys.served.started_again(3, "greet")
+    assert said(deploys, "replay", "cancel", made["id"])["status"] == "cancelled"
+    again = said(deploys, "replay", "start", "--function", "greet", "--from", str(since))
+    completed(deploys, again["id"])
+    deploys.served.listen()
+    starts = [one for one in deploys.served.started_again(60, "greet") if one["replay_id"] == made["id"]]
+    assert 3 <= len(starts) < 60
+
+
+def test_what_cannot_be_replayed_is_said_before_anything_starts(deploys: Deploys) -> None:
+    deploys.deploy()
+    since = str(now_ms())
+    deploys.greet()
+    start = ("replay", "start", "--from", since, "--function")
+    for arguments, code, words in [
+        ((*start, "nobody"), 1, "has no function 'nobody'"),
+        ((*start, "check"), 1, "no such events of check"),
+        ((*start, "greet", "--to", since), 2, "--to is not after --from"),
+        ((*start, "greet", "--if", "event.data.("), 2, "--if"),
+        ((*start, "greet", "--status", "lost"), 2, "lost"),
+        (("replay", "status", "nothing"), 1, "no replay 'nothing'"),
+        (("groups", "reset", f"{deploys.name}.router", "--to-earliest"), 1, "is active"),
+        (("groups", "reset", f"{deploys.name}.leaders", "--to-earliest"), 1, "say nothing"),
+        (("groups", "reset", f"{deploys.name}.router"), 2, "one of"),
+    ]:
+        done = command(deploys, *arguments)
+        assert (done.exit_code, done.stdout) == (code, ""), done.output
+        assert words in done.stderr
+    assert said(deploys, "replay", "list") == []
+
+
+def test_groups_reset_rewinds_as_kafka_s_own_tool_does(deploys: Deploys) -> None:
+    deploys.deploy()
+    since = now_ms()
+    places = _send(deploys, "greet", 8)
+    deploys.served.told("RunEnded", 8, function="greet")
+    deploys.stop()
+    reset = ("groups", "reset", f"{deploys.name}.router", "--to-datetime", str(since))
+
+    def rewound() -> bool:
+        return command(deploys, *reset, "--dry-run").exit_code == 0
+
+    until(rewound, "Kafka has let the member go")
+    done = command(deploys, *reset)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("2 offsets again") == PARTITIONS
+    deploys.deploy()
+    deploys.served.started_again(8, "greet")
+    deploys.greet()
+    deploys.served.listen()
+    assert _places(deploys.served.started_again(8, "greet")) == sorted(places)

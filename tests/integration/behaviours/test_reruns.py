@@ -1,0 +1,88 @@
+"""Steps that are taken over on a real broker, with a payment service that counts its calls: by `rerun`, and by replays."""
+
+import pytest
+
+from stream_engine.shell.clock import now_ms
+from tests.integration.behaviours.commands import command, completed, said
+from tests.integration.behaviours.deploys import Deploys
+
+pytestmark = pytest.mark.parametrize("deploys", ["payments.py"], indirect=True)
+_ORDERS = 10
+
+
+def _place_orders(deploys: Deploys) -> list[str]:
+    """Have orders paid while there is a bug, and the fix deployed; return the runs in the orders' order."""
+    deploys.deploy(BEHAVIOURS_BUG="1")
+    places = [
+        deploys.served.send({"name": "order/placed", "data": {"order": number}}, partition=number % 4)
+        for number in range(_ORDERS)
+    ]
+    deploys.served.told("RunEnded", _ORDERS, function="pay")
+    runs = [deploys.served.started(place, "pay") for place in places]
+    deploys.deploy(BEHAVIOURS_BUG="0")
+    return runs
+
+
+def _calls(deploys: Deploys) -> int:
+    return len((deploys.folder / "calls").read_text("utf-8").splitlines())
+
+
+def _keys(deploys: Deploys) -> int:
+    return len(list(deploys.folder.glob("charge-*")))
+
+
+def test_a_run_runs_again_with_the_steps_before_the_one_that_failed(deploys: Deploys) -> None:
+    runs = _place_orders(deploys)
+    assert (_calls(deploys), _keys(deploys)) == (_ORDERS, _ORDERS)
+    new = said(deploys, "runs", "rerun", runs[3], "--from-step", "total")
+    assert new["rerun_of"] == runs[3]
+    result = deploys.served.result(new["run_id"])
+    assert result["amount"] == 30
+    assert _calls(deploys) == _ORDERS
+    [started] = deploys.served.told("RunStarted", run_id=new["run_id"])
+    assert started["rerun_of"] == runs[3]
+    assert deploys.served.steps(new["run_id"])[0] == ("charge", "completed", 0)
+    shown = said(deploys, "runs", "show", new["run_id"])
+    assert shown["rerun_of"] == runs[3]
+    deploys.served.told("RunEnded", 6, function="ship")
+
+
+def test_a_rerun_calls_again_with_the_same_key_unless_it_is_to_have_new_ones(deploys: Deploys) -> None:
+    runs = _place_orders(deploys)
+    again = said(deploys, "runs", "rerun", runs[1])
+    deploys.served.result(again["run_id"])
+    assert (_calls(deploys), _keys(deploys)) == (_ORDERS + 1, _ORDERS)
+    new = said(deploys, "runs", "rerun", runs[1], "--new-keys")
+    deploys.served.result(new["run_id"])
+    assert (_calls(deploys), _keys(deploys)) == (_ORDERS + 2, _ORDERS + 1)
+    many = said(deploys, "runs", "rerun", "--function", "pay", "--status", "failed", "--from-step", "total", "--yes")
+    assert {one["rerun_of"] for one in many} == set(runs[1::2])
+    for one in many:
+        deploys.served.result(one["run_id"])
+    assert _calls(deploys) == _ORDERS + 2
+    for arguments, words in [
+        ((runs[1], "--from-step", "shipping"), "has no step 'shipping'; it has charge, total"),
+        ((runs[1], "--version", "9"), "has no version '9'"),
+        (("f" * 24 + "-0",), "there is no run"),
+    ]:
+        done = command(deploys, "runs", "rerun", *arguments, "--json")
+        assert (done.exit_code, done.stdout) == (1, ""), done.output
+        assert words in done.stderr
+
+
+def test_a_replay_that_takes_steps_over_mends_what_failed_and_charges_nobody_twice(deploys: Deploys) -> None:
+    since = now_ms()
+    _place_orders(deploys)
+    start = ("replay", "start", "--function", "pay", "--from", str(since), "--status", "failed", "--reuse-steps")
+    made = said(deploys, *start)
+    assert made["events"] == _ORDERS // 2
+    new = deploys.served.send({"name": "order/placed", "data": {"order": 99}})
+    done = completed(deploys, made["id"])
+    assert (done["routed"], done["failed"]) == (5, 0)
+    deploys.served.result(deploys.served.started(new, "pay"))
+    assert (_calls(deploys), _keys(deploys)) == (_ORDERS + 1, _ORDERS + 1)
+    shipped = deploys.served.started_again(5, "ship")
+    assert {one["replay_id"] for one in shipped} == {made["id"]}
+    fresh = said(deploys, *start[:-3], "--new-keys")
+    completed(deploys, fresh["id"])
+    assert (_calls(deploys), _keys(deploys)) == (2 * _ORDERS + 2, 2 * _ORDERS + 2)

@@ -1,0 +1,25 @@
+"""Kafka's own command line tools, fetched as the local broker's jars are."""
+
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from stream_engine.shell.localbroker.jars import kafka_jars
+from stream_engine.shell.localbroker.java import find_java
+from stream_engine.shell.settings import Settings
+
+_GROUPS: Final = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+_POM: Final = Path(__file__).with_suffix(".pom.xml")
+_SECONDS: Final = 120
+
+
+def reset_offsets(settings: Settings, group: str, topic: str, *to: str) -> str:
+    """Do what ``kafka-consumer-groups --reset-offsets --execute`` does; return what it printed."""
+    java = find_java()
+    jars = kafka_jars(settings.cache_dir, java=java, say=print, pom=_POM)
+    command = [str(java), "-cp", f"{jars}/*", _GROUPS, "--bootstrap-server", str(settings.bootstrap_servers)]
+    options = ["--group", group, "--topic", topic, "--reset-offsets", *to, "--execute"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=_SECONDS, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "Error" not in done.stdout, done.stdout
+    return done.stdout
