@@ -4,7 +4,8 @@ from typing import TypeVar
 
 import msgspec
 
-from stream_engine.core.records import READS, Commands, JournalRecord, StateRecord
+from stream_engine.core.chunks import StateRecord
+from stream_engine.core.records import READS, Commands, JournalRecord
 
 T = TypeVar("T", "JournalRecord", "Commands", "StateRecord")
 

@@ -18,8 +18,9 @@ Reading: see `Restore`.
 from collections.abc import Iterable, Iterator
 
 from stream_engine.core.change import Change
+from stream_engine.core.chunks import Chunk, Complete, SnapshotId
 from stream_engine.core.decoding import ForeignError, decode_state
-from stream_engine.core.records import Checkpoint, Chunk, Complete, SnapshotId, encode
+from stream_engine.core.records import Checkpoint, encode
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, Folded
 
 CHUNK_BYTES = 256 * 1024

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from stream_engine.core.catalogue import FunctionSpec
+from stream_engine.core.chunks import Chunk, Complete, SnapshotId
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.identity import digest, event_identity, home_partition, idempotency_key, run_id, run_name
@@ -24,10 +25,8 @@ from stream_engine.core.records import (
     Caller,
     Cancel,
     Checkpoint,
-    Chunk,
     Collect,
     Commands,
-    Complete,
     Decided,
     Entry,
     Event,
@@ -43,7 +42,6 @@ from stream_engine.core.records import (
     ReturnStep,
     Reused,
     Seek,
-    SnapshotId,
     Span,
     Unfit,
 )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 import pytest
 
-from stream_engine.core import history, records, tables
+from stream_engine.core import chunks, history, records, tables
 from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.decoding import UnreadableError, decode_commands, decode_journal, decode_state
 from stream_engine.core.records import READS, Command, Commands, Record, encode
@@ -117,7 +117,7 @@ def _structs(value: object) -> Iterator[msgspec.Struct]:
 
 _KINDS = {
     kind
-    for module in (records, tables, history)
+    for module in (records, chunks, tables, history)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__name__.startswith("_")
 } - {Record}

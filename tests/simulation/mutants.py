@@ -15,21 +15,13 @@ from msgspec.structs import replace
 from stream_engine.core import candidate, fence, leader, run
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Committed, DeposedError, Told, Trim, trim_to
+from stream_engine.core.chunks import Complete
 from stream_engine.core.commands import Input, RecordStep, Suspend
 from stream_engine.core.decide import HANDLERS, decide
 from stream_engine.core.decoding import decode_state
 from stream_engine.core.intake import Receipt
 from stream_engine.core.leader import Leader, Recovered
-from stream_engine.core.records import (
-    Checkpoint,
-    Commands,
-    Complete,
-    Decided,
-    JournalRecord,
-    LeaderElected,
-    Mark,
-    ReturnStep,
-)
+from stream_engine.core.records import Checkpoint, Commands, Decided, JournalRecord, LeaderElected, Mark, ReturnStep
 from stream_engine.core.room import Room
 from stream_engine.core.route import Router
 from stream_engine.core.snapshot import Restore, Snapshot, SpoiledError

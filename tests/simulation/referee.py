@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream_engine.core.change import Told
+from stream_engine.core.chunks import Chunk, SnapshotId
 from stream_engine.core.decoding import decode_state
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
-from stream_engine.core.records import Chunk, Decided, SnapshotId
+from stream_engine.core.records import Decided
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, RUNS, STEPS, Outgoing, Run, Step, encode
 from stream_engine.core.turn import Effect, Execute
 from tests.simulation.fold import NaiveFold

@@ -7,6 +7,7 @@ import pytest
 from stream_engine.core import candidate, decoding, records, route
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Take
+from stream_engine.core.chunks import Chunk, Complete, SnapshotId
 from stream_engine.core.commands import FailRun
 from stream_engine.core.decoding import UnreadableError, decode_commands, decode_journal, decode_state
 from stream_engine.core.failure import Failure
@@ -18,15 +19,12 @@ from stream_engine.core.records import (
     READS,
     WRITES,
     Admit,
-    Chunk,
     Commands,
-    Complete,
     Decided,
     Event,
     Handle,
     LeaderElected,
     Mark,
-    SnapshotId,
     encode,
 )
 from stream_engine.core.route import Router
