@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from stream_engine.core.commands import OWN, FailRun, FinishRun, Invoke, Stopped, Suspend
 from stream_engine.core.failure import Failure
 from stream_engine.core.flow import Concurrency, Flow
-from stream_engine.core.history import RunEnded, RunStarted, StepRecorded
+from stream_engine.core.history import EventDisposed, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.identity import partition_of
 from stream_engine.core.records import Admit, Cancel, Event, Reply
 from stream_engine.core.turn import Execute, Function, Stop
@@ -122,13 +122,15 @@ def test_a_run_that_ends_gives_up_what_it_waits_for_but_not_what_is_detached() -
     assert ends == {parent: "ada", stopped: f"run {parent}, which invoked it, has ended"}
 
 
-def test_a_call_waits_for_a_slot_and_is_answered_when_it_is_cancelled_there() -> None:
+def test_a_call_is_answered_when_its_run_is_cancelled_before_it_begins() -> None:
     network, parent = begun()
     for number in range(3):
         network.post(0, invoke(parent, f"call-{number}"))
     network.settle()
-    begun_children = children(network)
-    assert len(begun_children) == 2
-    network.post(partition_of(begun_children[0]), FinishRun(begun_children[0], b"7"))
+    assert len(children(network)) == 2
+    [queued] = {record.run_id for record in network.told if isinstance(record, EventDisposed)}
+    network.give(partition_of(queued), Cancel(queued, "ada"))
     network.settle()
-    assert len(children(network)) == 3
+    [(_, status, message)] = outcomes(network)
+    assert (status, message) == ("failed", f"run {queued} was cancelled: ada")
+    assert len(children(network)) == 2
