@@ -19,19 +19,28 @@ _BEFORE_SECONDS: Final = 5.0
 
 
 class _Gate(NamedTuple):
-    """A gate, and the records of history that ``count`` events on a hundred keys make, by which their end is known."""
+    """A gate, and how many records of history ``count`` events on a hundred keys make by which their end is known, of a kind."""
 
     name: str
     kind: type[HistoryRecord]
     records: Callable[[int], int]
+    disposition: str = ""
+
+    def counts(self, record: HistoryRecord) -> bool:
+        """Return whether a record is one of them."""
+        return not isinstance(record, EventDisposed) or record.disposition == self.disposition
+
+
+def _all_but_one_each(count: int) -> int:
+    return count - KEYS
 
 
 _GATES: Final = {
     "bench/one": _Gate("none", RunEnded, int),
-    "bench/idempotent": _Gate("idempotency, of which all but 100 are known", EventDisposed, lambda count: count - KEYS),
-    "bench/debounced": _Gate("debounce, coalesced", EventDisposed, lambda count: 2 * count - KEYS),
+    "bench/idempotent": _Gate("idempotency, all but 100 known", EventDisposed, _all_but_one_each, "duplicate"),
+    "bench/debounced": _Gate("debounce, all but 100 coalesced", EventDisposed, _all_but_one_each, "coalesced"),
     "bench/batched": _Gate("batch of 100, keyed", RunEnded, lambda count: count // KEYS),
-    "bench/rated": _Gate("rate limit, of which all but 100 are dropped", EventDisposed, lambda count: count - KEYS),
+    "bench/rated": _Gate("rate limit, all but 100 dropped", EventDisposed, _all_but_one_each, "rate-limited"),
     "bench/throttled": _Gate("throttle, keyed, never reached", RunEnded, int),
     "bench/limited": _Gate("concurrency, keyed, never reached", RunEnded, int),
     "bench/limited-in-all": _Gate("concurrency, unkeyed, never reached", RunEnded, int),
@@ -51,7 +60,7 @@ def measure(ground: Ground, count: int) -> Iterator[Figure]:
         tail = Tail(ground.settings, ground.names.history, ground.settings.partitions, gate.kind)
         began = time.monotonic()
         send_all(producer, topic, event, _keys(count))
-        tail.take(gate.records(count))
+        _await(tail, gate, count)
         yield Figure(f"events through a gate: {gate.name}", count / (time.monotonic() - began), "events/s")
         tail.close()
     yield from _side_by_side(ground)
@@ -70,7 +79,7 @@ def _side_by_side(ground: Ground) -> Iterator[Figure]:
         send_all(producer, topic, "bench/keyed", _keys(runs))
         taken = 0
         while taken < runs:
-            taken += sum(tail.function(value) == "keyed" for value in tail.take(1))
+            taken += sum(tail.record(value).function == "keyed" for value in tail.take(1))
         ended = tick()
         pings.await_all()
     ideal = _RUNS_PER_KEY * RUN_SECONDS
@@ -79,6 +88,12 @@ def _side_by_side(ground: Ground) -> Iterator[Figure]:
     yield from latency(f"{start}, before", pings.latencies(quiet, began))
     yield from latency(f"{start}, beside them", pings.latencies(began, ended))
     tail.close()
+
+
+def _await(tail: Tail, gate: _Gate, count: int) -> None:
+    left = gate.records(count)
+    while left > 0:
+        left -= sum(gate.counts(tail.record(value)) for value in tail.take(1))
 
 
 def _keys(count: int) -> Iterator[dict[str, str]]:

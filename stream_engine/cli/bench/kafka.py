@@ -57,11 +57,11 @@ class Tail:
             values = [message.value() for message in (first, *self._consumer.consume(_BATCH, 0))]
             yield [value for value in values if value is not None and value.startswith(self._begin)]
 
-    def function(self, value: bytes) -> str:
-        """Return the function that a record is about."""
+    def record(self, value: bytes) -> HistoryRecord:
+        """Return what a record tells."""
         entry = self._decode(value)
         assert entry is not None
-        return entry.record.function
+        return entry.record
 
     def times(self, value: bytes) -> list[int]:
         """Return what a run returned that ended, where that is a list of times."""
