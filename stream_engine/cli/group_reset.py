@@ -8,7 +8,6 @@ import click
 from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.output import print_json, say
 from stream_engine.cli.times import FORMS, TIME
-from stream_engine.core.runs import iso
 from stream_engine.shell import clients
 from stream_engine.shell import group_offsets as shell
 from stream_engine.shell.clock import now_ms
@@ -95,12 +94,7 @@ def _targets(settings: Settings, topic: str, time: int | None, offset: int | Non
         if time is not None:
             kept = shell.kept_since(clients.admin(settings), topic, now_ms())
             found = shell.at(consumer, topic, time, kept)
-            short = [str(number) for number, one in found.items() if not one.reaches]
-            if short:
-                raise UserError(
-                    f"{topic} does not reach back to {iso(time)} in partition {', '.join(short)}: those events have expired, or may have. "
-                    "Rewind to a later time, or with --to-earliest to all that is left"
-                )
+            shell.check_reach(topic, time, found)
             return {number: one.offset for number, one in found.items()}
         targets = {}
         for number in shell.partitions(consumer, topic):

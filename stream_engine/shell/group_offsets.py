@@ -5,8 +5,10 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from stream_engine.core.runs import iso
 from stream_engine.shell import clients
 from stream_engine.shell.clients import offsets
+from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.trouble import ANSWER_SECONDS
@@ -25,10 +27,10 @@ class Move(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Where a time lies in a partition, and whether the log reaches back that far."""
+    """Where a time lies in a partition, and since when all is there (milliseconds since the epoch)."""
 
     offset: int
-    reaches: bool
+    since: int
 
 
 def members(admin: AdminClient, group: str) -> int:
@@ -80,16 +82,45 @@ def kept_since(admin: AdminClient, topic: str, now: int) -> int:
 def at(consumer: Consumer, topic: str, time: int, kept: int) -> dict[int, Found]:
     """Return where the first event of a time (milliseconds since the epoch) or later is in each partition, or the partition's end.
 
-    Where a partition has lost its first events, one from before the first that is left may have been of that time too, unless
-    all of them since ``kept`` are there.
+    Where a partition has lost its first events, it reaches back to the first that is left; an empty one to ``kept``, since when
+    all records are there by the topic's retention.
     """
     parts = [TopicPartition(topic, number, time) for number in partitions(consumer, topic)]
     found = {}
     for part in consumer.offsets_for_times(parts, timeout=ANSWER_SECONDS):
         there = offsets(consumer, topic, part.partition)
         offset = part.offset if part.offset >= 0 else there.stop
-        found[part.partition] = Found(offset, time >= kept or not there.start or offset != there.start)
+        since = 0
+        if there.start and offset == there.start:
+            since = kept if there.start == there.stop else _first(consumer, topic, part.partition, there.start)
+        found[part.partition] = Found(offset, since)
     return found
+
+
+def check_reach(topic: str, time: int, found: dict[int, Found]) -> None:
+    """Look at whether a topic has all events since a time.
+
+    Raises:
+        UserError: some have expired, or may have.
+    """
+    short = {number: one.since for number, one in found.items() if one.since > time}
+    if short:
+        numbers = ", ".join(map(str, short))
+        raise UserError(
+            f"{topic} does not reach back to {iso(time)} in partition {numbers}: events of that time have expired, or may have. "
+            f"All is there since {iso(max(short.values()))}; begin then"
+        )
+
+
+def _first(consumer: Consumer, topic: str, partition: int, offset: int) -> int:
+    """Return the time of the first record that is left of a partition."""
+    consumer.assign([TopicPartition(topic, partition, offset)])
+    deadline = monotonic() + ANSWER_SECONDS
+    while monotonic() < deadline:
+        raw = consumer.poll(0.1)
+        if raw is not None and raw.error() is None:
+            return int(raw.timestamp()[1])
+    raise UserError(f"{topic}/{partition} cannot be read: Kafka does not answer")
 
 
 def moves(settings: Settings, group: str, topic: str, to: dict[int, int]) -> list[Move]:

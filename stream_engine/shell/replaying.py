@@ -59,22 +59,10 @@ def spans(settings: Settings, topic: str, since: int, until: int, now: int) -> S
         kept = group_offsets.kept_since(admin, topic, now)
         first, last = group_offsets.at(consumer, topic, since, kept), group_offsets.at(consumer, topic, until, kept)
         found = {number: (one.offset, max(one.offset, last[number].offset)) for number, one in first.items()}
-        short = [number for number, one in first.items() if not one.reaches]
     finally:
         consumer.close()
-    empty = all(start == stop for start, stop in found.values())
-    if short:
-        numbers = ", ".join(map(str, short))
-        raise UserError(
-            f"{topic} does not reach back so far in partition {numbers}: "
-            + (
-                "the events of that time have expired"
-                if empty
-                else "some of the events of that time have expired, or may have"
-            )
-            + "; begin later"
-        )
-    if empty:
+    group_offsets.check_reach(topic, since, first)
+    if all(start == stop for start, stop in found.values()):
         raise UserError(f"{topic} has no events of that time")
     return found
 

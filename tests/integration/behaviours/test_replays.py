@@ -1,7 +1,11 @@
 """Replays on a real broker: what they run again, what they leave alone, and how they go on after a crash."""
 
+import re
 from typing import Any
 
+from confluent_kafka import TopicPartition
+
+from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
 from tests.integration.behaviours.commands import command, completed, said
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys
@@ -164,3 +168,26 @@ def test_groups_reset_rewinds_as_kafka_s_own_tool_does(deploys: Deploys) -> None
     deploys.greet()
     deploys.served.listen()
     assert _places(deploys.served.started_again(8, "greet")) == sorted(places)
+
+
+def test_what_has_expired_is_said_and_what_is_left_can_be_replayed(deploys: Deploys) -> None:
+    deploys.deploy()
+    since = now_ms()
+    places = _send(deploys, "greet", 4 * PARTITIONS)
+    deploys.served.told("RunEnded", len(places), function="greet")
+    first = deploys.served.started(places[0], "greet")
+    topic = f"{deploys.name}.events"
+    part = TopicPartition(topic, places[0][0], 2)
+    admin = clients.admin(deploys.settings)
+    admin.delete_records([part])[part].result(30)
+    start = ("replay", "start", "--function", "greet", "--from", str(since), "--json")
+    short = command(deploys, *start)
+    assert (short.exit_code, short.stdout) == (1, "")
+    assert "does not reach back" in short.stderr
+    assert f"partition {places[0][0]}:" in short.stderr
+    gone = command(deploys, "runs", "rerun", first)
+    assert (gone.exit_code, gone.stdout) == (1, "")
+    assert "not on the log any more" in gone.stderr
+    [said_since] = re.findall(r"All is there since (\S+);", short.stderr)
+    made = said(deploys, "replay", "start", "--function", "greet", "--from", said_since)
+    assert completed(deploys, made["id"])["runs"] == made["events"] > 0
