@@ -58,6 +58,10 @@ class Network:
         """What was told, wherever."""
         return [record for _, record in self.history]
 
+    def stores(self) -> list[SimStore]:
+        """Return what the partitions have written."""
+        return [member.store for member in self._members]
+
     def give(self, partition: int, *commands: Command) -> None:
         """Have commands arrive at a partition."""
         for command in commands:
@@ -86,6 +90,11 @@ class Network:
             member.leader.sent(key)
             if message.topic == "commands" and message.partition is not None:
                 self._arrive(message.partition, decode_commands(message.value or b""))
+
+    def next_due(self) -> int | None:
+        """Return when the next timer of any partition is due, or None."""
+        due = [at for member in self._members if (at := member.leader.due()) is not None]
+        return min(due, default=None)
 
     def settle(self) -> None:
         """Decide until there is nothing left."""
