@@ -16,7 +16,6 @@ import click
 
 from stream_engine.cli.apps import load_engine
 from stream_engine.cli.output import say
-from stream_engine.cli.topologies import NAMES, Topologies, TopologyNames
 from stream_engine.cli.values import ADDRESS, DURATION
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import THREADS
@@ -42,7 +41,6 @@ class _Options(TypedDict):
     processes: int
     http: Address | None
     parent: int | None
-    topology: tuple[str, ...]
 
 
 @click.command()
@@ -80,12 +78,6 @@ class _Options(TypedDict):
 @click.option(
     "--http", type=ADDRESS, help="Serve /live and /ready at [HOST:]PORT; without HOST for this machine alone."
 )
-@click.option(
-    "--topology",
-    type=TopologyNames(),
-    default=(),
-    help=f"Faust apps to run beside the worker, each in a process of its own: {', '.join(NAMES)}.",
-)
 @click.option("--parent", type=int, hidden=True)
 def worker(app: str, **options: Unpack[_Options]) -> None:
     """Serve APP, which is `module:attr` or `file.py:attr`; create its topics if they are missing.
@@ -95,23 +87,19 @@ def worker(app: str, **options: Unpack[_Options]) -> None:
     """
     log_to_stderr()
     if options["processes"] > 1:
-        sys.exit(_several(app, options))
+        command = partial(_command, app, options)
+        sys.exit(asyncio.run(_serve_several(options["processes"], command, options["http"])))
     engine = load_engine(app)
-    settings = connected(Settings.from_env())
     limits = Limits(
         options["max_runs"], Capacity(options["max_steps"], options["threads"]), options["drain_timeout"] / 1_000
     )
     line = None if options["parent"] is None else socket.socket(fileno=options["parent"])
     around = partial(_around, http=options["http"], line=line)
     # Of several processes, the one that has started them says when all are ready.
-    announce: Callable[[], None] = partial(say, "ready") if line is None else (lambda: None)
-    with Topologies(options["topology"], engine.name, settings) as topologies:
-
-        def ready() -> None:
-            topologies.start()
-            announce()
-
-        asyncio.run(serve(engine, settings, limits, ready, activate=options["activate"], around=around))
+    ready = (lambda: say("ready")) if line is None else (lambda: None)
+    asyncio.run(
+        serve(engine, connected(Settings.from_env()), limits, ready, activate=options["activate"], around=around)
+    )
 
 
 async def serve(
@@ -174,18 +162,6 @@ async def _serve_several(count: int, command: Callable[[int], list[str]], http: 
         loop.add_signal_handler(number, processes.stop)
     with nullcontext() if http is None else _probes(http, processes.health):
         return await processes.run(lambda: say("ready"))
-
-
-def _several(app: str, options: _Options) -> int:
-    """Serve with several processes, and the topologies beside them once; return the exit code."""
-    command = partial(_command, app, options)
-    serving = partial(_serve_several, options["processes"], command, options["http"])
-    if not options["topology"]:
-        return asyncio.run(serving())
-    with Topologies(options["topology"], load_engine(app).name, connected(Settings.from_env())) as topologies:
-        # Before the app's topics exist, a topology ends, says so, and is started again.
-        topologies.start()
-        return asyncio.run(serving())
 
 
 def _command(app: str, options: _Options, line: int) -> list[str]:
