@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from stream_engine.core import candidate, fence, leader, run
+from stream_engine.core import candidate, fence, finish, gates, leader, run
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Committed, DeposedError, Told, Trim, trim_to
 from stream_engine.core.chunks import Complete
@@ -21,7 +21,18 @@ from stream_engine.core.decide import HANDLERS, decide
 from stream_engine.core.decoding import decode_state
 from stream_engine.core.intake import Receipt
 from stream_engine.core.leader import Leader, Recovered
-from stream_engine.core.records import Checkpoint, Commands, Decided, JournalRecord, LeaderElected, Mark, ReturnStep
+from stream_engine.core.records import (
+    Answer,
+    Began,
+    Checkpoint,
+    Collect,
+    Commands,
+    Decided,
+    JournalRecord,
+    LeaderElected,
+    Mark,
+    ReturnStep,
+)
 from stream_engine.core.room import Room
 from stream_engine.core.route import Router
 from stream_engine.core.snapshot import Restore, Snapshot, SpoiledError
@@ -377,4 +388,9 @@ MUTANTS = (
     Mutant("a term keeps its room when it ends", [patch.object(Leader, "close", lambda self: None)]),
     Mutant("whoever waits for room waits for ever", [patch.object(leader, "let_in", lambda turn, most: None)]),
     Mutant("a takeover forgets who waits for room", [patch.object(Waiting, "__init__", _knows_nobody)]),
+    Mutant("a limit is none", [patch.object(gates, "_has_room", lambda keeper: True)]),
+    Mutant("who ends frees nothing", [patch.object(finish, "free_all", lambda turn, run_id, run: None)]),
+    Mutant("an answer says nothing", [patch.dict(HANDLERS, {Answer: lambda turn, command: None})]),
+    Mutant("a batch loses its events", [patch.dict(HANDLERS, {Collect: lambda turn, command: None})]),
+    Mutant("who begins is not counted", [patch.dict(HANDLERS, {Began: lambda turn, command: None})]),
 )

@@ -7,6 +7,8 @@ order in which they were recorded.
 from dataclasses import dataclass
 from random import Random
 
+from stream_engine.core.flow import PLAIN, Flow
+
 
 @dataclass(frozen=True)
 class Work:
@@ -64,6 +66,7 @@ class SimFunction:
     triggers: tuple[str, ...]
     program: Program
     on_failure: str | None = None
+    flow: Flow = PLAIN
 
 
 _WEIGHTS = ((5, 5, 4, 4, 7, 1), (5, 6, 8, 2, 0, 1))

@@ -44,6 +44,8 @@ HAPPENS = [
         "run queued",
         "all places taken",
     ),
+    *("waits at concurrency", "waits at throttle", "waits at singleton", "waits at debounce", "waits at batch"),
+    *("event coalesced", "event batched", "event rate-limited", "event skipped", "event cancelled", "run stopped"),
     "runs of handlers",
     *("snapshot written", "snapshot abandoned", "snapshot spoiled", "restored", "restoration interrupted"),
     *("trimmed journal", "trimmed commands", "trimmed state", "trim undone", "read what was trimmed"),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stream_engine.core.intake import leader_source
-from stream_engine.core.match import Matched
+from stream_engine.core.match import Matched, Wish, match
 from stream_engine.core.records import Event
 from stream_engine.core.room import Room
 from stream_engine.core.route import Router
@@ -168,12 +168,17 @@ class Worker:
         return Producer(self._cluster.kafka, self.host, self._cluster.faults.appends)
 
     def _match(self, event: Event, partitions: int, replay_id: str | None) -> Matched:
-        return Matched([function.id for function in self.functions.values() if event.name in function.triggers], [], [])
+        wishes = [
+            Wish(function.id, None, function.flow, ())
+            for function in self.functions.values()
+            if event.name in function.triggers
+        ]
+        return match(wishes, event, partitions, replay_id)
 
     def _rules(self, partition: int) -> Rules:
         kafka, topics = self._cluster.kafka, self._cluster.topics
         functions = {
-            function.id: Function(function.id, function.versions, function.on_failure)
+            function.id: Function(function.id, function.versions, function.on_failure, flow=function.flow)
             for function in self.functions.values()
         }
         source = leader_source(kafka.log(topics.journal, partition).topic_id, partition)

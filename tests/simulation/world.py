@@ -3,11 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
 from tests.simulation.audit import audit
+from tests.simulation.flows import draw_flow
 from tests.simulation.groups import Group
 from tests.simulation.kafka import FATES, Draft, SimKafka, Topics
 from tests.simulation.programs import Author, SimFunction, Stumble, Work
@@ -33,6 +34,7 @@ class Config:
     rolling: bool
     checkpoint_bytes: int
     places: int
+    flows: bool
 
 
 def draw(random: Random) -> Config:
@@ -55,6 +57,7 @@ def draw(random: Random) -> Config:
         rolling=random.random() < 0.3,
         checkpoint_bytes=random.choice((200, 1_000, 5_000, 1_000_000)),
         places=random.choice((1, 2, 5, 1_000, 1_000)),
+        flows=random.random() < 0.4,
     )
 
 
@@ -119,6 +122,8 @@ class World:
             counts["records counted"] += len(fold.counted)
         for disposed in self.referee.disposed:
             counts[f"event {disposed.disposition}"] += 1
+            counts[f"waits at {disposed.gate}"] += disposed.disposition == "queued" and bool(disposed.gate)
+        counts["run stopped"] = sum(ended.status == "cancelled" for _, ended in self.referee.ended.values())
         counts["runs of handlers"] += sum(started.of_run is not None for started in self.referee.started.values())
         counts["runs"] += len(self.referee.started)
         counts["step bodies"] += len(self.referee.ledger)
@@ -148,11 +153,13 @@ class World:
             # Runs that fail together have commands to one other partition under way together.
             doomed = f"doomed{number}"
             functions[doomed] = SimFunction(doomed, ("1",), ("a", "b"), (Stumble(1, 0),), on_failure="mourner")
+        if self.config.flows:
+            for id in ("f", "g", "h"):
+                functions[id] = replace(functions[id], flow=draw_flow(random))
         if not self.config.rolling:
             return [functions]
-        newer = SimFunction(
-            "f", ("2", "1") if random.random() < 0.5 else ("2",), ("a",), functions["f"].program, "handler"
-        )
+        versions = ("2", "1") if random.random() < 0.5 else ("2",)
+        newer = replace(functions["f"], versions=versions)
         return [functions, functions | {"f": newer, "late": SimFunction("late", ("1",), ("b",), quiet.program())}]
 
     def _start(self) -> None:
