@@ -66,7 +66,7 @@ class Bearings:
         Raises:
             ControlError: the control topic cannot be read or written.
         """
-        known = _committed(consumer, self._topic)
+        known = self._committed(consumer)
         wanted = list(partitions)
         progress: dict[int, Progress] = {}
         if any(needs_control(known.get(number)) for number in wanted):
@@ -75,12 +75,12 @@ class Bearings:
         for number in wanted:
             if is_of_another(known.get(number), self._topic_id):
                 _log.warning("%s was created again; it is routed from its first event on", self._topic)
-                found[number] = self._fresh(consumer, number, earliest=True)
+                found[number] = self._fresh(number, earliest=True)
                 continue
             one = course(self._topic_id, number, known, progress, self._rewinds.values())
             if one is not None:
                 self._write_down(number, one)
-            found[number] = self._fresh(consumer, number, earliest=self._earliest) if one is None else one.progress
+            found[number] = self._fresh(number, earliest=self._earliest) if one is None else one.progress
         return found
 
     def extent(self, topic: str, progress: Progress) -> Extent | None:
@@ -128,8 +128,22 @@ class Bearings:
         except BufferError:
             delivered("the client's queue is full", None)
 
-    def _fresh(self, consumer: Consumer, partition: int, *, earliest: bool) -> Progress:
-        there = offsets(consumer, self._topic, partition)
+    def _committed(self, consumer: Consumer) -> dict[int, Committed]:
+        """Return what the group has for all partitions.
+
+        The producer is asked which there are: in a callback of a consumer, which keeps one call at a time in mind, asking that one would
+        end the process at its next callback.
+        """
+        numbers = self._producer.list_topics(self._topic, timeout=30).topics[self._topic].partitions
+        parts = consumer.committed([TopicPartition(self._topic, number) for number in numbers], timeout=30)
+        return {part.partition: Committed(part.offset, part.metadata or "") for part in parts if part.offset >= 0}
+
+    def _fresh(self, partition: int, *, earliest: bool) -> Progress:
+        consumer = self._connect()
+        try:
+            there = offsets(consumer, self._topic, partition)
+        finally:
+            consumer.close()
         start = there.start if earliest else there.stop
         return Progress(0, start, start)
 
@@ -171,13 +185,6 @@ class Bearings:
 
     def _key(self, partition: int, member: str) -> str:
         return f"{_PROGRESS}{self._topic_id}/{partition}/{member}"
-
-
-def _committed(consumer: Consumer, topic: str) -> dict[int, Committed]:
-    """Return what the group has for all partitions of a topic."""
-    numbers = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-    parts = consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=30)
-    return {part.partition: Committed(part.offset, part.metadata or "") for part in parts if part.offset >= 0}
 
 
 def _ignore(_: object, __: object) -> None:
