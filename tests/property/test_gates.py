@@ -53,6 +53,7 @@ class World:
     most: Counter[int] = field(default_factory=Counter)
     now: Counter[int] = field(default_factory=Counter)
     running: dict[str, int] = field(default_factory=dict)
+    most_of_all: int = 0
     seen: int = 0
     performed: int = 0
 
@@ -144,6 +145,7 @@ class World:
                 key = self.keys[record.offset]
                 self.now[key] += 1
                 self.most[key] = max(self.most[key], self.now[key])
+                self.most_of_all = max(self.most_of_all, self.now.total())
             elif isinstance(record, RunEnded):
                 self.now[self._key_of(record.run_id)] -= 1
         self.seen = len(told)
@@ -179,6 +181,7 @@ def test_two_limits_are_taken_without_a_circle(draws: list[tuple[str, int]], lim
     world = World({key: (shared, gate("concurrency", key, 1)) for key in range(KEYS)})
     world.live(draws)
     assert all(most <= 1 for most in world.most.values())
+    assert world.most_of_all <= limit
     assert world.dispositions()["started"] == len(world.keys)
     world.nothing_is_left()
 
@@ -241,6 +244,12 @@ def test_a_debounce_makes_one_run_of_what_is_close(draws: list[tuple[str, int]],
     world = World({key: (gate("debounce", key, mode=mode, most=most),) for key in range(KEYS)})
     world.live(draws)
     assert world.dispositions().keys() <= {"started", "coalesced"}
+    # The last event of a key is later than all others, whenever it comes to the gate, so no other takes its place.
+    last = {key: max(offset for offset, other in enumerate(world.keys) if other == key) for key in set(world.keys)}
+    assert all(offset in world.order()[key] for key, offset in last.items())
+    if mode == "all":
+        runs = [effect.events for effect in world.network.effects if isinstance(effect, Execute)]
+        assert {event.offset for events in runs for event in events} == set(range(len(world.keys)))
     world.nothing_is_left()
 
 
