@@ -50,6 +50,8 @@ class Caused:
         """Take a record of the history topic and the id that names it."""
         if isinstance(record, EventDisposed) and self._is_final(record):
             self._dispositions[record.function] = record.disposition
+            if record.disposition == DEAD_LETTERED:
+                self._details[record.function] = record.detail
             if record.run_id and record.disposition == DUPLICATE:
                 self._runs[record.function] = record.run_id
             elif record.run_id not in ("", self._runs[record.function]):

@@ -139,7 +139,7 @@ class Listening:
                 caused.add(entry.id, entry.record)
             for letter in self._letters.take():
                 if letter.origin == sent.place and letter.function:
-                    caused.bury(letter.function, letter.detail)
+                    caused.bury(letter.function, f"{letter.reason}: {letter.detail}")
                 elif letter.origin == sent.place:
                     raise BuriedError(f"the event {sent.id} is a dead letter ({letter.reason}): {letter.detail}")
             for run in caused.missing():

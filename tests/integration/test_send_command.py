@@ -140,7 +140,10 @@ def test_wait_finds_runs_that_live_with_their_key(shop: Shop) -> None:
 def test_wait_says_what_a_function_cannot_use_and_prints_the_others(shop: Shop) -> None:
     result = shop.send("guarded", '{"amount": 101}', "--wait", exit_code=1)
     assert "beside" in result.stdout
-    assert "keyed: dead-lettered: concurrency: event.data.user: there is no field 'user' in this event" in result.stderr
+    assert (
+        "keyed: dead-lettered: invalid-key: concurrency: event.data.user: there is no field 'user' in this event"
+        in result.stderr
+    )
 
 
 def test_wait_ends_with_an_event_that_is_dropped(shop: Shop) -> None:
