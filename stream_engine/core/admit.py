@@ -36,7 +36,11 @@ def admit(turn: Turn, command: Admit) -> None:
         share(turn, shared, event, len(new))
         for run, header in new:
             _start(turn, run, replace(header, shared=shared), event)
-    for asked in command.asked:
+    for number, asked in enumerate(command.asked):
+        if number and turn.is_full:
+            # Each has a copy of the event, which may be large.
+            turn.later(replace(command, functions=[], asked=command.asked[number:]))
+            return
         _enter(turn, asked, command)
     for unfit in command.unfit:
         turn.history.append(_dead_lettered(turn, unfit, event, command.replay_id))

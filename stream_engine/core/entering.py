@@ -14,6 +14,9 @@ from stream_engine.core.run import at_gate, begin, disposed
 from stream_engine.core.tables import BUFFERS, ENTRIES, GATHERED, HELD, KNOWN, Known, Run, Timer
 from stream_engine.core.turn import Turn
 
+_TOLD_AT_ONCE = 1_000
+"""Of how many events of a batch one record tells at most."""
+
 
 def pass_on(turn: Turn, entry: Entry, span: Span | None = None) -> None:
     """Send an entry to where it is decided upon next; one whose time has not come waits here until then."""
@@ -70,10 +73,10 @@ def take_out(turn: Turn, run_id: str, reason: str) -> None:
 
 def dismiss(turn: Turn, entry: Entry, reason: str, span: Span | None = None) -> None:
     """Let go of an entry whose run was cancelled."""
+    if span is not None and not _all_told(turn, entry, span, "cancelled", reason):
+        return
     turn.history.append(disposed(turn, entry.run_id, entry, entry.event, "cancelled", detail=reason))
     if span is not None:
-        for other in _others(turn, entry, span):
-            turn.history.append(disposed(turn, entry.run_id, entry, other, "cancelled", detail=reason))
         drop_span(turn, span)
     tell_disposition(turn, entry, "cancelled", reason)
     handlers.cancelled(turn, entry.run_id, entry, entry.event)
@@ -113,9 +116,8 @@ def _know(turn: Turn, entry: Entry) -> None:
 
 def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
     event = entry.event
-    if span is not None:
-        for other in _others(turn, entry, span):
-            turn.history.append(disposed(turn, entry.run_id, entry, other, span.told))
+    if span is not None and not _all_told(turn, entry, span, span.told):
+        return
     run = Run(
         entry.function,
         entry.version,
@@ -136,10 +138,20 @@ def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
     begin(turn, entry.run_id, run, event)
 
 
-def _others(turn: Turn, entry: Entry, span: Span) -> list[Event]:
-    """Return the events of a span that history is to be told of besides the entry's own."""
+def _all_told(turn: Turn, entry: Entry, span: Span, disposition: str, detail: str = "") -> bool:
+    """Tell history of the events of a span besides the entry's own; return False if that takes more records, and comes back with the next."""
     if not span.told:
-        return []
-    event = entry.event
-    own = (event.topic, event.partition, event.offset)
-    return [other for other in gathered(turn, span) if (other.topic, other.partition, other.offset) != own]
+        return True
+    own = _place(entry.event)
+    for other in gathered(turn, span, _TOLD_AT_ONCE):
+        if _place(other) != own:
+            turn.history.append(disposed(turn, entry.run_id, entry, other, disposition, detail=detail))
+    first = span.first + _TOLD_AT_ONCE
+    if first < span.count:
+        turn.later(Pass(entry, replace(span, first=first)))
+        return False
+    return True
+
+
+def _place(event: Event) -> tuple[str, int, int]:
+    return event.topic, event.partition, event.offset

@@ -118,3 +118,20 @@ class RunEnded(_Told, frozen=True, tag="run_ended"):
 
 
 HistoryRecord = EventDisposed | RunStarted | StepRecorded | RunChanged | RunEnded
+
+_SMALL = 400
+
+
+def weight(record: HistoryRecord) -> int:
+    """Return about how many bytes a record takes, and rather too many: what may be long in it is counted."""
+    if isinstance(record, EventDisposed):
+        return _SMALL + len(record.event_id) + len(record.event_name) + len(record.topic)
+    if isinstance(record, StepRecorded | RunEnded) and record.result is not None:
+        return _SMALL + _bytes(record.result)
+    error = None if isinstance(record, RunStarted) else record.error
+    return _SMALL if error is None else _SMALL + _bytes(error.message) + _bytes(error.traceback)
+
+
+def _bytes(text: str) -> int:
+    """Return how many bytes a text takes at most; counting them would mean to encode it."""
+    return len(text) if text.isascii() else 4 * len(text)

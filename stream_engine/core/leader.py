@@ -45,10 +45,6 @@ LET_IN = 50
 """How many runs that waited for room one record lets in at most, so that it is noticed in time when they are enough."""
 
 
-FULL_BYTES = 1024 * 1024
-"""When a record holds this much, the rest of the inputs waits for the next. One input may add up to twice as much."""
-
-
 class Recovered(Record, frozen=True):
     """What an earlier term left to do: messages without acknowledgement, in order, tellings of the journal's tail, a trim."""
 
@@ -164,8 +160,7 @@ class Leader:
         if self._is_new:
             self._is_new = False
             schedule(turn)
-        for key in due:
-            fire(turn, key)
+        self._fire(turn, due)
         for run_id in left:
             decide(turn, Resume(run_id))
         let_in(turn, LET_IN)
@@ -173,15 +168,15 @@ class Leader:
         commands = self._folded.commands
         taken = 0
         for command in inputs:
-            if self._state.size > FULL_BYTES:
+            if turn.is_full:
                 break
-            taken += 1
             if not isinstance(command, Take):
                 decide(turn, command)
             elif command.offset == commands:
+                if command.commands is not None and not self._take(turn, command.commands):
+                    break
                 commands += 1
-                if command.commands is not None:
-                    self._take(turn, command.commands)
+            taken += 1
         del inputs[:taken]
         return self._seal(turn, commands)
 
@@ -223,18 +218,30 @@ class Leader:
         waits = (self._timers, self._waiting, self._dismissed)
         return Turn(self._state, *waits, self._live, self._rules, now, format=self._folded.format)
 
-    def _take(self, turn: Turn, commands: Commands) -> None:
+    def _fire(self, turn: Turn, due: list[bytes]) -> None:
+        for number, key in enumerate(due):
+            if turn.is_full:
+                self._timers.put_back(due[number:])
+                return
+            fire(turn, key)
+
+    def _take(self, turn: Turn, commands: Commands) -> bool:
+        """Decide upon what has not been taken yet; return whether that is all, or else a next record is to go on with the same commands."""
         turn.format = max(turn.format, commands.format)
         if not commands.source:
             for _, command in commands.items:
                 decide(turn, command)
-            return
+            return True
         key = INTAKE.key(commands.source)
         receipt = Receipt(self._state.get(INTAKE, key), commands)
-        for number, command in commands.items:
+        left = iter(commands.items)
+        for number, command in left:
             if receipt.take(number):
                 decide(turn, command)
+                if turn.is_full:
+                    break
         self._state.put(key, receipt.known())
+        return next(left, None) is None
 
     def _seal(self, turn: Turn, commands: int) -> bytes:
         mark = self._folded.mark

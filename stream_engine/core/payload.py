@@ -21,10 +21,11 @@ def event_of(turn: Turn, run_id: str, run: Run) -> Event | None:
     return turn.state.get(EVENTS, EVENTS.key(run.shared or run_id))
 
 
-def gathered(turn: Turn, span: Span) -> tuple[Event, ...]:
-    """Return the events of a span."""
-    start = GATHERED.numbered_key(span.name, 0)
-    stop = GATHERED.numbered_key(span.name, span.count)
+def gathered(turn: Turn, span: Span, most: int | None = None) -> tuple[Event, ...]:
+    """Return the events of a span, or up to so many of those that history has not been told of."""
+    first, last = (0, span.count) if most is None else (span.first, min(span.first + most, span.count))
+    start = GATHERED.numbered_key(span.name, first)
+    stop = GATHERED.numbered_key(span.name, last)
     return tuple(event for _, event in turn.state.scan(GATHERED, start, stop))
 
 

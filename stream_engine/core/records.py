@@ -259,11 +259,15 @@ class Entry(Record, frozen=True):
 
 
 class Span(Record, frozen=True):
-    """So many events that lie under a name at their run's home. ``told``: what history is told of all but the one that the run has."""
+    """So many events that lie under a name at their run's home. ``told``: what history is told of all but the one that the run has.
+
+    It has been told of the ``first`` so many: of very many events, each record tells of some.
+    """
 
     name: str
     count: int
     told: str = ""
+    first: int = 0
 
 
 class Pass(Record, frozen=True, tag="pass"):

@@ -23,6 +23,9 @@ from stream_engine.core.replay import Extent
 
 RECORD_BYTES = 512 * 1024
 
+_SMALL = 300
+"""How many bytes an event takes besides its data, and each of its gates."""
+
 Match = Callable[[Event, int, str | None], Matched]
 """Returns what an event starts, given how many partitions the commands topic has, and the replay id."""
 
@@ -93,7 +96,7 @@ class Router:
                 admit = self._extent.admit(event, matched)
             admits.setdefault(home, []).append((event.offset, admit))
             events += 1
-            sizes[home] = sizes.get(home, 0) + len(event.data) + sum(len(one.result) for one in admit.reused)
+            sizes[home] = sizes.get(home, 0) + _weight(admit)
             if sizes[home] > RECORD_BYTES:
                 records.append((home, self._record(admits.pop(home))))
                 sizes[home] = 0
@@ -125,3 +128,8 @@ class Router:
         while self._flight and not self._flight[0][1]:
             self._floor = self._flight.popleft()[0]
             self._first_ticket += 1
+
+
+def _weight(admit: Admit) -> int:
+    gates = sum(1 + len(asked.gates) for asked in admit.asked)
+    return len(admit.event.data) + _SMALL * (1 + gates) + sum(len(one.result) for one in admit.reused)

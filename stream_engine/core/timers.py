@@ -33,3 +33,8 @@ class Timers:
         while len(due) < limit and (first := self._near.first) is not None and first < latest:
             due.append(self._near.take())
         return due
+
+    def put_back(self, keys: list[bytes]) -> None:
+        """Have timers returned again that `take_due` has returned, and that are still in the state."""
+        for key in keys:
+            self._near.add(key)

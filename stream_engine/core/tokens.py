@@ -5,10 +5,15 @@ one token, however many there are. A token that is not there any more was delete
 so is a window old.
 """
 
+from itertools import islice
+
 from msgspec.structs import replace
 
 from stream_engine.core.keeper import Keeper
 from stream_engine.core.tables import TOKENS
+
+_AT_ONCE = 1_000
+"""How many tokens one decision forgets at most; a window may have held a million."""
 
 
 def next_start(keeper: Keeper, ahead: int = 0) -> int | None:
@@ -43,6 +48,10 @@ def clean_up(keeper: Keeper) -> None:
         keeper.set_timer(at + window)
         return
     start = TOKENS.numbered_key(keeper.gate.id, 0)
-    for key, _ in keeper.turn.state.scan(TOKENS, start, start[:-9] + b"\1"):
+    old = [key for key, _ in islice(keeper.turn.state.scan(TOKENS, start, start[:-9] + b"\1"), _AT_ONCE)]
+    for key in old:
         keeper.turn.state.delete(key)
-    keeper.now = replace(now, number=0)
+    if len(old) == _AT_ONCE:
+        keeper.set_timer(keeper.turn.now)
+    else:
+        keeper.now = replace(now, number=0)

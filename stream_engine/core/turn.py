@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from stream_engine.core.dismissed import Dismissed
 from stream_engine.core.flow import ANY_TIME, PLAIN, Cron, Flow, Timeouts
-from stream_engine.core.history import HistoryRecord
+from stream_engine.core.history import HistoryRecord, weight
 from stream_engine.core.outbox import commands_queue, foreign_queue, next_number, post
 from stream_engine.core.records import FIRST, Command, Commands, Event, Record, encode
 from stream_engine.core.room import UNLIMITED, Room
@@ -13,6 +13,9 @@ from stream_engine.core.state import State
 from stream_engine.core.tables import TIMERS, Outgoing, Run, Step, Timer
 from stream_engine.core.timers import Timers
 from stream_engine.core.waiting import Waiting
+
+FULL_BYTES = 1024 * 1024
+"""When a record holds this much, the rest waits for the next: inputs, timers, and what one input does for many. Each may add up to twice as much."""
 
 
 class Execute(Record, frozen=True):
@@ -74,7 +77,7 @@ class Rules:
     """What decisions go by that is not in the state: the app's name, its functions, the numbers of the deployment, the room.
 
     ``deduplicate_for`` is in milliseconds; ``checkpoint_bytes`` is how long the journal grows at least between checkpoints.
-    ``events_topic`` is where ticks are sent. ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
+    When a record has ``record_bytes``, the rest waits for the next. ``events_topic`` is where ticks are sent. ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
     """
 
     app: str
@@ -85,6 +88,7 @@ class Rules:
     partition: int
     deduplicate_for: int = 24 * 3_600_000
     checkpoint_bytes: int = 16 * 1024 * 1024
+    record_bytes: int = FULL_BYTES
     events_topic: str = ""
     room: Room = field(default_factory=lambda: Room(UNLIMITED))
 
@@ -129,6 +133,21 @@ class Turn:
     local: deque[Command] = field(default_factory=deque)
     left: list[str] = field(default_factory=list)
     format: int = FIRST
+    _weighed: int = 0
+    _history_bytes: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is not decided yet is to wait for the next record."""
+        return self.size > self.rules.record_bytes
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the record takes that this turn will be."""
+        while self._weighed < len(self.history):
+            self._history_bytes += weight(self.history[self._weighed])
+            self._weighed += 1
+        return self.state.size + self._history_bytes
 
     def load(self, run_id: str, live: Live) -> None:
         """Have a run executed."""
@@ -167,7 +186,14 @@ class Turn:
         if own and partition == rules.partition:
             self.local.append(command)
             return
-        queue = commands_queue(partition) if own else foreign_queue(topic, partition)
+        self._post(commands_queue(partition) if own else foreign_queue(topic, partition), topic, partition, command)
+
+    def later(self, command: Command) -> None:
+        """Have this partition decide upon a command with a later record: the rest of what is too much for one."""
+        rules = self.rules
+        self._post(commands_queue(rules.partition), rules.commands_topic, rules.partition, command)
+
+    def _post(self, queue: str, topic: str, partition: int, command: Command) -> None:
         number = next_number(self.state, queue)
-        value = encode(Commands(rules.source, None, [(number, command)], self.format))
+        value = encode(Commands(self.rules.source, None, [(number, command)], self.format))
         self.sends.append(post(self.state, queue, number, Outgoing(topic, partition, None, value)))

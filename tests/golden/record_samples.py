@@ -218,7 +218,7 @@ COMMANDS: Final = {
         f"journal/{_JOURNAL}/3",
         None,
         [
-            (0, Pass(_ENTRY, Span(RUN, 100, "batched"))),
+            (0, Pass(_ENTRY, Span(RUN, 100, "batched", 50))),
             (1, Pass(_LIVE_ENTRY, Span(RUN, 2))),
             (2, Pass(_LIVE_ENTRY)),
             (3, Collect(RUN, 2, _EVENT)),

@@ -177,11 +177,12 @@ class Leading:
             *desk.executor.lend(lease, partial(_give_back, self.site, self.partition)),
         ]
         term.inbox.clear()
-        raw = leader.decide(inputs, self.site.machine.clock())
-        if raw is not None:
+        while (raw := leader.decide(inputs, self.site.machine.clock())) is not None:
             committed = yield from self.commit(leader, raw, desk)
             yield "lent"
             self.write(committed.change)
+            if not inputs:
+                return
 
     def take_up(self, leader: Leader, term: Term, desk: Desk) -> Body:
         """Begin a term with what an earlier one left to do."""
@@ -251,7 +252,7 @@ class Leading:
         while inputs or ((due := leader.due()) is not None and due <= now):
             self._idle_since = None
             raw = leader.decide(inputs, now)
-            assert not inputs, "programs are too small to fill a record"
+            self._put_back(inputs, term)
             if raw is not None:
                 return raw
         if term.wants_lease:
@@ -266,6 +267,13 @@ class Leading:
         if due is not None:
             self._wake_at(schedule.now + (due - now) * MILLISECOND)
         return None
+
+    def _put_back(self, inputs: list[Take | Input], term: Term) -> None:
+        """Keep what a full record has left; commands are read again."""
+        if inputs:
+            self.site.kafka.schedule.happened("record full", self.partition)
+        term.inbox.extendleft(reversed([left for left in inputs if not isinstance(left, Take)]))
+        inputs.clear()
 
     def _inputs(self, leader: Leader, term: Term) -> list[Take | Input]:
         most = self._random.choice((1, 2, 5, 50))

@@ -43,6 +43,7 @@ HAPPENS = [
         "run running",
         "run queued",
         "all places taken",
+        "record full",
     ),
     *("waits at concurrency", "waits at throttle", "waits at singleton", "waits at debounce", "waits at batch"),
     *("event coalesced", "event batched", "event rate-limited", "event skipped", "event cancelled", "run stopped"),

@@ -56,6 +56,7 @@ class Cluster:
     parts: Parts
     checkpoint_bytes: int
     places: int
+    record_bytes: int
 
 
 class Worker:
@@ -190,5 +191,6 @@ class Worker:
             source,
             partition,
             checkpoint_bytes=self._cluster.checkpoint_bytes,
+            record_bytes=self._cluster.record_bytes,
             room=self._room,
         )

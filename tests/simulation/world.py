@@ -35,6 +35,7 @@ class Config:
     checkpoint_bytes: int
     places: int
     flows: bool
+    record_bytes: int
 
 
 def draw(random: Random) -> Config:
@@ -58,6 +59,7 @@ def draw(random: Random) -> Config:
         checkpoint_bytes=random.choice((200, 1_000, 5_000, 1_000_000)),
         places=random.choice((1, 2, 5, 1_000, 1_000)),
         flows=random.random() < 0.4,
+        record_bytes=random.choice((200, 2_000, 1_000_000)),
     )
 
 
@@ -83,6 +85,7 @@ class World:
             parts or Parts(),
             self.config.checkpoint_bytes,
             self.config.places,
+            self.config.record_bytes,
         )
         self.catalogues = self._catalogues()
         skews = [self.schedule.random.randrange(-200, 200) for _ in range(self.config.workers + 1)]

@@ -1,5 +1,6 @@
 """Several partitions that send each other commands, each decided upon when the test says so."""
 
+from collections import defaultdict, deque
 from dataclasses import replace
 
 from stream_engine.core.candidate import Candidate
@@ -10,6 +11,7 @@ from stream_engine.core.history import HistoryRecord
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.records import Command, Commands
+from stream_engine.core.tables import Outgoing
 from stream_engine.core.turn import Effect, Function, Rules
 from tests.simulation.store import SimStore
 
@@ -21,6 +23,7 @@ class _Member:
         self.end = 0
         self.taken = 0
         self.inputs: list[Take | Input] = []
+        self.links: defaultdict[int, deque[tuple[bytes, bytes]]] = defaultdict(deque)
         self.leader = self.lead()
 
     def lead(self) -> Leader:
@@ -43,10 +46,14 @@ class Network:
         now: journal time, milliseconds since the epoch.
         history: what was told, with the partition that told it.
         effects: what the executions are to do.
+        sizes: how many bytes each record of a journal had.
     """
 
-    def __init__(self, partitions: int, *functions: Function) -> None:
+    def __init__(self, partitions: int, *functions: Function, slow: bool = False) -> None:
+        """With ``slow``, what partitions send each other is under way until it is delivered; who takes over sends it again."""
         self.now = 1_000
+        self.sizes: list[int] = []
+        self._slow = slow
         self.history: list[tuple[int, HistoryRecord]] = []
         self.effects: list[Effect] = []
         named = {function.id: function for function in functions}
@@ -65,7 +72,7 @@ class Network:
     def give(self, partition: int, *commands: Command) -> None:
         """Have commands arrive at a partition."""
         for command in commands:
-            self._arrive(partition, Commands("", None, [(0, command)]))
+            self.arrive(partition, Commands("", None, [(0, command)]))
 
     def post(self, partition: int, command: Input) -> None:
         """Have the execution of a partition's runs report something."""
@@ -79,17 +86,20 @@ class Network:
         """Have one partition decide upon the first thing that it has, and what it says arrive."""
         member = self._members[partition]
         first, member.inputs = member.inputs[:1], member.inputs[1:]
-        if member.leader.decide(first, self.now) is None:
+        raw = member.leader.decide(first, self.now)
+        # What is too much for one record is gone on with in the next.
+        member.inputs[:0] = first
+        if raw is None:
             return
+        self.sizes.append(len(raw))
         committed = member.leader.acknowledged(member.end)
         member.end += 1
         member.store.write(committed.change)
         self.effects += committed.effects
         self.history += [(partition, record) for record in committed.told.records]
-        for key, message in committed.sends:
-            member.leader.sent(key)
-            if message.topic == "commands" and message.partition is not None:
-                self._arrive(message.partition, decode_commands(message.value or b""))
+        self._send(member, committed.sends)
+        if not self._slow:
+            self._deliver_all()
 
     def next_due(self) -> int | None:
         """Return when the next timer of any partition is due, or None."""
@@ -100,12 +110,44 @@ class Network:
         """Decide until there is nothing left."""
         while waiting := self.waiting():
             self.decide(waiting[0])
+            self._deliver_all()
+
+    def under_way(self) -> list[tuple[int, int]]:
+        """Return from where to where something is under way."""
+        return [
+            (source, to) for source, member in enumerate(self._members) for to, link in member.links.items() if link
+        ]
+
+    def deliver(self, source: int, to: int) -> None:
+        """Have the first thing arrive that is under way from one partition to another."""
+        member = self._members[source]
+        key, value = member.links[to].popleft()
+        member.leader.sent(key)
+        self.arrive(to, decode_commands(value))
 
     def take_over(self, partition: int) -> None:
-        """Have another leader take over, which begins with what the store has."""
-        self._members[partition].leader = self._members[partition].lead()
+        """Have another leader take over, which begins with what the store has, and sends again what is not known to have arrived."""
+        member = self._members[partition]
+        member.leader = member.lead()
+        member.links.clear()
+        self._send(member, member.leader.recovered().sends)
+        if not self._slow:
+            self._deliver_all()
 
-    def _arrive(self, partition: int, commands: Commands) -> None:
+    def _send(self, member: _Member, sends: list[tuple[bytes, Outgoing]]) -> None:
+        for key, message in sends:
+            if message.topic == "commands" and message.partition is not None:
+                member.links[message.partition].append((key, message.value or b""))
+            else:
+                member.leader.sent(key)
+
+    def _deliver_all(self) -> None:
+        for source, to in self.under_way():
+            while self._members[source].links[to]:
+                self.deliver(source, to)
+
+    def arrive(self, partition: int, commands: Commands) -> None:
+        """Have a record of commands arrive at a partition."""
         member = self._members[partition]
         member.inputs.append(Take(member.taken, commands))
         member.taken += 1

@@ -7,9 +7,9 @@ from stream_engine.core.commands import FinishRun, Input, RecordStep, RetryRun, 
 from stream_engine.core.decoding import decode_journal
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunChanged
-from stream_engine.core.leader import AT_ONCE, FULL_BYTES, LET_IN
+from stream_engine.core.leader import AT_ONCE, LET_IN
 from stream_engine.core.records import Mark
-from stream_engine.core.turn import Deliver, Execute, Release
+from stream_engine.core.turn import FULL_BYTES, Deliver, Execute, Release
 from tests.golden.leader_bench import routed
 from tests.unit.core.partition import Partition
 

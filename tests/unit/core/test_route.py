@@ -88,6 +88,15 @@ def test_a_record_carries_the_floor_of_its_moment() -> None:
     assert floors == [5, 5, 6]
 
 
+def test_many_gates_count_as_much_as_large_events() -> None:
+    gates = tuple(Gate("throttle", f"{number:024}", "f" * 100, "k" * 100, 0) for number in range(5))
+    asked = [Asked(f"f{number}", gates) for number in range(5)]
+    event: dict[str, object] = {"name": "a"}
+    routed = Router("E", 0, 0, 1).route(_received(*[event] * 1_000), 1_000, lambda *_: Matched([], asked, []))
+    assert sum(len(decode_commands(raw).items) for _, raw in routed.commands) == 1_000
+    assert max(len(raw) for _, raw in routed.commands) < 2 * RECORD_BYTES
+
+
 def test_large_events_are_cut_into_several_records() -> None:
     router = Router("E", 0, 0, 1)
     event: dict[str, object] = {"name": "a", "data": {"text": "x" * (RECORD_BYTES // 3)}}
