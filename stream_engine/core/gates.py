@@ -55,13 +55,13 @@ def free(turn: Turn, command: Free) -> None:
         return
     keeper.leave(command.run_id, claim)
     now = keeper.now
-    inherits = None
     if command.run_id == now.successor:
         keeper.now = replace(now, successor="")
     elif command.run_id == now.holder:
-        inherits = command.order
         keeper.now = replace(now, holder="")
-    _let_through(keeper, inherits)
+        if command.order is not None and now.successor:
+            keeper.advance(now.successor, command.order)
+    _let_through(keeper)
     _look(keeper)
 
 
@@ -114,6 +114,7 @@ def _contend(keeper: Keeper, command: Ask) -> None:
     if waiting is not None:
         keeper.leave(now.successor, waiting)
         keeper.refuse(now.successor, "cancelled")
+        command = replace(command, order=min(command.order, keeper.order(waiting)))
     elif now.holder:
         keeper.cancel(now.holder, f"replaced by {command.run_id}")
     keeper.now = replace(keeper.now, successor=command.run_id)
@@ -131,7 +132,7 @@ def _grant(keeper: Keeper, run_id: str, order: int | None = None) -> None:
         keeper.now = replace(keeper.now, holder=run_id, successor=successor)
 
 
-def _let_through(keeper: Keeper, inherits: int | None = None) -> None:
+def _let_through(keeper: Keeper) -> None:
     for _ in range(_AT_ONCE):
         if not (keeper.now.waiting and _has_room(keeper)):
             return
@@ -139,8 +140,10 @@ def _let_through(keeper: Keeper, inherits: int | None = None) -> None:
         claim = None if run_id is None else keeper.claim(run_id)
         assert run_id is not None
         assert claim is not None
+        # Who replaces another run may wait at the place of that one, and keeps it at the gates behind.
+        order = keeper.order(claim) if run_id == keeper.now.successor else None
         keeper.leave(run_id, claim)
-        _grant(keeper, run_id, inherits if run_id == keeper.now.successor else None)
+        _grant(keeper, run_id, order)
 
 
 def _look(keeper: Keeper) -> None:

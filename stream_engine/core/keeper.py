@@ -92,6 +92,24 @@ class Keeper:
         self.now = replace(self.now, waiting=self.now.waiting + 1, front=front)
         self.answer(Answer(ask.run_id, self.gate.id, waits=True, earliest=earliest, place=self.now.waiting))
 
+    def order(self, claim: Claim) -> int:
+        """Return the order by which a run waits."""
+        start = len(PLACES.key(self.gate.id, ""))
+        return int.from_bytes(claim.place[start : start + 8], "big")
+
+    def advance(self, run_id: str, order: int) -> None:
+        """Have a run that waits take the place of an order, unless its own comes before it."""
+        claim = self.claim(run_id)
+        if claim is None or not claim.place or order >= self.order(claim):
+            return
+        start = len(PLACES.key(self.gate.id, ""))
+        place = claim.place[:start] + order.to_bytes(8, "big") + claim.place[start + 8 :]
+        state = self.turn.state
+        state.delete(claim.place)
+        state.put(place, Waits(claim.since))
+        state.put(CLAIMS.key(self.gate.id, run_id), replace(claim, place=place))
+        self.now = replace(self.now, front=min(place, self.now.front))
+
     def first(self) -> str | None:
         """Return the run whose turn it is."""
         found = next(self.turn.state.scan(PLACES, self.now.front, self._stop()), None)

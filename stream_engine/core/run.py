@@ -33,10 +33,10 @@ def begin(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     if run.cancelled:
         turn.command(turn.rules.partition, Cancel(run_id, run.cancelled))
         return
-    if run.passed < len(run.gates):
+    function = run.function
+    if run.passed < len(run.gates) and function in turn.rules.functions:
         _ask(turn, run_id, run, event)
         return
-    function = run.function
     # One that has begun already goes before those that have not.
     in_turn = bool(run.started_at) or not turn.waiting.has(function)
     if function not in turn.rules.functions or (in_turn and turn.rules.room.has(function)):

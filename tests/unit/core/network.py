@@ -125,9 +125,14 @@ class Network:
         member.leader.sent(key)
         self.arrive(to, decode_commands(value))
 
-    def take_over(self, partition: int) -> None:
-        """Have another leader take over, which begins with what the store has, and sends again what is not known to have arrived."""
+    def take_over(self, partition: int, *functions: Function) -> None:
+        """Have another leader take over, which begins with what the store has, and sends again what is not known to have arrived.
+
+        It has the code of the functions that are given, or else of those that the last one had.
+        """
         member = self._members[partition]
+        if functions:
+            member.rules = replace(member.rules, functions={function.id: function for function in functions})
         member.leader = member.lead()
         member.links.clear()
         self._send(member, member.leader.recovered().sends)

@@ -2,6 +2,7 @@
 
 from stream_engine.core.history import EventDisposed, RunStarted
 from stream_engine.core.records import Admit, Asked, Event, Gate, Unfit
+from stream_engine.core.tables import GATES
 from stream_engine.core.turn import Function
 from tests.unit.core.network import Network
 
@@ -64,3 +65,15 @@ def test_what_a_function_cannot_use_is_told_and_others_go_on() -> None:
         "dead-lettered",
         "invalid-key: no field 'email'",
     )
+
+
+def test_a_run_without_code_asks_no_gate_until_there_is_code() -> None:
+    network = Network(1)
+    limit = Gate("rate limit", "6a7", "pay", "", 0, 1, 1_000)
+    network.give(0, Admit(event(1), [], None, (Asked("pay", (limit,), 0),)))
+    network.settle()
+    assert [(about, word) for about, word, _ in disposed(network)] == [("pay", "queued")]
+    assert not [key for store in network.stores() for key in store.data if key.startswith(GATES.prefix)]
+    network.take_over(0, PAY)
+    network.settle()
+    assert len(started(network)) == 1
