@@ -4,6 +4,8 @@ A run may be cancelled before it has come to its home: its event is yet to be ro
 under way between two of these. Then its home *seeks* it. Every partition that is told so takes out what it has of the run, and
 remembers for as long as event ids are remembered to take out what comes by. What is under way from one partition to the next has
 either left before the first one was told, and is met in the next, or is taken out in the first: so it is met once, wherever it is.
+
+What is lent of a run (see `stream_engine.core.lend`) cannot be stopped from here. The run ends when that has been returned, or at the end of the lease.
 """
 
 from msgspec.structs import replace
@@ -15,8 +17,8 @@ from stream_engine.core.finish import end_stopped, end_unstarted
 from stream_engine.core.payload import event_of
 from stream_engine.core.records import Cancel, Seek
 from stream_engine.core.run import recorded_steps
-from stream_engine.core.tables import ENDED, RUNS
-from stream_engine.core.turn import Live, Stop, Turn
+from stream_engine.core.tables import ENDED, RUNS, STEPS, Timer
+from stream_engine.core.turn import Live, Release, Stop, Turn
 
 
 def cancel(turn: Turn, command: Cancel) -> None:
@@ -39,7 +41,7 @@ def stopped(turn: Turn, command: Stopped) -> None:
     live = turn.live.get(command.run_id)
     if live is not None and live.run.cancelled:
         turn.unload(command.run_id)
-        end_stopped(turn, command.run_id, live)
+        _end(turn, command.run_id, live)
 
 
 def seek(turn: Turn, command: Seek) -> None:
@@ -64,13 +66,27 @@ def _stop(turn: Turn, run_id: str, reason: str, ends_as: str = "") -> bool:
         return False
     if not run.cancelled:
         run = replace(run, cancelled=reason, ends_as=ends_as)
-    if run.started_at:
+    if run.status == "lent" and run.wake_at > turn.now:
+        turn.state.put(RUNS.key(run_id), run)
+    elif run.started_at:
         steps = recorded_steps(turn, run_id)
         pending = {name for name, step in steps.items() if step.wake_at}
-        end_stopped(turn, run_id, Live(run, event, set(steps), pending=pending))
+        _end(turn, run_id, Live(run, event, set(steps), pending=pending))
     else:
         end_unstarted(turn, run_id, run, event)
     return True
+
+
+def _end(turn: Turn, run_id: str, live: Live) -> None:
+    """End a run that is not being executed here, once nothing of it is lent any more."""
+    steps = [turn.state.get(STEPS, STEPS.key(run_id, name)) for name in live.pending]
+    until = max((step.wake_at for step in steps if step is not None and step.status == "lent"), default=0)
+    if until <= turn.now:
+        end_stopped(turn, run_id, live)
+        return
+    turn.state.put(RUNS.key(run_id), replace(live.run, status="running", wake_at=0))
+    turn.set_timer(until, Timer("retry", run_id))
+    turn.effects.append(Release(run_id))
 
 
 def _seek(turn: Turn, command: Cancel) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from stream_engine.core.commands import FailRun, FailStep, FinishRun, LendRun, LendStep, RecordStep, RetryRun
 from stream_engine.core.finish import fail_run, finish_run
 from stream_engine.core.payload import event_of
-from stream_engine.core.records import ReturnRun, ReturnStep
+from stream_engine.core.records import Cancel, ReturnRun, ReturnStep
 from stream_engine.core.run import load, retry_run
 from stream_engine.core.step import fail_step, record_step, wake_step
 from stream_engine.core.tables import RUNS, STEPS, Step, Timer
@@ -46,6 +46,12 @@ def return_step(turn: Turn, command: ReturnStep) -> None:
     run_id, step_id = command.run_id, command.step_id
     step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
     if step is None or (step.status, step.attempt) != ("lent", command.attempt):
+        return
+    run = turn.live[run_id].run if run_id in turn.live else turn.state.get(RUNS, RUNS.key(run_id))
+    if run is not None and run.cancelled:
+        # What came of it is not used; the run may have waited for that alone.
+        turn.state.put(STEPS.key(run_id, step_id), replace(step, status="retrying", wake_at=turn.now))
+        turn.command(turn.rules.partition, Cancel(run_id, run.cancelled))
         return
     if command.result is None and command.error is None:
         turn.state.put(STEPS.key(run_id, step_id), replace(step, wake_at=turn.now))

@@ -3,10 +3,10 @@
 import pytest
 
 from stream_engine.core.change import Committed, Take
-from stream_engine.core.commands import LendRun, LendStep, RecordStep, Suspend
+from stream_engine.core.commands import LendRun, LendStep, RecordStep, Stopped, Suspend
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import EventDisposed, RunChanged, RunEnded, RunStarted, StepRecorded
-from stream_engine.core.records import Command, Commands, ReturnRun, ReturnStep
+from stream_engine.core.records import Cancel, Command, Commands, ReturnRun, ReturnStep
 from stream_engine.core.tables import RUNS, STEPS
 from stream_engine.core.turn import Attempt, Deliver, Execute
 from tests.unit.core.partition import Partition
@@ -153,3 +153,45 @@ def _after_a_crash(partition: Partition, now: int) -> list[object]:
     """Take the lead over once more; return the effects that are about steps."""
     partition.take_over()
     return [effect for effect in partition.step(now).effects if not isinstance(effect, Execute)]
+
+
+def test_a_cancelled_run_ends_only_once_its_lent_code_has_stopped() -> None:
+    partition = Handed(step=False)
+    assert partition.receive(200, Cancel(partition.run, "ada")).told.records == []
+    [record] = partition.receive(300, ReturnRun(partition.run, 0, b"9")).told.records
+    assert isinstance(record, RunEnded)
+    assert (record.status, record.detail) == ("cancelled", "ada")
+
+
+@pytest.mark.parametrize("step", [True, False])
+def test_what_is_lent_of_a_cancelled_run_is_waited_for_no_longer_than_its_lease(step: bool) -> None:
+    partition = Handed(step=step)
+    if step:
+        partition.step(200)
+    partition.receive(300, Cancel(partition.run, "ada"))
+    if step:
+        assert partition.step(310, Stopped(partition.run)).told.records == []
+    [record] = partition.step(1_100).told.records
+    assert isinstance(record, RunEnded)
+    assert (record.status, record.at) == ("cancelled", 1_100)
+
+
+@pytest.mark.parametrize("suspended", [True, False])
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_a_cancelled_run_ends_only_once_its_lent_step_has_stopped(suspended: bool, taken_over: bool) -> None:
+    partition = Handed(step=True)
+    partition.step(200)
+    if suspended:
+        partition.step(210, Suspend(partition.run, 0))
+        partition.receive(220, Cancel(partition.run, "ada"))
+    else:
+        partition.receive(220, Cancel(partition.run, "ada"))
+        partition.step(230, Stopped(partition.run))
+    assert partition.leader.running == 0
+    if taken_over:
+        partition.take_over()
+        partition.step(240)
+    [record] = partition.receive(300, ReturnStep(partition.run, "slow", 0, 30, b"2")).told.records
+    assert isinstance(record, RunEnded)
+    assert (record.status, record.detail) == ("cancelled", "ada")
+    assert partition.receive(310, ReturnStep(partition.run, "slow", 0, 30, b"2")).told.records == []
