@@ -11,13 +11,13 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_engine.core.commands import FailRun, FinishRun
+from stream_engine.core.commands import FailRun, FinishRun, Sleep, Stopped, Suspend
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import EventDisposed, RunEnded, RunStarted
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Admit, Asked, Event, Gate
+from stream_engine.core.records import Admit, Asked, Cancel, Event, Gate
 from stream_engine.core.tables import BUFFERS, CLAIMS, ENTRIES, GATES, GATHERED, PLACES, TOKENS
-from stream_engine.core.turn import Execute, Function, Release
+from stream_engine.core.turn import Deliver, Execute, Function, Release, Stop
 from tests.unit.core.network import Network
 
 PARTITIONS = 3
@@ -27,9 +27,13 @@ INTERIM = {"queued", "delayed"}
 
 DRAWS = st.lists(
     st.tuples(
-        st.sampled_from(["event", "event", "decide", "decide", "end", "fail", "time", "lead"]), st.integers(0, 99)
+        st.sampled_from(
+            ["event", "event", *["decide", "arrive"] * 3, "end", "fail", "sleep", "cancel", "time", "lead"]
+        ),
+        st.integers(0, 99),
     ),
-    max_size=60,
+    min_size=60,
+    max_size=120,
 )
 
 
@@ -48,7 +52,11 @@ class World:
 
     gates: dict[int, tuple[Gate, ...]]
     anywhere: bool = False
-    network: Network = field(default_factory=lambda: Network(PARTITIONS, Function("f", ("1",))))
+    cancels: bool = False
+    sleeps: bool = False
+    awake: Counter[int] = field(default_factory=Counter)
+    heard: Counter[str] = field(default_factory=Counter)
+    network: Network = field(default_factory=lambda: Network(PARTITIONS, Function("f", ("1",)), slow=True))
     keys: list[int] = field(default_factory=list)
     most: Counter[int] = field(default_factory=Counter)
     now: Counter[int] = field(default_factory=Counter)
@@ -64,6 +72,8 @@ class World:
         while True:
             self.network.settle()
             self._look()
+            if self.network.waiting():
+                continue
             if self.running:
                 self._end(0, fail=False)
             elif (due := self.network.next_due()) is None:
@@ -109,19 +119,29 @@ class World:
 
     def _do(self, what: str, choice: int) -> None:
         network = self.network
-        if what == "event":
+        if what in ("decide", "arrive"):
+            self._go_on(what, choice)
+        elif what == "event":
             self._event(choice % KEYS)
-        elif what == "decide":
-            waiting = network.waiting()
-            if waiting:
-                network.decide(waiting[choice % len(waiting)])
+        elif what == "cancel":
+            self._cancel(choice)
         elif what == "time":
             network.now += choice
         elif what == "lead":
             network.take_over(choice % PARTITIONS)
+        elif self.running and what == "sleep":
+            self._sleep(choice)
         elif self.running:
             self._end(choice, fail=what == "fail")
         self._look()
+
+    def _go_on(self, what: str, choice: int) -> None:
+        """Have a partition decide, or something arrive that is under way from one to another."""
+        network = self.network
+        if what == "decide" and (waiting := network.waiting()):
+            network.decide(waiting[choice % len(waiting)])
+        elif what == "arrive" and (under_way := network.under_way()):
+            network.deliver(*under_way[choice % len(under_way)])
 
     def _event(self, key: int) -> None:
         offset = len(self.keys)
@@ -130,6 +150,21 @@ class World:
         event = Event("e", f"at:T/0/{offset}", f"t/0/{offset}", 0, 0, "t", 0, offset, b"{}")
         home = -1 if self.anywhere else gates[-1].partition
         self.network.give(offset % PARTITIONS, Admit(event, [], None, (Asked("f", gates, home),)))
+
+    def _cancel(self, choice: int) -> None:
+        """Cancel any run that history knows, waiting or running; a debounce or a batch may hold it."""
+        runs = sorted({record.run_id for record in self.network.told if record.run_id}) if self.cancels else []
+        if runs:
+            run_id = runs[choice % len(runs)]
+            self.network.give(partition_of(run_id), Cancel(run_id, "ada", seek=True))
+
+    def _sleep(self, choice: int) -> None:
+        """Have a run sleep, and then be unloaded, if it has not been told anything meanwhile."""
+        if self.sleeps:
+            run_id = sorted(self.running)[choice % len(self.running)]
+            home = partition_of(run_id)
+            self.network.post(home, Sleep(run_id, f"nap {choice}", choice))
+            self.network.post(home, Suspend(run_id, self.heard[run_id]))
 
     def _end(self, choice: int, *, fail: bool) -> None:
         run_id = sorted(self.running)[choice % len(self.running)]
@@ -152,8 +187,15 @@ class World:
         for effect in self.network.effects[self.performed :]:
             if isinstance(effect, Execute):
                 self.running[effect.run_id] = self.keys[effect.event.offset]
+                self.heard[effect.run_id] = 0
+            elif isinstance(effect, Deliver):
+                self.heard[effect.run_id] += 1
             elif isinstance(effect, Release):
                 self.running.pop(effect.run_id, None)
+            elif isinstance(effect, Stop):
+                self.running.pop(effect.run_id, None)
+                self.network.post(partition_of(effect.run_id), Stopped(effect.run_id))
+            self.awake |= Counter(self.running.values())
         self.performed = len(self.network.effects)
 
     def _key_of(self, run_id: str) -> int:
@@ -164,7 +206,7 @@ class World:
         )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(DRAWS, st.integers(1, 3), st.booleans())
 def test_no_more_runs_than_a_limit_go_on_at_a_time(draws: list[tuple[str, int]], limit: int, anywhere: bool) -> None:
     world = World({key: (gate("concurrency", key, limit),) for key in range(KEYS)}, anywhere)
@@ -174,7 +216,7 @@ def test_no_more_runs_than_a_limit_go_on_at_a_time(draws: list[tuple[str, int]],
     world.nothing_is_left()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(DRAWS, st.integers(1, 2))
 def test_two_limits_are_taken_without_a_circle(draws: list[tuple[str, int]], limit: int) -> None:
     shared = gate("concurrency", 7, limit)
@@ -186,7 +228,7 @@ def test_two_limits_are_taken_without_a_circle(draws: list[tuple[str, int]], lim
     world.nothing_is_left()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(DRAWS, st.integers(1, 3), st.booleans())
 def test_no_window_holds_more_starts_than_a_throttle_allows(
     draws: list[tuple[str, int]], limit: int, behind_a_limit: bool
@@ -200,7 +242,7 @@ def test_no_window_holds_more_starts_than_a_throttle_allows(
     world.nothing_is_left()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(DRAWS, st.integers(1, 3))
 def test_no_window_holds_more_runs_than_a_rate_limit_allows(draws: list[tuple[str, int]], limit: int) -> None:
     world = World({key: (gate("rate limit", key, limit),) for key in range(KEYS)})
@@ -211,7 +253,7 @@ def test_no_window_holds_more_runs_than_a_rate_limit_allows(draws: list[tuple[st
     world.nothing_is_left()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(DRAWS, st.sampled_from(["skip", "replace"]))
 def test_a_singleton_is_alone(draws: list[tuple[str, int]], mode: str) -> None:
     world = World({key: (gate("singleton", key, mode=mode),) for key in range(KEYS)})
@@ -221,7 +263,7 @@ def test_a_singleton_is_alone(draws: list[tuple[str, int]], mode: str) -> None:
     world.nothing_is_left()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(DRAWS, st.integers(1, 4))
 def test_every_event_is_in_one_batch(draws: list[tuple[str, int]], size: int) -> None:
     world = World({key: (gate("batch", key, size, most=1_000),) for key in range(KEYS)})
@@ -238,7 +280,7 @@ def test_every_event_is_in_one_batch(draws: list[tuple[str, int]], size: int) ->
     world.nothing_is_left()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(DRAWS, st.sampled_from(["latest", "all"]), st.sampled_from([0, 2 * WINDOW]))
 def test_a_debounce_makes_one_run_of_what_is_close(draws: list[tuple[str, int]], mode: str, most: int) -> None:
     world = World({key: (gate("debounce", key, mode=mode, most=most),) for key in range(KEYS)})
@@ -253,7 +295,7 @@ def test_a_debounce_makes_one_run_of_what_is_close(draws: list[tuple[str, int]],
     world.nothing_is_left()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(DRAWS)
 def test_a_value_has_one_run(draws: list[tuple[str, int]]) -> None:
     world = World({key: (gate("idempotency", key, per=10**9), gate("concurrency", key, 1)) for key in range(KEYS)})
@@ -262,7 +304,7 @@ def test_a_value_has_one_run(draws: list[tuple[str, int]]) -> None:
     world.dispositions()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(st.sampled_from([-600_000, 0, 1_000, 120_000]), max_size=12), st.randoms(use_true_random=False))
 def test_runs_begin_in_the_order_of_arrival_less_head_start(head_starts: list[int], random: Random) -> None:
     """The first of them begins before the others are there; the rest in one order, whichever partitions decide when."""
@@ -281,3 +323,46 @@ def test_runs_begin_in_the_order_of_arrival_less_head_start(head_starts: list[in
     world.live([])
     rest = sorted(range(1, len(head_starts)), key=lambda offset: (-head_starts[offset], offset))
     assert world.order().get(0, []) == [0, *rest][: len(head_starts)]
+
+
+@settings(max_examples=120, deadline=None)
+@given(DRAWS, st.sampled_from(["skip", "replace"]), st.integers(1, 2))
+def test_whatever_is_cancelled_wherever_it_is_gates_are_as_they_were(
+    draws: list[tuple[str, int]], mode: str, limit: int
+) -> None:
+    """All that may stand before one run, in one order."""
+    gates: dict[int, tuple[Gate, ...]] = {
+        key: (
+            gate("batch", key, 2, most=1_000),
+            gate("rate limit", key, 2),
+            gate("singleton", key, mode=mode),
+            gate("throttle", key, limit),
+            gate("concurrency", 7, limit),
+            gate("concurrency", key, 1, mode="release"),
+        )
+        for key in range(KEYS)
+    }
+    world = World(gates, cancels=True)
+    world.live(draws)
+    assert all(most <= 1 for most in world.most.values())
+    for starts in world.starts().values():
+        assert all(later - earlier >= WINDOW for earlier, later in zip(starts, starts[limit:], strict=False))
+    world.dispositions()
+    world.nothing_is_left()
+
+
+@settings(max_examples=120, deadline=None)
+@given(DRAWS, st.integers(1, 2), st.booleans())
+def test_a_slot_is_given_back_while_a_run_sleeps_and_asked_for_again(
+    draws: list[tuple[str, int]], limit: int, cancels: bool
+) -> None:
+    """One limit is held to the end, which allows more, and one while a run is awake."""
+    gates: dict[int, tuple[Gate, ...]] = {
+        key: (gate("concurrency", key + 8, 3), gate("concurrency", key, limit, mode="release")) for key in range(KEYS)
+    }
+    world = World(gates, cancels=cancels, sleeps=True)
+    world.live(draws)
+    assert all(most <= 3 for most in world.most.values())
+    assert all(most <= limit for most in world.awake.values())
+    assert world.dispositions().keys() <= {"started", "cancelled"}
+    world.nothing_is_left()

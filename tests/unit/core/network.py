@@ -108,6 +108,7 @@ class Network:
 
     def settle(self) -> None:
         """Decide until there is nothing left."""
+        self._deliver_all()
         while waiting := self.waiting():
             self.decide(waiting[0])
             self._deliver_all()
