@@ -90,8 +90,7 @@ def _end(turn: Turn, run_id: str, live: Live) -> None:
 
 
 def _seek(turn: Turn, command: Cancel) -> None:
-    ended = turn.state.get(ENDED, ENDED.key(command.run_id))
-    if ended is not None and ended.status != "admitted":
+    if turn.state.get(ENDED, ENDED.key(command.run_id)) is not None:
         return
     for partition in range(turn.rules.partitions):
         turn.command(partition, Seek(command.run_id, command.reason))

@@ -61,12 +61,6 @@ class Caused:
             self._runs[record.function] = record.run_id
         self._index.add(record_id, record)
 
-    def bury(self, function: str, detail: str) -> None:
-        """Note that a function's part of the event is a dead letter."""
-        if function in self._runs:
-            self._dispositions[function] = DEAD_LETTERED
-            self._details[function] = detail
-
     @property
     def functions(self) -> list[str]:
         """The functions that the event matches."""

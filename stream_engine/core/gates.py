@@ -49,11 +49,9 @@ def ask(turn: Turn, command: Ask) -> None:
 
 def free(turn: Turn, command: Free) -> None:
     """A run needs a gate no more."""
-    keeper = Keeper.of(turn, command.gate.id)
-    claim = None if keeper is None else keeper.claim(command.run_id)
-    if keeper is None or claim is None:
+    keeper = _left(turn, command)
+    if keeper is None:
         return
-    keeper.leave(command.run_id, claim)
     now = keeper.now
     if command.run_id == now.successor:
         keeper.now = replace(now, successor="")
@@ -67,11 +65,9 @@ def free(turn: Turn, command: Free) -> None:
 
 def began(turn: Turn, command: Began) -> None:
     """A run that has passed a throttle begins: from now on it counts in the windows."""
-    keeper = Keeper.of(turn, command.gate.id)
-    claim = None if keeper is None else keeper.claim(command.run_id)
-    if keeper is None or claim is None:
+    keeper = _left(turn, command)
+    if keeper is None:
         return
-    keeper.leave(command.run_id, claim)
     keeper.spend()
     _let_through(keeper)
     _look(keeper)
@@ -87,12 +83,22 @@ def look_again(turn: Turn, gate_id: str, at: int) -> None:
     _look(keeper)
 
 
+def _left(turn: Turn, command: Free | Began) -> Keeper | None:
+    """Forget the claim of a run; return the keeper of the gate, or None where the run has none."""
+    keeper = Keeper.of(turn, command.gate.id)
+    claim = None if keeper is None else keeper.claim(command.run_id)
+    if keeper is None or claim is None:
+        return None
+    keeper.leave(command.run_id, claim)
+    return keeper
+
+
 def _has_room(keeper: Keeper) -> bool:
     kind, held = keeper.gate.kind, keeper.now.held
     if kind == THROTTLE:
         at = next_start(keeper)
         return at is not None and at <= keeper.turn.now
-    return held < (1 if kind == SINGLETON else keeper.limit_and_window()[0])
+    return held < (1 if kind == SINGLETON else keeper.limit)
 
 
 def _count(keeper: Keeper, command: Ask) -> None:

@@ -17,11 +17,13 @@ class Keeper:
     Attributes:
         turn: the decision that deals with the gate.
         now: what is to be saved.
+        limit, window: what the app's code declares of the gate, or where it has no such function what the last run said.
     """
 
     def __init__(self, turn: Turn, known: GateState) -> None:
         self.turn = turn
         self.now = known
+        self.limit, self.window = _declared(turn, known) or (known.gate.limit, known.gate.per)
         self._key = GATES.key(known.gate.id)
 
     @classmethod
@@ -40,12 +42,6 @@ class Keeper:
     def gate(self) -> Gate:
         """The gate."""
         return self.now.gate
-
-    def limit_and_window(self) -> tuple[int, int]:
-        """Return what the app's code declares of the gate, or where it has no such function what the last run said."""
-        gate, function = self.gate, self.turn.rules.functions.get(self.now.function)
-        declared = None if function is None else numbers(function.flow, function.id, gate.kind, gate.scope)
-        return declared or (gate.limit, gate.per)
 
     def save(self) -> None:
         """Put the state; one that says nothing more is deleted."""
@@ -136,8 +132,7 @@ class Keeper:
 
     def spend(self) -> None:
         """Count a start in the windows from now on."""
-        limit, _ = self.limit_and_window()
-        number = self.now.number
+        number, limit = self.now.number, self.limit
         self.turn.state.put(TOKENS.numbered_key(self.gate.id, number), Token(self.turn.now))
         if number >= limit:
             self.turn.state.delete(TOKENS.numbered_key(self.gate.id, number - limit))
@@ -151,3 +146,8 @@ class Keeper:
     def _stop(self) -> bytes:
         start = PLACES.key(self.gate.id, "")
         return start[:-1] + b"\1"
+
+
+def _declared(turn: Turn, known: GateState) -> tuple[int, int] | None:
+    function = turn.rules.functions.get(known.function)
+    return None if function is None else numbers(function.flow, function.id, known.gate.kind, known.gate.scope)

@@ -4,10 +4,11 @@ from msgspec.structs import replace
 
 from stream_engine.core.commands import FailStep, RecordStep, Sleep
 from stream_engine.core.history import StepRecorded
+from stream_engine.core.runs import LAST_MS
 from stream_engine.core.tables import STEPS, Step, Timer
 from stream_engine.core.turn import Attempt, Deliver, Live, Turn
 
-FOREVER = 253_402_300_799_999
+FOREVER = LAST_MS
 """When a step wakes that no timer wakes: the end of the year 9999."""
 
 

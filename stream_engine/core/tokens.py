@@ -18,19 +18,17 @@ _AT_ONCE = 1_000
 
 def next_start(keeper: Keeper, ahead: int = 0) -> int | None:
     """Return when another run may pass behind ``ahead`` that wait; 0 for at once, None if that depends on runs that have not begun."""
-    limit, window = keeper.limit_and_window()
     now = keeper.now
-    number = now.number + now.held + ahead - limit
+    number = now.number + now.held + ahead - keeper.limit
     if number >= now.number:
         return None
     at = keeper.token(number)
-    return 0 if at is None else at + window
+    return 0 if at is None else at + keeper.window
 
 
 def earliest(keeper: Keeper) -> int:
     """Return when a run that is the last to wait can pass at the earliest, whatever those before it do."""
-    limit, window = keeper.limit_and_window()
-    now = keeper.now
+    limit, window, now = keeper.limit, keeper.window, keeper.now
     number = now.number + now.held + now.waiting - limit
     rounds = max(0, (number - now.number) // limit + 1)
     at = keeper.token(number - rounds * limit)
@@ -42,10 +40,9 @@ def clean_up(keeper: Keeper) -> None:
     now = keeper.now
     if now.held or now.waiting or not now.number:
         return
-    _, window = keeper.limit_and_window()
     at = keeper.token(now.number - 1)
-    if at is not None and at + window > keeper.turn.now:
-        keeper.set_timer(at + window)
+    if at is not None and at + keeper.window > keeper.turn.now:
+        keeper.set_timer(at + keeper.window)
         return
     start = TOKENS.numbered_key(keeper.gate.id, 0)
     old = [key for key, _ in islice(keeper.turn.state.scan(TOKENS, start, start[:-9] + b"\1"), _AT_ONCE)]

@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from stream_engine.shell.clock import monotonic
@@ -104,6 +104,15 @@ def offsets(consumer: Consumer, topic: str, partition: int, patience: float = 10
             time.sleep(_LOOK_SECONDS)
         else:
             return range(start, end)
+
+
+def headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
+    """Return the headers of a message, in their order; a client gives them in several forms."""
+    given = message.headers()
+    if not given:
+        return ()
+    pairs = given.items() if isinstance(given, dict) else given
+    return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)
 
 
 class Haste:

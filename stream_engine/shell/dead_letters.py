@@ -123,9 +123,7 @@ class Buried:
 
 
 def _letter(message: Message) -> DeadLetter:
-    headers = message.headers() or []
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    texts = {name: value.decode(errors="replace") if isinstance(value, bytes) else value or "" for name, value in pairs}
+    texts = {name: (value or b"").decode(errors="replace") for name, value in clients.headers(message)}
 
     def number(name: str) -> int:
         text = texts.get(name, "")

@@ -166,8 +166,5 @@ def _partitions(consumer: Consumer, app: str, topic: str, settings: Settings) ->
 
 
 def _letter(message: Message) -> Letter:
-    headers = message.headers() or []
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    own = [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]
     place = message.partition() or 0, message.offset() or 0
-    return parse(place, message.timestamp()[1], message.key(), message.value(), own)
+    return parse(place, message.timestamp()[1], message.key(), message.value(), clients.headers(message))

@@ -138,9 +138,8 @@ class Listening:
             for entry in batch:
                 caused.add(entry.id, entry.record)
             for letter in self._letters.take():
-                if letter.origin == sent.place and letter.function:
-                    caused.bury(letter.function, f"{letter.reason}: {letter.detail}")
-                elif letter.origin == sent.place:
+                # What only one function cannot use, history tells.
+                if letter.origin == sent.place and not letter.function:
                     raise BuriedError(f"the event {sent.id} is a dead letter ({letter.reason}): {letter.detail}")
             for run in caused.missing():
                 self._look_up(run, caused)

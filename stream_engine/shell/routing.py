@@ -12,14 +12,14 @@ from confluent_kafka import Message as KafkaMessage
 
 from stream_engine.core.caused import Place
 from stream_engine.core.dead_letter import headers_of
-from stream_engine.core.envelope import Avro, Headers
+from stream_engine.core.envelope import Avro
 from stream_engine.core.passage import Passage
 from stream_engine.core.receive import Check, Message, receive
 from stream_engine.core.replay import Extent
 from stream_engine.core.rewind import Progress
 from stream_engine.core.route import DeadLetter, Match, Routed, Router
 from stream_engine.shell.avro_events import UnavailableError
-from stream_engine.shell.clients import Haste
+from stream_engine.shell.clients import Haste, headers
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.dead_letters import Buried, Grave
 from stream_engine.shell.errors import UserError
@@ -354,13 +354,5 @@ def message_of(raw: KafkaMessage, topic: str, topic_id: str) -> Message:
         raw.timestamp()[1],
         raw.key(),
         raw.value(),
-        _headers(raw),
+        headers(raw),
     )
-
-
-def _headers(raw: KafkaMessage) -> Headers:
-    headers = raw.headers()
-    if not headers:
-        return ()
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)

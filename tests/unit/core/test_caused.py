@@ -1,6 +1,7 @@
 """What one event causes: which functions have answered, and with what."""
 
 import pytest
+from msgspec.structs import replace
 
 from stream_engine.core.caused import Caused, Place
 from stream_engine.core.failure import Failure
@@ -110,9 +111,8 @@ def test_the_run_of_several_events_may_have_the_name_that_another_one_gave_it() 
 
 
 def test_a_dead_letter_of_a_function_is_an_answer_and_no_success() -> None:
-    found = caused(ended(SHIP, "ship"))
-    found.bury("pay", "concurrency: there is no field 'x'")
-    found.bury("somebody", "else's")
+    told = replace(disposed("dead-lettered"), detail="concurrency: there is no field 'x'")
+    found = caused(ended(SHIP, "ship"), told, replace(told, function="somebody", detail="else's"))
     assert found.pending() == []
     assert not found.succeeded
     assert dict(found.says())["pay"] == "dead-lettered: concurrency: there is no field 'x'"
