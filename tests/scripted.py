@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from stream_engine.core.commands import FinishRun, Input, RecordStep, Sleep
-from stream_engine.core.records import Event, ReturnRun, ReturnStep
+from stream_engine.core.records import Event
+from stream_engine.core.requests import ReturnRun, ReturnStep
 from stream_engine.core.tables import Run, Step
 from stream_engine.core.turn import Deliver, Execute
 from stream_engine.sdk.execution import Executor

@@ -6,7 +6,7 @@ import click
 
 from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Reused
+from stream_engine.core.requests import Reused
 from stream_engine.core.reuse import reusable
 from stream_engine.core.runs import FoldedRun
 from stream_engine.shell import rerunning, reusing

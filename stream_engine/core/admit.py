@@ -7,7 +7,8 @@ from stream_engine.core.entering import dismiss, pass_on
 from stream_engine.core.history import EventDisposed
 from stream_engine.core.identity import digest, run_id, run_name
 from stream_engine.core.payload import keep, share
-from stream_engine.core.records import Admit, Asked, Entry, Event, Unfit
+from stream_engine.core.records import Event
+from stream_engine.core.requests import Admit, Asked, Entry, Unfit
 from stream_engine.core.reuse import take_over
 from stream_engine.core.run import begin, disposed
 from stream_engine.core.tables import ENDED, KNOWN, RUNS, Ended, Known, Run, Timer

@@ -1,7 +1,7 @@
 """Batch: a run gets so many events at once, or so many bytes of them, or what has come within a time."""
 
 from stream_engine.core.gathering import add, go_on, open_buffer, told
-from stream_engine.core.records import Entry, Span
+from stream_engine.core.requests import Entry, Span
 from stream_engine.core.tables import BUFFERS, Buffer
 from stream_engine.core.turn import Turn
 

@@ -15,7 +15,7 @@ from stream_engine.core.commands import Stopped
 from stream_engine.core.entering import take_out
 from stream_engine.core.finish import end_stopped, end_unstarted
 from stream_engine.core.payload import event_of
-from stream_engine.core.records import Cancel, Seek
+from stream_engine.core.requests import Cancel, Seek
 from stream_engine.core.run import recorded_steps
 from stream_engine.core.tables import ENDED, RUNS, STEPS, Timer
 from stream_engine.core.turn import Live, Release, Stop, Turn

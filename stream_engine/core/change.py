@@ -1,7 +1,8 @@
 """What passes between a leader and its shell."""
 
 from stream_engine.core.history import HistoryRecord
-from stream_engine.core.records import Checkpoint, Commands, Mark, Record
+from stream_engine.core.records import Checkpoint, Mark, Record
+from stream_engine.core.requests import Commands
 from stream_engine.core.tables import Outgoing
 from stream_engine.core.turn import Effect
 

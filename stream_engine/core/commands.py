@@ -5,7 +5,8 @@ is. Commands are imperative: each asks for something to be recorded. Delays and 
 """
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.records import Command, Record
+from stream_engine.core.records import Record
+from stream_engine.core.requests import Command
 from stream_engine.core.tables import Outgoing
 
 

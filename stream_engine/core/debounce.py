@@ -7,7 +7,8 @@ nor prolongs the wait. With ``keep="all"`` the run gets every event.
 from msgspec.structs import replace
 
 from stream_engine.core.gathering import add, go_on, open_buffer, told
-from stream_engine.core.records import Entry, Event, Gate, Span
+from stream_engine.core.records import Event, Gate
+from stream_engine.core.requests import Entry, Span
 from stream_engine.core.run import at_gate, disposed
 from stream_engine.core.tables import BUFFERS, HELD, Buffer, Held
 from stream_engine.core.turn import Turn

@@ -19,7 +19,7 @@ from stream_engine.core.commands import (
     Stopped,
     Suspend,
 )
-from stream_engine.core.records import (
+from stream_engine.core.requests import (
     Admit,
     Answer,
     Ask,

@@ -5,7 +5,8 @@ from typing import TypeVar
 import msgspec
 
 from stream_engine.core.chunks import StateRecord
-from stream_engine.core.records import READS, Commands, JournalRecord
+from stream_engine.core.records import READS, JournalRecord
+from stream_engine.core.requests import Commands
 
 T = TypeVar("T", "JournalRecord", "Commands", "StateRecord")
 

@@ -7,8 +7,9 @@ from stream_engine.core.gates import BATCH, DEBOUNCE, IDEMPOTENCY
 from stream_engine.core.gathering import go_on
 from stream_engine.core.identity import partition_of
 from stream_engine.core.payload import drop_span, gathered, keep
-from stream_engine.core.records import Collect, Entry, Event, Pass, Span
+from stream_engine.core.records import Event
 from stream_engine.core.replying import tell_disposition
+from stream_engine.core.requests import Collect, Entry, Pass, Span
 from stream_engine.core.reuse import take_over
 from stream_engine.core.run import at_gate, begin, disposed
 from stream_engine.core.tables import BUFFERS, ENTRIES, GATHERED, HELD, KNOWN, Known, Run, Timer

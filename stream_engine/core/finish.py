@@ -9,8 +9,9 @@ from stream_engine.core.history import RunEnded
 from stream_engine.core.identity import run_id
 from stream_engine.core.passing import free_all
 from stream_engine.core.payload import drop, keep, remember
-from stream_engine.core.records import Event, Handle
+from stream_engine.core.records import Event
 from stream_engine.core.replying import give_up_all, tell_end
+from stream_engine.core.requests import Handle
 from stream_engine.core.run import begin, discard, disposed
 from stream_engine.core.tables import RUNS, STEPS, Run
 from stream_engine.core.turn import Live, Release, Turn

@@ -17,7 +17,7 @@ kind                    a run that asks                               a run that
 from msgspec.structs import replace
 
 from stream_engine.core.keeper import Keeper
-from stream_engine.core.records import Ask, Began, Free
+from stream_engine.core.requests import Ask, Began, Free
 from stream_engine.core.tokens import clean_up, earliest, next_start
 from stream_engine.core.turn import Turn
 

@@ -4,7 +4,8 @@ from msgspec.structs import replace
 
 from stream_engine.core.gates import BATCH
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Collect, Entry, Gate, Pass, Span
+from stream_engine.core.records import Gate
+from stream_engine.core.requests import Collect, Entry, Pass, Span
 from stream_engine.core.run import at_gate, disposed
 from stream_engine.core.tables import BUFFERS, HELD, Buffer, Held, Timer
 from stream_engine.core.turn import Turn

@@ -4,7 +4,8 @@ from msgspec.structs import replace
 
 from stream_engine.core.failure import Failure
 from stream_engine.core.identity import digest, home_partition
-from stream_engine.core.records import Entry, Event, Handle
+from stream_engine.core.records import Event
+from stream_engine.core.requests import Entry, Handle
 from stream_engine.core.tables import Run
 from stream_engine.core.turn import Turn
 

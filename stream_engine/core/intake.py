@@ -9,7 +9,7 @@ Its numbers are dense, so the receiver applies only the next one: a lower one is
 the sender will fill, in order.
 """
 
-from stream_engine.core.records import Commands
+from stream_engine.core.requests import Commands
 from stream_engine.core.tables import Intake
 
 

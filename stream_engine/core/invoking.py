@@ -16,8 +16,9 @@ from stream_engine.core.gates import BATCH, CONCURRENCY, DEBOUNCE
 from stream_engine.core.identity import home_partition, partition_of, run_id, run_name
 from stream_engine.core.lend import load_unloaded
 from stream_engine.core.match import Wish, match
-from stream_engine.core.records import Call, Caller, Entry, Event, Gate, Reply
+from stream_engine.core.records import Event, Gate
 from stream_engine.core.replying import give_up, refuse
+from stream_engine.core.requests import Call, Caller, Entry, Reply
 from stream_engine.core.step import FOREVER, keep, open_step, settle
 from stream_engine.core.tables import STEPS, Child, Run, Step, Timer
 from stream_engine.core.turn import Turn

@@ -4,7 +4,8 @@ from msgspec.structs import replace
 
 from stream_engine.core.flow import numbers
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Answer, Ask, Cancel, Gate
+from stream_engine.core.records import Gate
+from stream_engine.core.requests import Answer, Ask, Cancel
 from stream_engine.core.tables import CLAIMS, GATES, PLACES, TOKENS, Claim, GateState, Timer, Token, Waits
 from stream_engine.core.turn import Turn
 

@@ -28,7 +28,8 @@ from stream_engine.core.crons import schedule
 from stream_engine.core.decide import decide, fire, follow_up
 from stream_engine.core.dismissed import Dismissed
 from stream_engine.core.intake import Receipt
-from stream_engine.core.records import Checkpoint, Commands, Decided, Mark, Record, encode
+from stream_engine.core.records import Checkpoint, Decided, Mark, Record, encode
+from stream_engine.core.requests import Commands
 from stream_engine.core.run import let_in
 from stream_engine.core.snapshot import Snapshot
 from stream_engine.core.state import State, Store

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from stream_engine.core.commands import FailRun, FailStep, FinishRun, LendRun, LendStep, RecordStep, RetryRun
 from stream_engine.core.finish import fail_run, finish_run
 from stream_engine.core.payload import event_of
-from stream_engine.core.records import Cancel, ReturnRun, ReturnStep
+from stream_engine.core.requests import Cancel, ReturnRun, ReturnStep
 from stream_engine.core.run import load, retry_run
 from stream_engine.core.step import fail_step, record_step, wake_step
 from stream_engine.core.tables import RUNS, STEPS, Step, Timer

@@ -16,7 +16,8 @@ import msgspec
 from stream_engine.core.expression import EvaluationError, ExpressionError, compile_expression
 from stream_engine.core.flow import MOST_HEAD_START, PLAIN, Concurrency, Cron, Flow, concurrency_scope
 from stream_engine.core.identity import digest, home_partition
-from stream_engine.core.records import Asked, Event, Gate, Unfit
+from stream_engine.core.records import Event, Gate
+from stream_engine.core.requests import Asked, Unfit
 from stream_engine.core.scope import Scope, ScopeError
 
 IDEMPOTENT_FOR = 24 * 3_600_000

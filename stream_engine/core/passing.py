@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from stream_engine.core.gates import CONCURRENCY, RATE_LIMIT, THROTTLE
-from stream_engine.core.records import Began, Free
+from stream_engine.core.requests import Began, Free
 from stream_engine.core.tables import Run
 from stream_engine.core.turn import Turn
 

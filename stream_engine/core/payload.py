@@ -1,6 +1,7 @@
 """The events that runs were started by, kept once however many functions wanted one; and what stays of a run once it has ended."""
 
-from stream_engine.core.records import Event, Span
+from stream_engine.core.records import Event
+from stream_engine.core.requests import Span
 from stream_engine.core.tables import ENDED, EVENTS, GATHERED, USES, Ended, Run, Uses
 from stream_engine.core.turn import Turn
 

@@ -14,7 +14,8 @@ from stream_engine.core.cause import Cause
 from stream_engine.core.caused import INTERIM
 from stream_engine.core.history import HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.match import Matched
-from stream_engine.core.records import Admit, Event, Reused
+from stream_engine.core.records import Event
+from stream_engine.core.requests import Admit, Reused
 
 
 class Extent(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import RunEnded
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Caller, Cancel, Entry, Reply
+from stream_engine.core.requests import Caller, Cancel, Entry, Reply
 from stream_engine.core.tables import STEPS, Run, Step
 from stream_engine.core.turn import Live, Turn
 

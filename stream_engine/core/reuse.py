@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from stream_engine.core.history import StepRecorded
-from stream_engine.core.records import Reused
+from stream_engine.core.requests import Reused
 from stream_engine.core.tables import STEPS, Step
 from stream_engine.core.turn import Turn
 

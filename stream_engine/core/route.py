@@ -18,8 +18,9 @@ from stream_engine.core.identity import home_partition
 from stream_engine.core.intake import router_source
 from stream_engine.core.match import Matched
 from stream_engine.core.receive import Message
-from stream_engine.core.records import WRITES, Admit, Command, Commands, Event, Record, encode
+from stream_engine.core.records import WRITES, Event, Record, encode
 from stream_engine.core.replay import Extent
+from stream_engine.core.requests import Admit, Command, Commands
 
 RECORD_BYTES = 512 * 1024
 

@@ -18,8 +18,9 @@ from stream_engine.core.commands import Resume, RetryRun, Suspend
 from stream_engine.core.history import EventDisposed, RunChanged, RunStarted
 from stream_engine.core.passing import begun, free_all, give_back
 from stream_engine.core.payload import drop, event_of, gathered
-from stream_engine.core.records import Answer, Ask, Cancel, Entry, Event, Gate
+from stream_engine.core.records import Event, Gate
 from stream_engine.core.replying import tell_disposition
+from stream_engine.core.requests import Answer, Ask, Cancel, Entry
 from stream_engine.core.step import wake_due_steps
 from stream_engine.core.tables import RUNS, STEPS, Run, Step, Timer
 from stream_engine.core.turn import Execute, Function, Live, Release, Turn

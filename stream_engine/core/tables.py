@@ -10,7 +10,8 @@ import msgspec
 
 from stream_engine.core.failure import Failure
 from stream_engine.core.origin import Origin
-from stream_engine.core.records import FIRST, Caller, Checkpoint, Entry, Event, Gate, Mark, Record, Span
+from stream_engine.core.records import FIRST, Checkpoint, Event, Gate, Mark, Record
+from stream_engine.core.requests import Caller, Entry, Span
 
 T = TypeVar("T")
 
@@ -134,7 +135,7 @@ class Step(Record, frozen=True):
 
     ``status``: ``completed`` and ``failed`` are final; ``retrying`` and ``sleeping`` last until ``wake_at``, and so does ``lent``:
     the worker that led the partition before still has the body, and may return its result. ``result`` is JSON.
-    A step that invoked a ``child`` is ``waiting``; of one that failed, ``reason`` says how (see `stream_engine.core.records.Reply`).
+    A step that invoked a ``child`` is ``waiting``; of one that failed, ``reason`` says how (see `stream_engine.core.requests.Reply`).
     """
 
     kind: str

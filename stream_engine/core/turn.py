@@ -7,7 +7,8 @@ from stream_engine.core.dismissed import Dismissed
 from stream_engine.core.flow import ANY_TIME, PLAIN, Cron, Flow, Timeouts
 from stream_engine.core.history import HistoryRecord, weight
 from stream_engine.core.outbox import commands_queue, foreign_queue, next_number, post
-from stream_engine.core.records import FIRST, Command, Commands, Event, Record, encode
+from stream_engine.core.records import FIRST, Event, Record, encode
+from stream_engine.core.requests import Command, Commands
 from stream_engine.core.room import UNLIMITED, Room
 from stream_engine.core.state import State
 from stream_engine.core.tables import TIMERS, Outgoing, Run, Step, Timer

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from stream_engine.core.commands import FailRun, FailStep, FinishRun, Input, LendRun, LendStep, RecordStep, RetryRun
 from stream_engine.core.failure import Failure
-from stream_engine.core.records import ReturnRun, ReturnStep
+from stream_engine.core.requests import ReturnRun, ReturnStep
 
 GiveBack = Callable[[ReturnStep | ReturnRun], None]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from stream_engine.core.commands import Input, Suspend
-from stream_engine.core.records import ReturnRun, ReturnStep
+from stream_engine.core.requests import ReturnRun, ReturnStep
 from stream_engine.core.tables import Step
 from stream_engine.core.turn import Execute
 from stream_engine.sdk.client import Clock

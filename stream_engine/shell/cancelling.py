@@ -8,7 +8,8 @@ from confluent_kafka import Producer
 
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import WRITES, Cancel, Commands, encode
+from stream_engine.core.records import WRITES, encode
+from stream_engine.core.requests import Cancel, Commands
 from stream_engine.shell import clients
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.codec import prefix

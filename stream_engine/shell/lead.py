@@ -13,7 +13,8 @@ from stream_engine.core.commands import Input
 from stream_engine.core.decoding import UnreadableError
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, MismatchError, TornError
-from stream_engine.core.records import Checkpoint, Command
+from stream_engine.core.records import Checkpoint
+from stream_engine.core.requests import Command
 from stream_engine.core.snapshot import LostStateError
 from stream_engine.core.tables import FOLDED_KEY
 from stream_engine.core.turn import Effect, Rules

@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from stream_engine.core.records import Reused
 from stream_engine.core.replay import ACTIVE, Allowance, Extent, Replay
+from stream_engine.core.requests import Reused
 from stream_engine.core.rewind import Progress
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.routing import Route, Routing

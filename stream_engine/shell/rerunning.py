@@ -10,7 +10,8 @@ from stream_engine.core.envelope import Rejection
 from stream_engine.core.history import RunStarted
 from stream_engine.core.identity import digest, partition_of, run_id, run_name
 from stream_engine.core.receive import receive
-from stream_engine.core.records import WRITES, Asked, Commands, Entry, Event, Pass, Reused, encode
+from stream_engine.core.records import WRITES, Event, encode
+from stream_engine.core.requests import Asked, Commands, Entry, Pass, Reused
 from stream_engine.shell import clients, topics
 from stream_engine.shell.avro_events import avro_decoder
 from stream_engine.shell.clients import offsets

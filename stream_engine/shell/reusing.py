@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from stream_engine.core.history import HistoryRecord, RunStarted, StepRecorded
-from stream_engine.core.records import Reused
+from stream_engine.core.requests import Reused
 from stream_engine.core.reuse import reusable
 from stream_engine.shell.history.reader import HistoryReader, about
 from stream_engine.shell.settings import Settings

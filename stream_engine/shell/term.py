@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from stream_engine.core.commands import Input
-from stream_engine.core.records import Command, ReturnRun, ReturnStep
+from stream_engine.core.requests import Command, ReturnRun, ReturnStep
 from stream_engine.shell.clock import monotonic
 
 LEASE_SECONDS = 5.0

@@ -15,7 +15,8 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from stream_engine.core.intake import leader_source
-from stream_engine.core.records import WRITES, Command, Commands, encode
+from stream_engine.core.records import WRITES, encode
+from stream_engine.core.requests import Command, Commands
 from stream_engine.core.room import Room
 from stream_engine.core.turn import Rules
 from stream_engine.sdk.engine import Engine

@@ -25,7 +25,7 @@ from stream_engine.core.intake import leader_source
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.receive import receive
-from stream_engine.core.records import Cancel, ReturnRun, ReturnStep
+from stream_engine.core.requests import Cancel, ReturnRun, ReturnStep
 from stream_engine.core.route import DeadLetter, Router
 from stream_engine.core.runs import RunIndex
 from stream_engine.core.tables import Outgoing

@@ -14,7 +14,8 @@ from stream_engine.core.decoding import decode_commands, decode_journal
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.outbox import entry_parts
-from stream_engine.core.records import Admit, Command, Commands, Decided, Event, Mark
+from stream_engine.core.records import Decided, Event, Mark
+from stream_engine.core.requests import Admit, Command, Commands
 from stream_engine.core.room import Room
 from stream_engine.core.tables import (
     ENDED,

@@ -15,7 +15,8 @@ from stream_engine.core.identity import digest, event_identity, home_partition, 
 from stream_engine.core.intake import leader_source, router_source
 from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.outbox import commands_queue, entry_key, foreign_queue
-from stream_engine.core.records import (
+from stream_engine.core.records import Checkpoint, Decided, Event, Gate, LeaderElected, Mark, Record
+from stream_engine.core.requests import (
     Admit,
     Answer,
     Ask,
@@ -24,19 +25,12 @@ from stream_engine.core.records import (
     Call,
     Caller,
     Cancel,
-    Checkpoint,
     Collect,
     Commands,
-    Decided,
     Entry,
-    Event,
     Free,
-    Gate,
     Handle,
-    LeaderElected,
-    Mark,
     Pass,
-    Record,
     Reply,
     ReturnRun,
     ReturnStep,

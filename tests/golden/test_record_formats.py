@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 import pytest
 
-from stream_engine.core import chunks, history, records, tables
+from stream_engine.core import chunks, history, records, requests, tables
 from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.decoding import UnreadableError, decode_commands, decode_journal, decode_state
-from stream_engine.core.records import READS, Command, Commands, Record, encode
+from stream_engine.core.records import READS, Record, encode
+from stream_engine.core.requests import Command, Commands
 from stream_engine.core.tables import Table
 from stream_engine.shell.control import Active, FirstUse
 from tests.golden.record_samples import CATALOGUE, COMMANDS, JOURNAL, KEYS, NAMES, STATE, STORE
@@ -117,7 +118,7 @@ def _structs(value: object) -> Iterator[msgspec.Struct]:
 
 _KINDS = {
     kind
-    for module in (records, chunks, tables, history)
+    for module in (records, requests, chunks, tables, history)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__name__.startswith("_")
 } - {Record}

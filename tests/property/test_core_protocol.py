@@ -11,7 +11,8 @@ from stream_engine.core.intake import Receipt
 from stream_engine.core.match import Matched
 from stream_engine.core.outbox import entry_key, entry_parts, next_number, post
 from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Commands, Decided, Event, JournalRecord, LeaderElected, Mark
+from stream_engine.core.records import Decided, Event, JournalRecord, LeaderElected, Mark
+from stream_engine.core.requests import Commands
 from stream_engine.core.route import Routed, Router
 from stream_engine.core.state import State
 from stream_engine.core.tables import OUTBOX, Intake, Outgoing

@@ -15,7 +15,8 @@ from stream_engine.core.commands import FailRun, FinishRun, Sleep, Stopped, Susp
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import EventDisposed, RunEnded, RunStarted
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Admit, Asked, Cancel, Event, Gate
+from stream_engine.core.records import Event, Gate
+from stream_engine.core.requests import Admit, Asked, Cancel
 from stream_engine.core.tables import BUFFERS, CLAIMS, ENTRIES, GATES, GATHERED, PLACES, TOKENS
 from stream_engine.core.turn import Deliver, Execute, Function, Release, Stop
 from tests.unit.core.network import Network

@@ -19,7 +19,7 @@ from stream_engine.core.commands import (
 from stream_engine.core.failure import Failure
 from stream_engine.core.identity import idempotency_key
 from stream_engine.core.outbox import topic_queue
-from stream_engine.core.records import ReturnStep
+from stream_engine.core.requests import ReturnStep
 from stream_engine.core.tables import Outgoing, Step
 from stream_engine.core.turn import Attempt, Deliver, Effect, Execute, Release, Stop
 from tests.simulation.programs import Emit, Fork, Nap, Op, Program, SimFunction, Stumble, Work

@@ -13,7 +13,8 @@ from stream_engine.core.commands import Input
 from stream_engine.core.decoding import decode_commands
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import MismatchError
-from stream_engine.core.records import Commands, ReturnStep, encode
+from stream_engine.core.records import encode
+from stream_engine.core.requests import Commands, ReturnStep
 from stream_engine.core.turn import Rules
 from tests.simulation.execution import Executor, Machine
 from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored, Topics, TrimmedError

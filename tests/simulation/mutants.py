@@ -21,18 +21,8 @@ from stream_engine.core.decide import HANDLERS, decide
 from stream_engine.core.decoding import decode_state
 from stream_engine.core.intake import Receipt
 from stream_engine.core.leader import Leader, Recovered
-from stream_engine.core.records import (
-    Answer,
-    Began,
-    Checkpoint,
-    Collect,
-    Commands,
-    Decided,
-    JournalRecord,
-    LeaderElected,
-    Mark,
-    ReturnStep,
-)
+from stream_engine.core.records import Checkpoint, Decided, JournalRecord, LeaderElected, Mark
+from stream_engine.core.requests import Answer, Began, Collect, Commands, ReturnStep
 from stream_engine.core.room import Room
 from stream_engine.core.route import Router
 from stream_engine.core.snapshot import Restore, Snapshot, SpoiledError

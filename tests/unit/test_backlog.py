@@ -1,7 +1,7 @@
 """What waits in memory between the commands topic and the leader is bounded in bytes."""
 
 from stream_engine.core.change import Take
-from stream_engine.core.records import Commands
+from stream_engine.core.requests import Commands
 from stream_engine.shell.backlog import Backlog
 
 KIB = 1024

@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from stream_engine.core.change import Take
-from stream_engine.core.records import Commands, encode
+from stream_engine.core.records import encode
+from stream_engine.core.requests import Commands
 from stream_engine.core.room import Room
 from stream_engine.shell.commands_reader import CommandsReader
 from stream_engine.shell.leaders import Leaders

@@ -18,7 +18,8 @@ from stream_engine.core.change import Take
 from stream_engine.core.commands import FinishRun, Input
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.records import WRITES, Admit, Asked, Commands, Event, Gate
+from stream_engine.core.records import WRITES, Event, Gate
+from stream_engine.core.requests import Admit, Asked, Commands
 from stream_engine.core.turn import Execute, Function, Rules
 from stream_engine.shell.store import RocksStore, shared_memory
 

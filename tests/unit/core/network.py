@@ -10,7 +10,7 @@ from stream_engine.core.decoding import decode_commands
 from stream_engine.core.history import HistoryRecord
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.records import Command, Commands
+from stream_engine.core.requests import Command, Commands
 from stream_engine.core.tables import Outgoing
 from stream_engine.core.turn import Effect, Function, Rules
 from tests.simulation.store import SimStore

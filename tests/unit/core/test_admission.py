@@ -1,7 +1,8 @@
 """What an event becomes at its home: an id is recognised wherever its runs live, and what a function cannot use is told."""
 
 from stream_engine.core.history import EventDisposed, RunStarted
-from stream_engine.core.records import Admit, Asked, Event, Gate, Unfit
+from stream_engine.core.records import Event, Gate
+from stream_engine.core.requests import Admit, Asked, Unfit
 from stream_engine.core.tables import GATES
 from stream_engine.core.turn import Function
 from tests.unit.core.network import Network

@@ -15,18 +15,8 @@ from stream_engine.core.history import RunStarted
 from stream_engine.core.match import Matched
 from stream_engine.core.origin import Logs, MismatchError, Origin
 from stream_engine.core.receive import Message
-from stream_engine.core.records import (
-    READS,
-    WRITES,
-    Admit,
-    Commands,
-    Decided,
-    Event,
-    Handle,
-    LeaderElected,
-    Mark,
-    encode,
-)
+from stream_engine.core.records import READS, WRITES, Decided, Event, LeaderElected, Mark, encode
+from stream_engine.core.requests import Admit, Commands, Handle
 from stream_engine.core.route import Router
 from stream_engine.core.snapshot import Restore
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, OUTBOX, Folded

@@ -8,7 +8,8 @@ from stream_engine.core.failure import Failure
 from stream_engine.core.flow import Concurrency, Flow
 from stream_engine.core.history import EventDisposed, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Admit, Cancel, Event, Reply
+from stream_engine.core.records import Event
+from stream_engine.core.requests import Admit, Cancel, Reply
 from stream_engine.core.turn import Execute, Function, Stop
 from tests.unit.core.network import Network
 

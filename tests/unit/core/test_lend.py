@@ -6,7 +6,7 @@ from stream_engine.core.change import Committed, Take
 from stream_engine.core.commands import LendRun, LendStep, RecordStep, Stopped, Suspend
 from stream_engine.core.failure import Failure
 from stream_engine.core.history import EventDisposed, RunChanged, RunEnded, RunStarted, StepRecorded
-from stream_engine.core.records import Cancel, Command, Commands, ReturnRun, ReturnStep
+from stream_engine.core.requests import Cancel, Command, Commands, ReturnRun, ReturnStep
 from stream_engine.core.tables import RUNS, STEPS
 from stream_engine.core.turn import Attempt, Deliver, Execute
 from tests.unit.core.partition import Partition

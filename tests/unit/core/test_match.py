@@ -19,7 +19,8 @@ from stream_engine.core.flow import (
 )
 from stream_engine.core.identity import home_partition
 from stream_engine.core.match import Matched
-from stream_engine.core.records import Asked, Event, Gate, Unfit
+from stream_engine.core.records import Event, Gate
+from stream_engine.core.requests import Asked, Unfit
 
 DATA = {"total": 150, "user": "ann", "tenant": 7, "plan": "pro", "bulk": False}
 PARTITIONS = 64

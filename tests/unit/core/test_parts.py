@@ -18,7 +18,8 @@ from stream_engine.core.identity import (
 )
 from stream_engine.core.intake import Receipt, leader_source, router_source
 from stream_engine.core.outbox import commands_queue, entry_key, entry_parts, next_number, topic_queue
-from stream_engine.core.records import Commands, Decided, JournalRecord, LeaderElected, Mark
+from stream_engine.core.records import Decided, JournalRecord, LeaderElected, Mark
+from stream_engine.core.requests import Commands
 from stream_engine.core.state import State
 from stream_engine.core.tables import RUNS, STEPS, TIMERS, Intake, parts, timed_parts
 from tests.simulation.store import SimStore

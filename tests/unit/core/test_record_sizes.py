@@ -4,7 +4,8 @@ from stream_engine.core.change import Take
 from stream_engine.core.commands import FinishRun
 from stream_engine.core.history import EventDisposed, RunEnded, RunStarted
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Admit, Asked, Cancel, Command, Commands, Event, Gate
+from stream_engine.core.records import Event, Gate
+from stream_engine.core.requests import Admit, Asked, Cancel, Command, Commands
 from stream_engine.core.tables import GATES, TOKENS
 from stream_engine.core.turn import FULL_BYTES, Execute, Function
 from stream_engine.shell.clients import MAX_RECORD_BYTES

@@ -6,7 +6,8 @@ from stream_engine.core.decoding import decode_commands
 from stream_engine.core.envelope import Rejection
 from stream_engine.core.match import Matched
 from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Admit, Asked, Event, Gate, Unfit
+from stream_engine.core.records import Event, Gate
+from stream_engine.core.requests import Admit, Asked, Unfit
 from stream_engine.core.route import RECORD_BYTES, Routed, Router
 
 Received = list[tuple[Message, Event | Rejection]]

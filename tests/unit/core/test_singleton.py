@@ -3,7 +3,8 @@
 from stream_engine.core.commands import FinishRun, Stopped
 from stream_engine.core.history import EventDisposed, RunStarted
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Admit, Asked, Event, Gate
+from stream_engine.core.records import Event, Gate
+from stream_engine.core.requests import Admit, Asked
 from stream_engine.core.turn import Execute, Function, Stop
 from tests.unit.core.network import Network
 

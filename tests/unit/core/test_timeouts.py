@@ -6,7 +6,8 @@ from stream_engine.core.commands import FinishRun, Sleep, Stopped, Suspend
 from stream_engine.core.flow import Timeouts
 from stream_engine.core.history import EventDisposed, RunEnded, RunStarted
 from stream_engine.core.identity import run_id, run_name
-from stream_engine.core.records import Admit, Asked, Cancel, Event, Gate
+from stream_engine.core.records import Event, Gate
+from stream_engine.core.requests import Admit, Asked, Cancel
 from stream_engine.core.turn import Function, Stop
 from tests.unit.core.network import Network
 

@@ -10,7 +10,7 @@ import pytest
 
 from stream_engine import Context, Engine, NonRetriableError, SyncContext
 from stream_engine.core.commands import LendRun, LendStep
-from stream_engine.core.records import ReturnRun, ReturnStep
+from stream_engine.core.requests import ReturnRun, ReturnStep
 from stream_engine.core.tables import Step
 from stream_engine.sdk.execution import Executor
 from tests.scripted import RUN, ScriptedTerm, settle, until
