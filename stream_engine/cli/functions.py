@@ -1,48 +1,170 @@
-"""``stream-engine functions``: what an app's functions are, and how many runs of each there are."""
+"""``stream-engine functions``: what an app's functions are, how many runs of each there are, and holding one back."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
+import msgspec
 
 from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.columns import columns
 from stream_engine.cli.output import print_json, print_lines, reading_history, say
-from stream_engine.core.function_listing import FunctionRow, rows
+from stream_engine.core.catalogue import Catalogue
+from stream_engine.core.function_listing import FunctionRow, rows, unended
+from stream_engine.shell import pausing
 from stream_engine.shell.history.index import Index, ask
 from stream_engine.shell.localbroker import connected
 from stream_engine.shell.published import Published
 from stream_engine.shell.settings import Settings
+from stream_engine.shell.settled import settle
 from stream_engine.shell.topics import Names
 
-_HEADS = ("FUNCTION", "VERSION", "RUNNING", "QUEUED", "OPTIONS", "TRIGGERS")
+_HEADS: Final = ("FUNCTION", "VERSION", "STATE", "RUNNING", "QUEUED", "OPTIONS", "TRIGGERS")
+_LOOK_SECONDS: Final = 0.5
+_SETTLE_SECONDS: Final = 60.0
+_HOPS: Final = 4
+"""Over how many partitions an event may go on its way to a run: what one has passed on, another one has still to decide upon."""
+
+_APP: Final = click.option(
+    "--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is."
+)
+_JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+Counts = Mapping[tuple[str, str], int]
+
+
+class _Here:
+    """The app that a command is about."""
+
+    def __init__(self, app: str | None) -> None:
+        self.settings = connected(Settings.from_env())
+        self.app = resolve_app_name(app, self.settings)
+        self.names = Names.of(self.app)
+
+    def published(self) -> Published:
+        """Return what its workers have published, as it is now."""
+        return Published(self.settings, self.names.control)
+
+    def check(self, function: str) -> None:
+        """Raise an error if the app has no such function, and had none that is paused."""
+        published = self.published()
+        known = {} if (catalogue := published.catalogue()) is None else catalogue.functions
+        if function not in {*known, *pausing.pauses(published.control)} or ":" in function:
+            listed = ", ".join(name for name in sorted(known) if ":" not in name)
+            raise click.ClickException(f"{self.app} has no function {function!r}; it has {listed or 'none'}")
+
+    def counts(self) -> Counts:
+        """Return how many runs there are, by function and status."""
+        with reading_history() as progress:
+            return ask(self.settings, self.app, Index.counts, progress)
+
+    def rows(self, counts: Counts) -> list[FunctionRow] | None:
+        """Return the functions in force, or None if no worker has published any."""
+        published = self.published()
+        catalogue = published.catalogue()
+        return None if catalogue is None else rows(catalogue, counts, _paused(published))
+
+    def show(self, function: str, *, as_json: bool, **more: Any) -> None:
+        """Print a function as it is now; one without code any more as far as that is known."""
+        published = self.published()
+        catalogue = published.catalogue() or Catalogue({})
+        counts, paused = self.counts(), _paused(published)
+        found = [row for row in rows(catalogue, counts, paused) if row.id == function]
+        if as_json:
+            row = msgspec.to_builtins(found[0]) if found else {"id": function, "paused": function in paused}
+            print_json(row | more)
+        else:
+            begun, queued = unended(counts, function)
+            state = "is paused" if function in paused else "takes events"
+            click.echo(f"{function} {state}; {begun:,} of its runs have begun and not ended, {queued:,} are queued")
 
 
 @click.group()
 def functions() -> None:
-    """Look at the functions of an app."""
+    """Look at the functions of an app, and hold one back."""
 
 
 @functions.command("list")
-@click.option("--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is.")
+@_APP
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_(app: str | None, *, as_json: bool) -> None:
     """List the functions that events are routed to.
 
     RUNNING counts runs that have begun and not ended, also those that sleep or wait; QUEUED those that are still to begin.
     """
-    settings = connected(Settings.from_env())
-    name = resolve_app_name(app, settings)
-    with reading_history() as progress:
-        counts = ask(settings, name, Index.counts, progress)
-    catalogue = Published(settings, Names.of(name).control).catalogue()
-    found = [] if catalogue is None else rows(catalogue, counts)
+    here = _Here(app)
+    found = here.rows(here.counts())
     if as_json:
-        print_json(found)
+        print_json(found or [])
     elif found:
         print_lines(columns(_HEADS, [_row(function) for function in found]), crop=True)
-    if catalogue is None:
-        say(f"no worker of {name} has published its functions yet; `stream-engine worker` does")
+    if found is None:
+        say(f"no worker of {here.app} has published its functions yet; `stream-engine worker` does")
+
+
+@functions.command()
+@click.argument("function")
+@_APP
+@_JSON
+def pause(function: str, app: str | None, *, as_json: bool) -> None:
+    """Begin no new runs of FUNCTION until it is resumed: its events are told to be paused, and calls of it are refused.
+
+    What has been taken already goes on, also what is queued or waits for its time. Returns once all workers go by it.
+    """
+    here = _Here(app)
+    here.check(function)
+    pausing.set_paused(here.settings, here.names, function, paused=True)
+    here.show(function, as_json=as_json)
+
+
+@functions.command()
+@click.argument("function")
+@click.option("--replay", is_flag=True, help="Run what it has missed, as a replay.")
+@_APP
+@_JSON
+def resume(function: str, app: str | None, *, replay: bool, as_json: bool) -> None:
+    """Let FUNCTION take events again; what came while it was paused runs only with --replay, then or later."""
+    here = _Here(app)
+    here.check(function)
+    pausing.set_paused(here.settings, here.names, function, paused=False)
+    made = pausing.run_missed(here.settings, here.names, function, say) if replay else []
+    here.show(function, as_json=as_json, replays=[one.id for one in made])
+    for one in made:
+        say(f"replay {one.id} runs {one.events} events that it missed; `stream-engine replay status {one.id}` tells")
+    if replay and not made:
+        say(f"{function} has missed nothing")
+
+
+@functions.command()
+@click.argument("function")
+@_APP
+@_JSON
+def drain(function: str, app: str | None, *, as_json: bool) -> None:
+    """Pause FUNCTION, and return once all its runs have ended, those that were queued and those of its handlers too."""
+    here = _Here(app)
+    here.check(function)
+    pausing.set_paused(here.settings, here.names, function, paused=True)
+    quiet, said = 0, (0, 0)
+    while quiet < _HOPS:
+        if not settle(here.settings, here.names, _SETTLE_SECONDS):
+            say(f"the workers of {here.app} have not decided upon all events within {_SETTLE_SECONDS:g} s; waiting on")
+            quiet = 0
+            continue
+        left = unended(here.counts(), function)
+        if left != said and any(left):
+            say(f"{left[0]:,} of its runs have begun and not ended, {left[1]:,} are queued")
+        said, quiet = left, 0 if any(left) else quiet + 1
+        time.sleep(_LOOK_SECONDS)
+    here.show(function, as_json=as_json)
+
+
+def _paused(published: Published) -> set[str]:
+    return {function for function, one in pausing.pauses(published.control).items() if one.paused}
 
 
 def _row(function: FunctionRow) -> tuple[str, ...]:
-    options = ", ".join(function.options)
+    state = "paused" if function.paused else ""
     counts = f"{function.running:,}", f"{function.queued:,}"
-    return function.id, function.version, *counts, options, ", ".join(function.triggers)
+    options = ", ".join(function.options)
+    return function.id, function.version, state, *counts, options, ", ".join(function.triggers)

@@ -16,7 +16,7 @@ from stream_engine.core.records import Event
 from stream_engine.core.replay import ACTIVE, CANCELLED, PAUSED, PER_SECOND, Counts, Extent, Replay, status
 from stream_engine.core.runs import STATUSES, iso
 from stream_engine.core.scope import Scope, ScopeError
-from stream_engine.shell import clients, replaying, topics
+from stream_engine.shell import clients, pausing, replaying, topics
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.control import Control
 from stream_engine.shell.errors import UserError
@@ -127,6 +127,8 @@ def start(app: str | None, *, dry_run: bool, as_json: bool, **asked: Unpack[_Ask
     if dry_run:
         _preview(made, chosen, as_json=as_json)
         return
+    if made.function in (paused := pausing.pauses(here.control)) and paused[made.function].paused:
+        raise UserError(f"{made.function} is paused, and would run nothing; `stream-engine functions resume` it first")
     replaying.forget(here.settings, here.names, here.control, made.created_at)
     only = {(event.partition, event.offset) for event in chosen} if condition is not None or made.statuses else None
     replaying.make(here.settings, here.names, made, only)

@@ -6,6 +6,7 @@ from stream_engine.core import handlers
 from stream_engine.core.entering import dismiss, pass_on
 from stream_engine.core.history import EventDisposed
 from stream_engine.core.identity import digest, run_id, run_name
+from stream_engine.core.pausing import PAUSED
 from stream_engine.core.payload import keep, share
 from stream_engine.core.records import Event
 from stream_engine.core.requests import Admit, Asked, Entry, Unfit
@@ -43,8 +44,13 @@ def admit(turn: Turn, command: Admit) -> None:
             turn.later(replace(command, functions=[], asked=command.asked[number:]))
             return
         _enter(turn, asked, command)
-    for unfit in command.unfit:
-        turn.history.append(_dead_lettered(turn, unfit, event, command.replay_id))
+    turn.history += _without_runs(turn, command)
+
+
+def _without_runs(turn: Turn, command: Admit) -> list[EventDisposed]:
+    """Return what history tells of the functions that get no run."""
+    held = [_paused(turn, held, command) for held in command.paused]
+    return held + [_dead_lettered(turn, unfit, command.event, command.replay_id) for unfit in command.unfit]
 
 
 def _dismiss(turn: Turn, run: str, header: Run, event: Event, reason: str) -> None:
@@ -68,6 +74,14 @@ def _dead_lettered(turn: Turn, unfit: Unfit, event: Event, replay_id: str | None
         detail=f"{unfit.reason}: {unfit.detail}",
         replay_id=replay_id,
     )
+
+
+def _paused(turn: Turn, held: Asked, command: Admit) -> EventDisposed:
+    """Return what history tells of a function that is paused, with the run that it would have got: somebody may wait for that."""
+    name, root = _names(turn, held.function, command)
+    run = run_id(name, turn.rules.partition if held.home < 0 else held.home)
+    header = Run(held.function, "", PAUSED, root, turn.now, replay_id=command.replay_id)
+    return disposed(turn, run, header, command.event, PAUSED, detail="the function is paused")
 
 
 def _note(turn: Turn, run: str, status: str) -> None:

@@ -1,6 +1,6 @@
 """The functions of an app as listings show them: what the catalogue in force says of them, and what the run index counts."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,12 +23,24 @@ class FunctionRow(msgspec.Struct, frozen=True):
     queued: int
 
 
-def rows(catalogue: Catalogue, counts: Mapping[tuple[str, str], int]) -> list[FunctionRow]:
+def rows(
+    catalogue: Catalogue, counts: Mapping[tuple[str, str], int], paused: Collection[str] = ()
+) -> list[FunctionRow]:
     """Return the functions in force, by their ids; ``counts`` has the number of runs by function and status."""
-    return [_row(catalogue.functions[name], counts) for name in sorted(catalogue.functions)]
+    return [_row(catalogue.functions[name], counts, is_paused=name in paused) for name in sorted(catalogue.functions)]
 
 
-def _row(spec: FunctionSpec, counts: Mapping[tuple[str, str], int]) -> FunctionRow:
+def unended(counts: Mapping[tuple[str, str], int], function: str) -> tuple[int, int]:
+    """Return how many runs of a function have begun and not ended, and how many are still to begin, those of its handlers included."""
+
+    def count(*statuses: str) -> int:
+        mine = (key for key in counts if key[0].partition(":")[0] == function and key[1] in statuses)
+        return sum(counts[key] for key in mine)
+
+    return count(*_BEGUN), count("queued")
+
+
+def _row(spec: FunctionSpec, counts: Mapping[tuple[str, str], int], *, is_paused: bool) -> FunctionRow:
     def count(*statuses: str) -> int:
         return sum(counts.get((spec.id, status), 0) for status in statuses)
 
@@ -37,7 +49,7 @@ def _row(spec: FunctionSpec, counts: Mapping[tuple[str, str], int]) -> FunctionR
         version=spec.versions[0],
         triggers=_triggers(spec),
         options=_options(spec.flow),
-        paused=False,
+        paused=is_paused,
         running=count(*_BEGUN),
         queued=count("queued"),
     )

@@ -16,9 +16,11 @@ from stream_engine.core.gates import BATCH, CONCURRENCY, DEBOUNCE
 from stream_engine.core.identity import home_partition, partition_of, run_id, run_name
 from stream_engine.core.lend import load_unloaded
 from stream_engine.core.match import Wish, match
+from stream_engine.core.pausing import PAUSED
 from stream_engine.core.records import Event, Gate
-from stream_engine.core.replying import give_up, refuse
+from stream_engine.core.replying import give_up, refuse, tell_disposition
 from stream_engine.core.requests import Call, Caller, Entry, Reply
+from stream_engine.core.run import disposed
 from stream_engine.core.step import FOREVER, keep, open_step, settle
 from stream_engine.core.tables import STEPS, Child, Run, Step, Timer
 from stream_engine.core.turn import Turn
@@ -70,6 +72,14 @@ def called(turn: Turn, command: Call) -> None:
         error = Failure("InvokeError", f"app {rules.app!r} has no function {command.function!r}")
         refuse(turn, caller, "no_function", error)
         return
+    name = run_name(rules.app, command.function, command.event.identity, None)
+    if command.function in rules.paused:
+        held = Entry(command.run_id, command.function, name, turn.now, 0, (), command.event, command.replay_id, caller)
+        turn.history.append(
+            disposed(turn, command.run_id, held, command.event, PAUSED, detail="the function is paused")
+        )
+        tell_disposition(turn, held, PAUSED)
+        return
     wish = Wish(command.function, None, function.flow, ())
     matched = match([wish], command.event, rules.partitions, command.replay_id)
     if matched.unfit:
@@ -81,7 +91,6 @@ def called(turn: Turn, command: Call) -> None:
     for asked in matched.asked:
         shared = caller.held if caller.topic == rules.commands_topic else ()
         gates, head_start = tuple(gate for gate in asked.gates if _stands(gate, shared)), asked.head_start
-    name = run_name(rules.app, command.function, command.event.identity, None)
     order = max(0, turn.now - head_start)
     pass_on(
         turn,

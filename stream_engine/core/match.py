@@ -27,12 +27,17 @@ _KINDS_OF_A_REPLAY = frozenset({"idempotency", "debounce", "batch", "rate limit"
 _HOMES = ("concurrency", "singleton", "batch", "debounce")
 
 
+INVALID_CONDITION = "invalid-condition"
+"""The reason for which an event is unfit for a function that cannot tell whether it wants it."""
+
+
 class Matched(NamedTuple):
-    """What an event starts: functions as they are, functions behind gates, and those that it is unfit for."""
+    """What an event starts: functions as they are, functions behind gates, those that it is unfit for, and those that are paused."""
 
     functions: list[str]
     asked: list[Asked]
     unfit: list[Unfit]
+    paused: tuple[Asked, ...] = ()
 
 
 class Wish(NamedTuple):
@@ -99,7 +104,7 @@ def _condition(option: str, text: str, scope: Scope) -> bool:
     try:
         return compile_expression(text).condition(scope)
     except (ExpressionError, EvaluationError) as error:
-        raise _UnfitError("invalid-condition", option, error) from None
+        raise _UnfitError(INVALID_CONDITION, option, error) from None
 
 
 class _Asking:

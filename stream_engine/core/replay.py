@@ -37,7 +37,7 @@ class Extent(msgspec.Struct, frozen=True):
         """Return the command that admits an event once more."""
         steps = self.reused.get((event.partition, event.offset), ())
         asked, unfit = tuple(matched.asked), tuple(matched.unfit)
-        return Admit(event, matched.functions, self.replay_id, asked, unfit, steps, self.new_keys)
+        return Admit(event, matched.functions, self.replay_id, asked, unfit, steps, self.new_keys, matched.paused)
 
     def passes_over(self, cause: Cause | None) -> bool:
         """Return whether an event was sent by a run that is itself replayed."""
@@ -53,6 +53,7 @@ class Extent(msgspec.Struct, frozen=True):
             [one for one in matched.functions if one == self.function],
             [one for one in matched.asked if one.function == self.function],
             [one for one in matched.unfit if one.function == self.function],
+            tuple(one for one in matched.paused if one.function == self.function),
         )
 
     def replays(self, function: str, topic: str, partition: int, offset: int) -> bool:

@@ -41,7 +41,8 @@ class Reused(Record, frozen=True):
 class Admit(Record, frozen=True, tag="admit"):
     """An event is to be admitted to functions without gates and to those ``asked`` with them; for the ``unfit`` it is a dead letter.
 
-    Its run takes over the steps that are ``reused``; with ``new_keys`` its idempotency keys are not those of the original run.
+    Its run takes over the steps that are ``reused``; with ``new_keys`` its idempotency keys are not those of the original run. Functions that
+    are ``paused`` get no run, and need no gates.
     """
 
     event: Event
@@ -51,6 +52,7 @@ class Admit(Record, frozen=True, tag="admit"):
     unfit: tuple[Unfit, ...] = ()
     reused: tuple[Reused, ...] = ()
     new_keys: bool = False
+    paused: tuple[Asked, ...] = ()
 
 
 class Handle(Record, frozen=True, tag="handle"):

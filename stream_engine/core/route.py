@@ -89,12 +89,14 @@ class Router:
                 continue
             matched, replay_id = self._judge(message, event, match)
             dead += [DeadLetter(message, Rejection(part.reason, part.detail), part.function) for part in matched.unfit]
-            if not (matched.functions or matched.asked or matched.unfit):
+            if not any(matched):
                 continue
             home = home_partition(event.identity, self._partitions)
-            admit = Admit(event, matched.functions, replay_id, tuple(matched.asked), tuple(matched.unfit))
             if self._extent is not None:
                 admit = self._extent.admit(event, matched)
+            else:
+                asked, unfit = tuple(matched.asked), tuple(matched.unfit)
+                admit = Admit(event, matched.functions, replay_id, asked, unfit, paused=matched.paused)
             admits.setdefault(home, []).append((event.offset, admit))
             events += 1
             sizes[home] = sizes.get(home, 0) + _weight(admit)
@@ -132,5 +134,5 @@ class Router:
 
 
 def _weight(admit: Admit) -> int:
-    gates = sum(1 + len(asked.gates) for asked in admit.asked)
+    gates = sum(1 + len(asked.gates) for asked in (*admit.asked, *admit.paused))
     return len(admit.event.data) + _SMALL * (1 + gates) + sum(len(one.result) for one in admit.reused)

@@ -7,6 +7,7 @@ from stream_engine.core.dismissed import Dismissed
 from stream_engine.core.flow import ANY_TIME, PLAIN, Cron, Flow, Timeouts
 from stream_engine.core.history import HistoryRecord, weight
 from stream_engine.core.outbox import commands_queue, foreign_queue, next_number, post
+from stream_engine.core.pausing import PausedFunctions
 from stream_engine.core.records import FIRST, Event, Record, encode
 from stream_engine.core.requests import Command, Commands
 from stream_engine.core.room import UNLIMITED, Room
@@ -77,7 +78,7 @@ class Function(Record, frozen=True):
 class Rules:
     """What decisions go by that is not in the state: the app's name, its functions, the numbers of the deployment, the room.
 
-    ``deduplicate_for`` is in milliseconds; ``checkpoint_bytes`` is how long the journal grows at least between checkpoints.
+    ``paused`` has the functions that are not to be called now. ``deduplicate_for`` is in milliseconds; ``checkpoint_bytes`` is how long the journal grows at least between checkpoints.
     When a record has ``record_bytes``, the rest waits for the next. ``events_topic`` is where ticks are sent. ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
     """
 
@@ -92,6 +93,7 @@ class Rules:
     record_bytes: int = FULL_BYTES
     events_topic: str = ""
     room: Room = field(default_factory=lambda: Room(UNLIMITED))
+    paused: PausedFunctions = field(default_factory=PausedFunctions)
 
 
 @dataclass

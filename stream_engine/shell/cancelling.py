@@ -18,7 +18,7 @@ from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 
 _CANCELLED = "cancelled"
-_NEVER_BEGAN = frozenset({_CANCELLED, "skipped", "rate-limited"})
+_NEVER_BEGAN = frozenset({_CANCELLED, "paused", "skipped", "rate-limited"})
 _MARKS = tuple(word.encode() for word in sorted(_NEVER_BEGAN))
 _FLUSH_SECONDS = 30.0
 
@@ -29,7 +29,7 @@ def request(run_id: str, reason: str) -> bytes:
 
 
 def ended(record: HistoryRecord) -> tuple[str, str] | None:
-    """Return the run that a record says has ended, and its status; one that never begins, because a gate refused it, is cancelled."""
+    """Return the run that a record says has ended, and its status; one that never begins, because a gate refused it or its function is paused, is cancelled."""
     if isinstance(record, RunEnded):
         return record.run_id, record.status
     if isinstance(record, EventDisposed) and record.run_id and record.disposition in _NEVER_BEGAN:

@@ -7,7 +7,7 @@ when it follows. No key is written twice, so that compaction never puts one behi
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -16,9 +16,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.match import Matched
+from stream_engine.core.pausing import Pause, PausedFunctions, hold_back
 from stream_engine.core.records import READS, WRITES, Event
 from stream_engine.shell.clients import offsets
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.pauses import PAUSE, decode
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
@@ -165,8 +167,8 @@ def publish(
     write(producer, topic, {_ACTIVE: msgspec.json.encode(Active(catalogue.digest, now))})
 
 
-def write(producer: Producer, topic: str, values: dict[str, bytes]) -> None:
-    """Write values, and return once Kafka has acknowledged them.
+def write(producer: Producer, topic: str, values: Mapping[str, bytes | None]) -> None:
+    """Write values, or delete keys that have none any more, and return once Kafka has acknowledged it.
 
     Raises:
         ControlError: Kafka did not take them.
@@ -184,11 +186,25 @@ def write(producer: Producer, topic: str, values: dict[str, bytes]) -> None:
 
 
 class ControlFollower(threading.Thread):
-    """Follows the control topic, and keeps the catalogue in force at hand."""
+    """Follows the control topic, and keeps the catalogue in force at hand.
 
-    def __init__(self, control: Control, failed: Callable[[BaseException], None]) -> None:
+    Attributes:
+        paused: the functions that are paused.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        failed: Callable[[BaseException], None],
+        tell: Callable[[Mapping[str, Pause]], None],
+    ) -> None:
+        """``tell`` is told again and again which pauses are gone by."""
         super().__init__(name="control", daemon=True)
         self.catalogue = control.active()
+        self.paused = PausedFunctions()
+        self._tell = tell
+        self._pauses = decode(control.values(PAUSE))
+        self.paused.follow(self._pauses)
         self._control = control
         self._failed = failed
         self._stopping = threading.Event()
@@ -202,7 +218,8 @@ class ControlFollower(threading.Thread):
         """Return what an event starts by the catalogue in force."""
         if self.catalogue is None:
             return Matched([], [], [])
-        return self.catalogue.match(event, partitions, replay_id)
+        matched = self.catalogue.match(event, partitions, replay_id)
+        return hold_back(matched, self.paused.ids)
 
     def values(self, prefix: str) -> dict[str, bytes]:
         """Return the newest values of the keys that begin with a prefix, by the rest of the key; for any thread."""
@@ -215,6 +232,9 @@ class ControlFollower(threading.Thread):
                 if self._control.poll(_POLL_SECONDS):
                     self._control.check_formats()
                     self.catalogue = self._control.active()
+                    self._pauses = decode(self._control.values(PAUSE))
+                    self.paused.follow(self._pauses)
+                self._tell(self._pauses)
         except UserError as error:
             self._failed(error)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the worker must hear of it and end

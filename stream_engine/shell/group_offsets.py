@@ -35,13 +35,18 @@ class Found(NamedTuple):
 
 def members(admin: AdminClient, group: str) -> int:
     """Return how many members a group has; none if there is no such group."""
+    return len(member_names(admin, group))
+
+
+def member_names(admin: AdminClient, group: str) -> list[str]:
+    """Return the names by which a group knows its members; none if there is no such group."""
     try:
         described = admin.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS)[group].result()
     except KafkaException as error:
         if error.args[0].name() in {"GROUP_ID_NOT_FOUND", "INVALID_GROUP_ID"}:
-            return 0
+            return []
         raise
-    return len(described.members)
+    return [str(member.member_id) for member in described.members]
 
 
 def committed(consumer: Consumer, topic: str) -> dict[int, int]:

@@ -15,6 +15,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from stream_engine.core.intake import leader_source
+from stream_engine.core.pausing import PausedFunctions
 from stream_engine.core.records import WRITES, encode
 from stream_engine.core.requests import Command, Commands
 from stream_engine.core.room import Room
@@ -39,6 +40,7 @@ from stream_engine.shell.history import schemas
 from stream_engine.shell.lead import Process
 from stream_engine.shell.leaders import Leaders
 from stream_engine.shell.pace import Pace
+from stream_engine.shell.pauses import Follows
 from stream_engine.shell.recovery import Recovery
 from stream_engine.shell.replays import Replays, Tools
 from stream_engine.shell.routing import Route, Routing
@@ -190,11 +192,12 @@ class _Threads:
         self._loop = worker.loop
         self._executor = executor
         self._lease = int((worker.limits.drain + _RETURN_SECONDS) * 1_000)
-        self._control = ControlFollower(control, worker.failed)
         self._leaders = Leaders(folder.path, room, Pace(worker.loop, executor.perform_all), worker.failed)
         serves = {"client.id": clients.CATALOGUE_MARK + worker.engine.catalogue().digest}
         commands = clients.member(settings, names.leader_group, **quiet | serves)
         self._reader = CommandsReader(commands, names.commands, self._leaders, worker.failed)
+        follows = Follows(names.control, partial(clients.producer, settings, **quiet), self._reader.member)
+        self._control = ControlFollower(control, worker.failed, follows.tell)
         admin = clients.admin(settings, **quiet)
         logs = partial(topics.logs, admin, names, deployment.logs.cluster)
         self._watch = Watch(admin, deployment, worker.failed)
@@ -217,7 +220,7 @@ class _Threads:
             clients.producer(settings, **quiet, **{"linger.ms": 2}),
             names,
             deployment.logs,
-            _rules(worker, deployment, room),
+            _rules(worker, deployment, room, self._control.paused),
             self._recovery,
             self._checkpoints,
             self._reader.take_from,
@@ -365,7 +368,7 @@ def _tools(worker: Worker, deployment: Deployment, control: ControlFollower, roo
     )
 
 
-def _rules(worker: Worker, deployment: Deployment, room: Room) -> Callable[[int], Rules]:
+def _rules(worker: Worker, deployment: Deployment, room: Room, paused: PausedFunctions) -> Callable[[int], Rules]:
     functions, names = worker.engine.rules_functions(), deployment.names
 
     def rules(partition: int) -> Rules:
@@ -380,6 +383,7 @@ def _rules(worker: Worker, deployment: Deployment, room: Room) -> Callable[[int]
             checkpoint_bytes=worker.settings.checkpoint_bytes,
             events_topic=names.events,
             room=room,
+            paused=paused,
         )
 
     return rules

@@ -207,6 +207,9 @@ COMMANDS: Final = {
     "events that take over steps": Commands(
         "events/Xc/0/r1", 7, [(7, Admit(_EVENT, ["pay"], "r1", reused=(_REUSED,), new_keys=True))], 2
     ),
+    "events for functions that are paused": Commands(
+        "events/Xc/0/", 7, [(7, Admit(_EVENT, [], paused=(Asked("pay", (), 3), Asked("remind", ()))))], 2
+    ),
     "a run again": Commands("", None, [(0, Pass(_AGAIN))], 2),
     "what passes between partitions": Commands(
         f"journal/{_JOURNAL}/3",

@@ -1,6 +1,9 @@
 """``stream-engine`` about an app that a test deploys."""
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 from click.testing import CliRunner, Result
@@ -14,6 +17,14 @@ def command(deploys: Deploys, *arguments: str) -> Result:
     """Run a command."""
     env = {"STREAM_ENGINE_BOOTSTRAP_SERVERS": deploys.served.servers, "STREAM_ENGINE_APP": deploys.name}
     return CliRunner().invoke(main, [*arguments], env=env)
+
+
+def begun(deploys: Deploys, *arguments: str) -> subprocess.Popen[str]:
+    """Begin a command in a process of its own, because it takes as long as something else does."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_ENGINE_")}
+    env |= {"STREAM_ENGINE_BOOTSTRAP_SERVERS": deploys.served.servers, "STREAM_ENGINE_APP": deploys.name}
+    entry = [sys.executable, "-c", "from stream_engine.cli.main import main; main()", *arguments]
+    return subprocess.Popen(entry, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def said(deploys: Deploys, *arguments: str) -> Any:

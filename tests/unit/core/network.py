@@ -10,6 +10,7 @@ from stream_engine.core.decoding import decode_commands
 from stream_engine.core.history import HistoryRecord
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
+from stream_engine.core.pausing import PausedFunctions
 from stream_engine.core.requests import Command, Commands
 from stream_engine.core.tables import Outgoing
 from stream_engine.core.turn import Effect, Function, Rules
@@ -57,7 +58,11 @@ class Network:
         self.history: list[tuple[int, HistoryRecord]] = []
         self.effects: list[Effect] = []
         named = {function.id: function for function in functions}
-        rules = [Rules("shop", named, partitions, "commands", f"journal/J/{p}", p) for p in range(partitions)]
+        self._paused = PausedFunctions()
+        rules = [
+            Rules("shop", named, partitions, "commands", f"journal/J/{p}", p, paused=self._paused)
+            for p in range(partitions)
+        ]
         self._members = [_Member(replace(rule)) for rule in rules]
 
     @property
@@ -73,6 +78,10 @@ class Network:
         """Have commands arrive at a partition."""
         for command in commands:
             self.arrive(partition, Commands("", None, [(0, command)]))
+
+    def pause(self, *functions: str) -> None:
+        """Have these functions be paused from now on, and no others."""
+        self._paused.ids = frozenset(functions)
 
     def post(self, partition: int, command: Input) -> None:
         """Have the execution of a partition's runs report something."""
