@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from stream_engine.core import handlers
+from stream_engine.core.cancelling_events import register
 from stream_engine.core.entering import dismiss, pass_on
 from stream_engine.core.history import EventDisposed
 from stream_engine.core.identity import digest, run_id, run_name
@@ -106,6 +107,7 @@ def _enter(turn: Turn, asked: Asked, command: Admit) -> None:
         event,
         replay_id,
         reused=command.reused,
+        cancellers=asked.cancellers,
     )
     if event.identity.startswith("id:"):
         key = KNOWN.key(name)
@@ -120,6 +122,7 @@ def _enter(turn: Turn, asked: Asked, command: Admit) -> None:
         turn.forget.append((turn.now + rules.deduplicate_for, key))
     reason = turn.dismissed.reason(run)
     if reason is None:
+        register(turn, entry)
         pass_on(turn, entry)
     else:
         dismiss(turn, entry, reason)

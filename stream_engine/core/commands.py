@@ -8,6 +8,7 @@ from stream_engine.core.failure import Failure
 from stream_engine.core.records import Record
 from stream_engine.core.requests import Command
 from stream_engine.core.tables import Outgoing
+from stream_engine.core.wanted import Wanted
 
 
 class RecordStep(Record, frozen=True):
@@ -61,6 +62,16 @@ class Invoke(Record, frozen=True):
     data: bytes
     timeout: int | None = None
     detached: bool = False
+
+
+class WaitForEvent(Record, frozen=True):
+    """A step waits for an event, which may have come ``lookback`` before now at the earliest; after ``timeout`` it waits no longer."""
+
+    run_id: str
+    step_id: str
+    wanted: Wanted
+    timeout: int | None
+    lookback: int
 
 
 class Suspend(Record, frozen=True):
@@ -128,6 +139,7 @@ Input = (
     | FailStep
     | Sleep
     | Invoke
+    | WaitForEvent
     | Suspend
     | RetryRun
     | FinishRun

@@ -12,6 +12,7 @@ from stream_engine.core.requests import Entry, Span
 from stream_engine.core.run import at_gate, disposed
 from stream_engine.core.tables import BUFFERS, HELD, Buffer, Held
 from stream_engine.core.turn import Turn
+from stream_engine.core.withdrawal import withdraw_cancellers
 
 
 def gather(turn: Turn, entry: Entry) -> None:
@@ -25,6 +26,7 @@ def gather(turn: Turn, entry: Entry) -> None:
     elif _is_newer(entry.event, buffer.entry.event):
         buffer = _follow(turn, entry, gate, buffer)
     else:
+        withdraw_cancellers(turn, entry.run_id, entry)
         _coalesce(turn, entry, gate, buffer.entry.run_id)
     turn.state.put(key, add(turn, buffer, entry) if gate.mode == "all" else buffer)
 
@@ -39,6 +41,9 @@ def _follow(turn: Turn, entry: Entry, gate: Gate, buffer: Buffer) -> Buffer:
     if gate.mode == "all":
         latest = replace(buffer.entry, event=entry.event)
     before = buffer.entry
+    # Where all are kept, the run is that of the first, and is cancelled by what it waits for.
+    withdrawn = entry if gate.mode == "all" else before
+    withdraw_cancellers(turn, withdrawn.run_id, withdrawn)
     turn.state.delete(HELD.key(before.run_id))
     turn.state.put(HELD.key(latest.run_id), Held(gate.id))
     due = turn.now + gate.per

@@ -3,7 +3,23 @@
 from collections.abc import Callable
 from typing import Any
 
-from stream_engine.core import admit, cancel, crons, entering, finish, gates, invoking, lend, run, step, timeouts
+from stream_engine.core import (
+    admit,
+    awaiting,
+    batch,
+    cancel,
+    coverage,
+    crons,
+    entering,
+    finish,
+    gates,
+    invoking,
+    lend,
+    offers,
+    run,
+    step,
+    timeouts,
+)
 from stream_engine.core.commands import (
     FailRun,
     FailStep,
@@ -18,6 +34,7 @@ from stream_engine.core.commands import (
     Sleep,
     Stopped,
     Suspend,
+    WaitForEvent,
 )
 from stream_engine.core.requests import (
     Admit,
@@ -37,6 +54,21 @@ from stream_engine.core.requests import (
 )
 from stream_engine.core.tables import TIMERS, Timer, timed_parts
 from stream_engine.core.turn import Turn
+from stream_engine.core.wanted import (
+    Await,
+    Compare,
+    Found,
+    Offer,
+    Offering,
+    Release,
+    Search,
+    TakeOut,
+    Uncollect,
+    Withdraw,
+)
+
+EXPIRE = "expire"
+"""The kind of timer that drops the events and waits that it lists, if their time is over."""
 
 HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     Admit: admit.admit,
@@ -65,6 +97,17 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     Invoke: invoking.invoke,
     Call: invoking.called,
     Reply: invoking.replied,
+    WaitForEvent: awaiting.wait,
+    Found: awaiting.found,
+    Await: offers.await_event,
+    Withdraw: offers.withdraw,
+    Offer: offers.offered,
+    Offering: offers.offering,
+    Search: offers.search,
+    Compare: offers.compare,
+    Release: offers.release,
+    TakeOut: batch.take_out,
+    Uncollect: entering.uncollect,
 }
 
 
@@ -90,27 +133,28 @@ def fire(turn: Turn, key: bytes) -> None:
     if timer is None:
         return
     turn.state.delete(key)
-    _fire(turn, timer, timed_parts(key)[0])
+    FIRED[timer.kind](turn, timer, timed_parts(key)[0])
     follow_up(turn)
 
 
-def _fire(turn: Turn, timer: Timer, at: int) -> None:
-    if timer.kind == "forget":
-        for key in timer.keys:
-            turn.state.delete(key)
-    elif timer.kind == "wake":
-        step.wake_step(turn, timer.run, timer.step)
-    elif timer.kind == invoking.TIMEOUT:
-        invoking.waited_in_vain(turn, timer.run, timer.step)
-    elif timer.kind == "gate":
-        gates.look_again(turn, timer.run, at)
-    elif timer.kind == "buffer":
-        entering.buffer_due(turn, timer.run, at)
-    elif timer.kind == "cron":
-        crons.fire(turn, timer.run, int(timer.step))
-    elif timer.kind == "enter":
-        entering.come_due(turn, timer.run)
-    elif timer.kind in (timeouts.START, timeouts.FINISH):
-        cancel.time_out(turn, timer.run, timer.kind, at)
-    else:
-        run.resume(turn, Resume(timer.run))
+def _forget(turn: Turn, timer: Timer, _: int) -> None:
+    for key in timer.keys:
+        turn.state.delete(key)
+
+
+FIRED: dict[str, Callable[[Turn, Timer, int], None]] = {
+    "forget": _forget,
+    EXPIRE: lambda turn, timer, _: offers.expire(turn, timer.keys),
+    "wake": lambda turn, timer, _: step.wake_step(turn, timer.run, timer.step),
+    invoking.TIMEOUT: lambda turn, timer, _: invoking.waited_in_vain(turn, timer.run, timer.step),
+    awaiting.TIMEOUT: lambda turn, timer, _: awaiting.waited_in_vain(turn, timer.run, timer.step),
+    coverage.INTEREST: lambda turn, timer, _: coverage.look(turn, timer.run),
+    "gate": lambda turn, timer, at: gates.look_again(turn, timer.run, at),
+    "buffer": lambda turn, timer, at: entering.buffer_due(turn, timer.run, at),
+    "cron": lambda turn, timer, _: crons.fire(turn, timer.run, int(timer.step)),
+    "enter": lambda turn, timer, _: entering.come_due(turn, timer.run),
+    timeouts.START: lambda turn, timer, at: cancel.time_out(turn, timer.run, timer.kind, at),
+    timeouts.FINISH: lambda turn, timer, at: cancel.time_out(turn, timer.run, timer.kind, at),
+    "start": lambda turn, timer, _: run.resume(turn, Resume(timer.run)),
+    "retry": lambda turn, timer, _: run.resume(turn, Resume(timer.run)),
+}

@@ -14,6 +14,8 @@ from stream_engine.core.reuse import take_over
 from stream_engine.core.run import at_gate, begin, disposed
 from stream_engine.core.tables import BUFFERS, ENTRIES, GATHERED, HELD, KNOWN, Known, Run, Timer
 from stream_engine.core.turn import Turn
+from stream_engine.core.wanted import Uncollect
+from stream_engine.core.withdrawal import slots, withdraw_cancellers
 
 _TOLD_AT_ONCE = 1_000
 """Of how many events of a batch one record tells at most."""
@@ -76,6 +78,7 @@ def dismiss(turn: Turn, entry: Entry, reason: str, span: Span | None = None) -> 
     """Let go of an entry whose run was cancelled."""
     if span is not None and not _all_told(turn, entry, span, "cancelled", reason):
         return
+    withdraw_cancellers(turn, entry.run_id, entry)
     turn.history.append(disposed(turn, entry.run_id, entry, entry.event, "cancelled", detail=reason))
     if span is not None:
         drop_span(turn, span)
@@ -102,11 +105,23 @@ def collect(turn: Turn, command: Collect) -> None:
     turn.state.put(GATHERED.numbered_key(command.name, command.number), command.event)
 
 
+def uncollect(turn: Turn, command: Uncollect) -> None:
+    """Drop an event of a span: it was taken out of a batch before that has started."""
+    key = GATHERED.numbered_key(command.name, command.number)
+    event = turn.state.get(GATHERED, key)
+    if event is None:
+        return
+    turn.state.delete(key)
+    about = Entry("", command.function, "", turn.now, 0, (), event, command.replay_id)
+    turn.history.append(disposed(turn, command.run_id, about, event, "cancelled", detail=command.reason))
+
+
 def _know(turn: Turn, entry: Entry) -> None:
     gate = entry.gates[0]
     key = KNOWN.key(gate.id)
     known = turn.state.get(KNOWN, key)
     if known is not None:
+        withdraw_cancellers(turn, entry.run_id, entry)
         turn.history.append(at_gate(disposed(turn, known.run_id, entry, entry.event, "duplicate"), gate))
         tell_disposition(turn, entry, "duplicate", f"of run {known.run_id}, by its idempotency key")
         return
@@ -116,6 +131,9 @@ def _know(turn: Turn, entry: Entry) -> None:
 
 
 def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
+    if span is not None and span.told == batch.BATCHED and not span.first:
+        # The one that it began with may have been taken out of it.
+        entry = replace(entry, event=next(iter(gathered(turn, span, 1)), entry.event))
     event = entry.event
     if span is not None and not _all_told(turn, entry, span, span.told):
         return
@@ -133,6 +151,7 @@ def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
         caller=entry.caller,
         reused=bool(entry.reused),
         rerun_of=entry.rerun_of,
+        cancellers=slots(entry),
     )
     take_over(turn, entry.run_id, entry.reused)
     keep(turn, entry.run_id, event)

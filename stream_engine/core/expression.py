@@ -182,6 +182,14 @@ def compile_expression(text: str, names: frozenset[str] = frozenset({"event"})) 
     return Expression(text, program, names)
 
 
+def value_at(path: str, scope: Scope) -> str | None:
+    """Return the value of a field of the event that a scope is about, as `Expression.key` does, or None if it has none that can be compared."""
+    try:
+        return compile_expression(f"event.{path}").key(scope)[0]
+    except (EvaluationError, ExpressionError):
+        return None
+
+
 @cache
 def _environment(names: frozenset[str]) -> cel.Env:
     return cel.NewEnv(variables=dict.fromkeys(sorted(names), cel.Type.Map(cel.Type.STRING, cel.Type.DYN)))

@@ -15,6 +15,7 @@ from stream_engine.core.requests import Handle
 from stream_engine.core.run import begin, discard, disposed
 from stream_engine.core.tables import RUNS, STEPS, Run
 from stream_engine.core.turn import Live, Release, Turn
+from stream_engine.core.withdrawal import withdraw_cancellers
 
 
 def finish_run(turn: Turn, command: FinishRun) -> None:
@@ -93,6 +94,7 @@ def _was_stopped(turn: Turn, run_id: str, live: Live) -> bool:
 def _end(turn: Turn, live: Live, ended: RunEnded) -> None:
     run_id = ended.run_id
     free_all(turn, run_id, live.run)
+    withdraw_cancellers(turn, run_id, live.run)
     timeouts.clear(turn, run_id, live.run)
     turn.state.delete(RUNS.key(run_id))
     drop(turn, run_id, live.run)

@@ -91,6 +91,21 @@ ANY_TIME = Timeouts()
 """No timeouts at all."""
 
 
+class CancelOn(_Spec, frozen=True):
+    """An event, of a name or a pattern of names, that cancels a run, if it comes within ``timeout``.
+
+    The field at ``path`` of it has to have the value of the field at ``own`` of the run's event, where these are not empty; ``if_`` has to hold, too.
+    ``needs_event`` says whether that is about the run's event as well.
+    """
+
+    name: str
+    own: str = ""
+    path: str = ""
+    if_: str = ""
+    needs_event: bool = False
+    timeout: int | None = None
+
+
 class Flow(_Spec, frozen=True):
     """All of what one function declares. ``priority`` gives seconds of head start, ``idempotency`` one run per value in 24 h."""
 
@@ -102,6 +117,7 @@ class Flow(_Spec, frozen=True):
     singleton: Singleton | None = None
     priority: str | None = None
     idempotency: str | None = None
+    cancel_on: tuple[CancelOn, ...] = ()
 
 
 PLAIN = Flow()

@@ -17,7 +17,8 @@ def open_buffer(turn: Turn, entry: Entry, gate: Gate) -> Buffer:
     turn.set_timer(due, Timer("buffer", gate.id))
     turn.state.put(HELD.key(entry.run_id), Held(gate.id))
     is_batch = gate.kind == BATCH
-    return Buffer(replace(entry, gates=entry.gates[1:]), entry.run_id, turn.now, due, due, is_batch=is_batch)
+    rest = replace(entry, gates=entry.gates[1:], cancellers=() if is_batch else entry.cancellers)
+    return Buffer(rest, entry.run_id, turn.now, due, due, is_batch=is_batch)
 
 
 def add(turn: Turn, buffer: Buffer, entry: Entry) -> Buffer:

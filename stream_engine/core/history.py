@@ -67,8 +67,8 @@ class RunStarted(_Told, frozen=True, tag="run_started"):
 class StepRecorded(_Told, frozen=True, tag="step_recorded"):
     """What one execution of a step came to.
 
-    ``kind``: ``run``, ``sleep``, ``invoke``, ``send_event``, ``produce``. ``status``: ``completed``, ``failed`` (out of retries),
-    ``retrying``, ``sleeping`` or ``waiting`` (all until ``wake_at``). ``attempt`` counts from 0.
+    ``kind``: ``run``, ``sleep``, ``invoke``, ``wait``, ``send_event``, ``produce``. ``status``: ``completed``, ``failed`` (out of retries),
+    ``retrying``, ``sleeping`` or ``waiting`` (all until ``wake_at``). ``attempt`` counts from 0. ``waits_for`` says which event is waited for.
     """
 
     run_id: str
@@ -81,6 +81,7 @@ class StepRecorded(_Told, frozen=True, tag="step_recorded"):
     wake_at: int | None = None
     result: str | None = None
     error: Failure | None = None
+    waits_for: str | None = None
 
 
 class RunChanged(_Told, frozen=True, tag="run_changed"):

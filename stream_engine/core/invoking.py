@@ -8,6 +8,7 @@ that somebody waits for. A slot that the invoking run holds, or one above it, is
 
 from msgspec.structs import replace
 
+from stream_engine.core.cancelling_events import register
 from stream_engine.core.catalogue import start_event
 from stream_engine.core.commands import OWN, Invoke
 from stream_engine.core.entering import pass_on
@@ -24,6 +25,7 @@ from stream_engine.core.run import disposed
 from stream_engine.core.step import FOREVER, keep, open_step, settle
 from stream_engine.core.tables import STEPS, Child, Run, Step, Timer
 from stream_engine.core.turn import Turn
+from stream_engine.core.wanted import Canceller
 
 MOST_DEPTH = 32
 """How many runs may wait for each other, each invoked by the one before."""
@@ -88,14 +90,16 @@ def called(turn: Turn, command: Call) -> None:
         return
     gates: tuple[Gate, ...] = ()
     head_start = 0
+    cancellers: tuple[Canceller, ...] = ()
     for asked in matched.asked:
+        cancellers = asked.cancellers
         shared = caller.held if caller.topic == rules.commands_topic else ()
         gates, head_start = tuple(gate for gate in asked.gates if _stands(gate, shared)), asked.head_start
     order = max(0, turn.now - head_start)
-    pass_on(
-        turn,
-        Entry(command.run_id, command.function, name, turn.now, order, gates, command.event, command.replay_id, caller),
-    )
+    about = command.event, command.replay_id, caller
+    entry = Entry(command.run_id, command.function, name, turn.now, order, gates, *about, cancellers=cancellers)
+    register(turn, entry)
+    pass_on(turn, entry)
 
 
 def replied(turn: Turn, command: Reply) -> None:

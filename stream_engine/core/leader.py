@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from stream_engine.core.change import Change, Committed, DeposedError, Take, Told, Trim, trim_to
 from stream_engine.core.commands import Input, Resume
 from stream_engine.core.crons import schedule
-from stream_engine.core.decide import decide, fire, follow_up
+from stream_engine.core.decide import EXPIRE, decide, fire, follow_up
 from stream_engine.core.dismissed import Dismissed
 from stream_engine.core.intake import Receipt
 from stream_engine.core.records import Checkpoint, Decided, Mark, Record, encode
@@ -247,9 +247,10 @@ class Leader:
     def _seal(self, turn: Turn, commands: int) -> bytes:
         mark = self._folded.mark
         mark = Mark(mark.offset + 1, mark.epoch, mark.n + 1)
-        if turn.forget:
-            latest = max(at for at, _ in turn.forget)
-            turn.set_timer(latest, Timer("forget", str(mark.offset), keys=tuple(key for _, key in turn.forget)))
+        for kind, due in (("forget", turn.forget), (EXPIRE, turn.expire)):
+            if due:
+                latest = max(at for at, _ in due)
+                turn.set_timer(latest, Timer(kind, str(mark.offset), keys=tuple(key for _, key in due)))
         for key in self._sent:
             self._state.delete(key)
         self._sent = []

@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream_engine.core.expression import EvaluationError, ExpressionError, compile_expression
+from stream_engine.core.expression import EvaluationError, ExpressionError, compile_expression, value_at
 from stream_engine.core.flow import MOST_HEAD_START, PLAIN, Concurrency, Cron, Flow, concurrency_scope
 from stream_engine.core.identity import digest, home_partition
 from stream_engine.core.records import Event, Gate
 from stream_engine.core.requests import Asked, Unfit
 from stream_engine.core.scope import Scope, ScopeError
+from stream_engine.core.wanted import Canceller, Wanted
 
 IDEMPOTENT_FOR = 24 * 3_600_000
 """How long the value of an idempotency key is remembered, in milliseconds."""
@@ -72,7 +73,7 @@ def match(wishes: Iterable[Wish], event: Event, partitions: int, replay_id: str 
         except _UnfitError as error:
             matched.unfit.append(Unfit(wish.function, error.reason, error.detail))
             continue
-        if asked.gates or asked.head_start:
+        if asked.gates or asked.head_start or asked.cancellers:
             matched.asked.append(asked)
         else:
             matched.functions.append(wish.function)
@@ -140,7 +141,16 @@ class _Asking:
             limits.append((scope, Concurrency(1)))
         self._limit(limits)
         home = next((self._homes[kind] for kind in _HOMES if kind in self._homes), -1)
-        return Asked(function, tuple(self._gates), home, self._head_start())
+        return Asked(function, tuple(self._gates), home, self._head_start(), self._cancellers())
+
+    def _cancellers(self) -> tuple[Canceller, ...]:
+        """Return what cancels the run; where its event lacks the field that is compared, nothing can."""
+        found = []
+        for one in self._flow.cancel_on:
+            value = value_at(one.own, self._scope) if one.own else ""
+            if value is not None:
+                found.append(Canceller(Wanted(one.name, one.path, value, one.if_, one.needs_event), one.timeout))
+        return tuple(found)
 
     def _gather(self) -> None:
         debounce, batch = self._flow.debounce, self._flow.batch

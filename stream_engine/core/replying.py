@@ -6,6 +6,7 @@ from stream_engine.core.identity import partition_of
 from stream_engine.core.requests import Caller, Cancel, Entry, Reply
 from stream_engine.core.tables import STEPS, Run, Step
 from stream_engine.core.turn import Live, Turn
+from stream_engine.core.withdrawal import withdraw_step
 
 _REASONS = {
     "cancelled": "cancelled",
@@ -50,11 +51,12 @@ def refuse(turn: Turn, caller: Caller, reason: str, error: Failure) -> None:
 
 
 def give_up_all(turn: Turn, run: str, live: Live) -> None:
-    """Cancel what a run that ends has invoked and waits for."""
+    """Cancel what a run that ends has invoked and waits for, and wait for no event any more."""
     for step_id in sorted(live.pending):
         step = turn.state.get(STEPS, STEPS.key(run, step_id))
         if step is not None and step.status == "waiting":
             give_up(turn, step, f"run {run}, which invoked it, has ended")
+            withdraw_step(turn, run, step_id, step)
 
 
 def give_up(turn: Turn, step: Step, reason: str) -> None:

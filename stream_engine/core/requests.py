@@ -5,10 +5,23 @@
 
 from stream_engine.core.failure import Failure
 from stream_engine.core.records import FIRST, Event, Gate, Record
+from stream_engine.core.wanted import (
+    Await,
+    Canceller,
+    Compare,
+    Found,
+    Offer,
+    Offering,
+    Release,
+    Search,
+    TakeOut,
+    Uncollect,
+    Withdraw,
+)
 
 
 class Asked(Record, frozen=True):
-    """A function that an event is for, and the gates that its run has to pass, in their order.
+    """A function that an event is for, the gates that its run has to pass, in their order, and what cancels it.
 
     ``home`` is the partition where the run lives, or -1 for that of its event. ``head_start`` is in milliseconds.
     """
@@ -17,6 +30,7 @@ class Asked(Record, frozen=True):
     gates: tuple[Gate, ...]
     home: int = -1
     head_start: int = 0
+    cancellers: tuple[Canceller, ...] = ()
 
 
 class Unfit(Record, frozen=True):
@@ -129,6 +143,7 @@ class Entry(Record, frozen=True):
     reused: tuple[Reused, ...] = ()
     rerun_of: str = ""
     version: str = ""
+    cancellers: tuple[Canceller, ...] = ()
 
 
 class Span(Record, frozen=True):
@@ -237,6 +252,7 @@ class Reply(Record, frozen=True, tag="reply"):
 
 Command = (
     Admit | Handle | ReturnStep | ReturnRun | Pass | Collect | Ask | Answer | Free | Began | Cancel | Seek | Call | Reply
+    | Await | Withdraw | Offer | Offering | Search | Compare | Release | Found | TakeOut | Uncollect
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ Whatever is to be running while there is no room for it is ``queued`` until ther
 from msgspec.structs import replace
 
 from stream_engine.core import handlers, reuse, timeouts
+from stream_engine.core.answers import taken_by
 from stream_engine.core.commands import Resume, RetryRun, Suspend
 from stream_engine.core.history import EventDisposed, RunChanged, RunStarted
 from stream_engine.core.passing import begun, free_all, give_back
@@ -24,6 +25,7 @@ from stream_engine.core.requests import Answer, Ask, Cancel, Entry
 from stream_engine.core.step import wake_due_steps
 from stream_engine.core.tables import RUNS, STEPS, Run, Step, Timer
 from stream_engine.core.turn import Execute, Function, Live, Release, Turn
+from stream_engine.core.withdrawal import withdraw_cancellers
 
 NO_ROOM = "room in a worker (--max-runs)"
 """What history says of a run that is ``queued`` because as many runs are being executed as may be."""
@@ -69,6 +71,7 @@ def answered(turn: Turn, command: Answer) -> None:
 def discard(turn: Turn, run_id: str, run: Run) -> None:
     """Let go of a run that never began."""
     free_all(turn, run_id, run)
+    withdraw_cancellers(turn, run_id, run)
     timeouts.clear(turn, run_id, run)
     turn.state.delete(RUNS.key(run_id))
     for step in recorded_steps(turn, run_id) if run.reused else ():
@@ -181,6 +184,7 @@ def load(turn: Turn, run_id: str, run: Run, event: Event) -> dict[str, Step]:
         set(steps),
         {name for name, step in steps.items() if not step.wake_at},
         {name for name, step in steps.items() if step.wake_at},
+        taken={taken for step in steps.values() if (taken := taken_by(step))},
     )
     turn.load(run_id, live)
     return steps

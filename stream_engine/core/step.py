@@ -67,7 +67,7 @@ def wake_step(turn: Turn, run_id: str, step_id: str) -> None:
     step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
     if step is None or step_id not in live.pending or step.wake_at > turn.now:
         return
-    if step.status == "waiting":  # for what it invoked; its timer, if it has one, is told elsewhere
+    if step.status == "waiting":  # for what it invoked, or an event; its timer, if it has one, is told elsewhere
         return
     if step.status != "sleeping":
         live.pending.discard(step_id)
@@ -128,5 +128,6 @@ def keep(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
             None if step.wake_at in (0, FOREVER) else step.wake_at,
             None if step.result is None else step.result.decode(),
             step.error,
+            None if step.awaited is None else str(step.awaited.wanted),
         )
     )

@@ -12,6 +12,7 @@ from stream_engine.core.failure import Failure
 from stream_engine.core.origin import Origin
 from stream_engine.core.records import FIRST, Checkpoint, Event, Gate, Mark, Record
 from stream_engine.core.requests import Caller, Entry, Span
+from stream_engine.core.wanted import Wanted
 
 T = TypeVar("T")
 
@@ -94,7 +95,8 @@ class Run(Record, frozen=True):
     other runs have it too; ``span`` has all of them where it has several. Of its ``gates`` it has passed so many; a queued run that has not
     passed all of them waits at the next one, by its ``order``. ``cancelled`` says why it is to end, once what is running of it has stopped,
     and ``ends_as`` as what, if not ``cancelled``. It is to begin by ``start_by`` and to end by ``finish_by``, 0 for any time.
-    ``reused`` says that it has steps of an earlier run before it begins, ``rerun_of`` which run an operator had run again.
+    ``reused`` says that it has steps of an earlier run before it begins, ``rerun_of`` which run an operator had run again. ``cancellers`` are
+    the slots where it waits for events that cancel it.
     """
 
     function: str
@@ -120,6 +122,7 @@ class Run(Record, frozen=True):
     caller: Caller | None = None
     reused: bool = False
     rerun_of: str = ""
+    cancellers: tuple[str, ...] = ()
 
 
 class Child(Record, frozen=True):
@@ -130,12 +133,20 @@ class Child(Record, frozen=True):
     detached: bool = False
 
 
+class Awaited(Record, frozen=True):
+    """What a step waits for; see `stream_engine.core.wanted.Await`."""
+
+    wanted: Wanted
+    after: bytes
+    keep: int
+
+
 class Step(Record, frozen=True):
     """What is known of a step. ``order`` is its place among the results of its run, by which they are delivered again.
 
     ``status``: ``completed`` and ``failed`` are final; ``retrying`` and ``sleeping`` last until ``wake_at``, and so does ``lent``:
     the worker that led the partition before still has the body, and may return its result. ``result`` is JSON.
-    A step that invoked a ``child`` is ``waiting``; of one that failed, ``reason`` says how (see `stream_engine.core.requests.Reply`).
+    A step that invoked a ``child``, or waits for what is ``awaited``, is ``waiting``; of one that failed, ``reason`` says how (see `stream_engine.core.requests.Reply`).
     """
 
     kind: str
@@ -149,6 +160,7 @@ class Step(Record, frozen=True):
     error: Failure | None = None
     reason: str = ""
     child: Child | None = None
+    awaited: Awaited | None = None
 
 
 class Ended(Record, frozen=True):
@@ -161,7 +173,7 @@ class Ended(Record, frozen=True):
 class Timer(Record, frozen=True):
     """Something is due. ``kind``: ``start``, ``retry``, ``wake`` (of a step), ``forget`` (of the keys listed), ``enter`` (of an entry), or, with
     a gate's id for the run, ``gate`` (somebody may pass) and ``buffer`` (what it gathered is complete), or ``cron`` (of a function), or a kind of
-    `stream_engine.core.timeouts` or `stream_engine.core.invoking`.
+    `stream_engine.core.timeouts`, `stream_engine.core.invoking`, `stream_engine.core.awaiting` or `stream_engine.core.offers`.
     """
 
     kind: str
@@ -211,7 +223,7 @@ class Token(Record, frozen=True):
 class Buffer(Record, frozen=True):
     """What a debounce or a batch gathers: the entry that it will be, and since when, until when, how many events and bytes.
 
-    ``name`` is that of its events where all are kept, ``timer`` when its timer is due.
+    ``name`` is that of its events where all are kept, ``timer`` when its timer is due. The events with numbers in ``removed`` were taken out.
     """
 
     entry: Entry
@@ -222,6 +234,7 @@ class Buffer(Record, frozen=True):
     count: int = 0
     size: int = 0
     is_batch: bool = False
+    removed: tuple[int, ...] = ()
 
 
 class Known(Record, frozen=True):

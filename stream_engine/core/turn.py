@@ -79,7 +79,8 @@ class Rules:
     """What decisions go by that is not in the state: the app's name, its functions, the numbers of the deployment, the room.
 
     ``paused`` has the functions that are not to be called now. ``deduplicate_for`` is in milliseconds; ``checkpoint_bytes`` is how long the journal grows at least between checkpoints.
-    When a record has ``record_bytes``, the rest waits for the next. ``events_topic`` is where ticks are sent. ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
+    When a record has ``record_bytes``, the rest waits for the next. ``events_topic`` is where ticks are sent, ``control_topic`` where
+    lanes are asked for events that are waited for. ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
     """
 
     app: str
@@ -92,6 +93,7 @@ class Rules:
     checkpoint_bytes: int = 16 * 1024 * 1024
     record_bytes: int = FULL_BYTES
     events_topic: str = ""
+    control_topic: str = ""
     room: Room = field(default_factory=lambda: Room(UNLIMITED))
     paused: PausedFunctions = field(default_factory=PausedFunctions)
 
@@ -101,7 +103,8 @@ class Live:
     """A run that is being executed in this term: its header, its event, and what is known of its steps.
 
     ``kept`` has all steps that the state holds, ``recorded`` those that are final, ``pending`` those that a timer will wake.
-    ``signals`` counts the outcomes handed to the execution, by which a wish to sleep is recognised as out of date.
+    ``signals`` counts the outcomes handed to the execution, by which a wish to sleep is recognised as out of date. ``taken`` are the identities of the
+    events that it has waited for and got.
     """
 
     run: Run
@@ -110,6 +113,7 @@ class Live:
     recorded: set[str] = field(default_factory=set)
     pending: set[str] = field(default_factory=set)
     signals: int = 0
+    taken: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -117,6 +121,7 @@ class Turn:
     """One group of decisions: the state that it reads and changes, journal time, and what it says to the world outside.
 
     ``resumes`` are runs to be executed, and ``local`` are commands to this very partition, which are decided upon before the turn ends.
+    ``forget`` and ``expire`` have keys, and when they are to be deleted; those of the latter only if their entries say so then.
     ``left`` has the function of each run whose execution ends; once the record counts, there is room for another one.
     ``format`` is the newest of the state and of what has been taken: what comes of them may hold whatever they held.
     """
@@ -135,6 +140,7 @@ class Turn:
     resumes: list[str] = field(default_factory=list)
     local: deque[Command] = field(default_factory=deque)
     left: list[str] = field(default_factory=list)
+    expire: list[tuple[int, bytes]] = field(default_factory=list)
     format: int = FIRST
     _weighed: int = 0
     _history_bytes: int = 0

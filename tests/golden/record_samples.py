@@ -76,6 +76,7 @@ from stream_engine.core.tables import (
     encode,
 )
 from stream_engine.core.waiting import Waiting
+from tests.golden import wait_samples
 from tests.golden.history_samples import FAILURE, RUN, SAMPLES
 from tests.simulation.store import SimStore
 
@@ -143,6 +144,7 @@ _AT_GATES: Final[list[HistoryRecord]] = [
 ]
 
 JOURNAL: Final = {
+    **wait_samples.JOURNAL,
     "a claim": LeaderElected("worker-1/4711", _AT),
     "a decision": Decided(
         17,
@@ -160,6 +162,7 @@ JOURNAL: Final = {
 }
 
 COMMANDS: Final = {
+    **wait_samples.COMMANDS,
     "events from a router": Commands(
         "events/Xc/0/r1",
         2**40,
@@ -246,6 +249,7 @@ STATE: Final = {
 }
 
 STORE: Final[dict[str, Record]] = {
+    **wait_samples.STORE,
     "m the place": Folded(_JOURNAL, _MARK, 1_001, _AT, Mark(90, 17, 40), 7_654_400, _CHECKPOINT, 0xCAFEF00D, _ORIGIN),
     "m the first place": Folded(_JOURNAL),
     "r a run": Run("process-order", "2", "retrying", "f00d", _AT, _AT + 1, 2, _AT + 9, "r1", RUN, FAILURE, "5ha7ed"),
@@ -313,6 +317,7 @@ def _waiting() -> bytes:
 
 
 KEYS: Final = {
+    **wait_samples.KEYS,
     "a token": TOKENS.numbered_key("6a7e", 258),
     "a claim": CLAIMS.key("6a7e", RUN),
     "a cron trigger": CRONS.key("pay", "0"),
@@ -331,6 +336,7 @@ KEYS: Final = {
 }
 
 NAMES: Final = {
+    **wait_samples.NAMES,
     "an event's identity": event_identity(None, "Xc", 5, 2**40),
     "the partition of an event": str(home_partition("id:order-7", 16)),
     "a run": run_id(run_name("shop", "pay", "id:order-7", None), 3),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 import pytest
 
-from stream_engine.core import chunks, history, records, requests, tables
+from stream_engine.core import chunks, history, records, requests, tables, wait_tables, wanted
 from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.decoding import UnreadableError, decode_commands, decode_journal, decode_state
 from stream_engine.core.records import READS, Record, encode
@@ -27,7 +27,12 @@ from tests.golden.record_samples import CATALOGUE, COMMANDS, JOURNAL, KEYS, NAME
 _FILES = Path(__file__).parent / "records"
 _COLUMNS = 120
 
-_TABLES = {table.prefix.decode(): table for table in vars(tables).values() if isinstance(table, Table)}
+_TABLES = {
+    table.prefix.decode(): table
+    for module in (tables, wait_tables)
+    for table in vars(module).values()
+    if isinstance(table, Table)
+}
 _CONTROL = {"in force": Active("0123456789abcdef", 1_790_000_000_000), "first use": FirstUse("0.1.0")}
 
 
@@ -118,7 +123,7 @@ def _structs(value: object) -> Iterator[msgspec.Struct]:
 
 _KINDS = {
     kind
-    for module in (records, requests, chunks, tables, history)
+    for module in (records, requests, wanted, chunks, tables, wait_tables, history)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not kind.__name__.startswith("_")
 } - {Record}

@@ -48,19 +48,25 @@ class Network:
         history: what was told, with the partition that told it.
         effects: what the executions are to do.
         sizes: how many bytes each record of a journal had.
+        produced: what was sent to other topics than that of commands.
     """
 
     def __init__(self, partitions: int, *functions: Function, slow: bool = False) -> None:
         """With ``slow``, what partitions send each other is under way until it is delivered; who takes over sends it again."""
         self.now = 1_000
         self.sizes: list[int] = []
+        self.produced: list[Outgoing] = []
         self._slow = slow
         self.history: list[tuple[int, HistoryRecord]] = []
         self.effects: list[Effect] = []
         named = {function.id: function for function in functions}
         self._paused = PausedFunctions()
         rules = [
-            Rules("shop", named, partitions, "commands", f"journal/J/{p}", p, paused=self._paused)
+            Rules(
+                *("shop", named, partitions, "commands", f"journal/J/{p}", p),
+                paused=self._paused,
+                control_topic="control",
+            )
             for p in range(partitions)
         ]
         self._members = [_Member(replace(rule)) for rule in rules]
@@ -154,6 +160,7 @@ class Network:
             if message.topic == "commands" and message.partition is not None:
                 member.links[message.partition].append((key, message.value or b""))
             else:
+                self.produced.append(message)
                 member.leader.sent(key)
 
     def _deliver_all(self) -> None:

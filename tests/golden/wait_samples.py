@@ -1,0 +1,99 @@
+"""Records about events that are waited for; part of `tests.golden.record_samples`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from stream_engine.core.history import StepRecorded
+from stream_engine.core.interests import place, slot
+from stream_engine.core.records import Decided, Event, Gate, Mark, Record
+from stream_engine.core.requests import Admit, Asked, Commands, Entry, Pass
+from stream_engine.core.tables import Awaited, Buffer, Run, Step
+from stream_engine.core.wait_tables import HELD_BACK, HeldBack, Interest, Lane, Offered, Waiter
+from stream_engine.core.wanted import (
+    Await,
+    Canceller,
+    Compare,
+    Found,
+    Offer,
+    Offering,
+    Release,
+    Search,
+    TakeOut,
+    Uncollect,
+    Wanted,
+    Withdraw,
+)
+from tests.golden.history_samples import RUN
+
+_AT: Final = 1_790_000_000_000
+_EVENT: Final = Event("order/paid", "id:p-7", "p-7", _AT, _AT + 5, "shop.events", 5, 2**40, b'{"order":7}', b"c-9", RUN)
+_GATE: Final = Gate("batch", "6a7e", "pay", "", 3)
+_WANTED: Final = Wanted("order/paid", "data.order", "7", "async_event.data.total > event.data.total", needs_event=True)
+_ANY: Final = Wanted("tick")
+_CANCELLER: Final = Canceller(_WANTED, 60_000)
+_SLOT: Final = slot(_WANTED)
+_ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (_GATE,), _EVENT, cancellers=(_CANCELLER, Canceller(_ANY)))
+_AWAIT: Final = Await(
+    RUN, "paid", _WANTED, place(_EVENT), 86_400_000, "r1", ("id:p-6",), _EVENT, _AT + 9, True, _GATE, RUN, 2
+)
+
+JOURNAL: Final = {
+    "a decision about a wait": Decided(
+        17,
+        45,
+        1_001,
+        _AT,
+        Mark(),
+        [],
+        [],
+        [StepRecorded(_AT, RUN, "pay", "paid", "wait", "waiting", 0, _AT, _AT + 9, waits_for=str(_WANTED))],
+        None,
+        2,
+    )
+}
+
+COMMANDS: Final = {
+    "events and who waits for them": Commands(
+        "",
+        None,
+        [
+            (0, _AWAIT),
+            (0, Await(RUN, "tick", _ANY, place(_EVENT), 1)),
+            (0, Withdraw(RUN, "0", _SLOT, cancels=True)),
+            (0, Withdraw(RUN, "paid", _SLOT)),
+            (0, Offer(_EVENT, ((_SLOT, 86_400_000),), "r1")),
+            (0, Offer(_EVENT, ())),
+            (0, Offering("1d", 2, 3, _AT, 86_400_000)),
+            (0, Search(b"W\x00")),
+            (0, Compare(b"O\x00", b"W\x00")),
+            (0, Release("1d")),
+            (0, Found(RUN, "paid", _EVENT)),
+            (0, TakeOut(RUN, "6a7e", RUN, 2, "event order/paid (p-7)")),
+            (0, Uncollect("pay", RUN, 2, "event order/paid (p-7)", RUN, "r1")),
+            (0, Uncollect("pay", RUN, 2, "event order/paid (p-7)")),
+            (0, Pass(_ENTRY)),
+            (0, Admit(_EVENT, [], None, (Asked("pay", (), cancellers=(_CANCELLER,)),))),
+        ],
+        2,
+    )
+}
+
+STORE: Final[dict[str, Record]] = {
+    "O an event that may be waited for": Offered(_EVENT, _AT, "r1"),
+    "O an event outside of replays": Offered(_EVENT, _AT),
+    "W a wait": Waiter(_AWAIT, True, place(_EVENT), _AT),
+    "W a wait that was withdrawn": Waiter(None),
+    "H a wait that is held": HeldBack(b"W\x00"),
+    "I an interest": Interest((None, Lane(_AT, _AT + 9, 60_000)), _AT, 60_000, _AT, 2, _AT, "order/paid", "data.order"),
+    "I an interest in nothing": Interest(),
+    "s a step that waits for an event": Step(
+        "wait", "waiting", 4, 0, _AT, _AT, _AT + 9, awaited=Awaited(_WANTED, place(_EVENT), 86_400_000)
+    ),
+    "r a run that an event may cancel": Run("pay", "", "queued", "f00d", _AT, cancellers=(_SLOT,)),
+    "b a batch that has lost an event": Buffer(_ENTRY, RUN, _AT, _AT + 9, _AT + 8, 7, 123, True, (2,)),
+}
+
+KEYS: Final = {"a wait that is held": HELD_BACK.numbered_key("1d", _AT)}
+
+NAMES: Final = {"where a value is waited for": _SLOT}
