@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "send": Entry("stream_engine.cli.send:send", "Send one event, and wait for what it causes."),
     "runs": Entry("stream_engine.cli.runs:runs", "List runs, and draw what happened in one."),
     "replay": Entry("stream_engine.cli.replay:replay", "Run events again, while everything else goes on."),
+    "check": Entry("stream_engine.cli.check:check", "List the runs that new code would let go another way."),
     "functions": Entry("stream_engine.cli.functions:functions", "List functions, and how many runs of each there are."),
     "groups": Entry("stream_engine.cli.groups:groups", "List how far an app's consumer groups have come; rewind one."),
     "dead-letters": Entry("stream_engine.cli.dead_letters:dead_letters", "Look at bad messages, and send them again."),

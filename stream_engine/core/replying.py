@@ -50,6 +50,23 @@ def refuse(turn: Turn, caller: Caller, reason: str, error: Failure) -> None:
     )
 
 
+def reason_told(error: Failure) -> str:
+    """Return the reason why an invoke has no result, by what history tells of it: the words are those of this module and of `stream_engine.core.invoking`."""
+    if error.type == "TimeoutError":
+        return "timeout"
+    if error.type != "InvokeError":
+        return "failed"
+    text = error.message
+    if text.startswith(("app ", "there is no app ")):
+        return "no_function"
+    if text.startswith("run "):
+        return "timeout" if " had no result within " in text else "cancelled"
+    if text.startswith("the run of "):
+        word = text.partition(" was ")[2].partition(":")[0]
+        return _REASONS.get(word, "failed")
+    return "failed"
+
+
 def give_up_all(turn: Turn, run: str, live: Live) -> None:
     """Cancel what a run that ends has invoked and waits for, and wait for no event any more."""
     for step_id in sorted(live.pending):

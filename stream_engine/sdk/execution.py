@@ -38,7 +38,13 @@ _CLOSE_SECONDS = 5.0
 
 
 class Executor:
-    """Executes the runs of an app; see the module for the order of calls."""
+    """Executes the runs of an app; see the module for the order of calls.
+
+    Attributes:
+        execution_type: what an execution of a run is made as.
+    """
+
+    execution_type: type[Execution] = Execution
 
     def __init__(
         self,
@@ -192,7 +198,7 @@ class Executor:
 
     def _execute(self, term: Term, effect: Execute) -> Execution:
         function = self._engine.find(effect.run.function, effect.run.version)
-        execution = Execution(self._host, term, effect, function)
+        execution = self.execution_type(self._host, term, effect, function)
         execution.ctx = Context(execution) if function.code.is_async else SyncContext(execution)
         # Made directly: this task is none of those that the code makes, which the loop's task factory counts.
         execution.task = asyncio.Task(run_body(execution), loop=self._host.loop, name=effect.run_id)

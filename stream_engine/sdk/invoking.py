@@ -72,7 +72,7 @@ async def invoke_step(execution: Execution, id: str, called: Callee, terms: Term
     Raises:
         InvokeError: there is no result.
     """
-    known = execution.enter(id)
+    known = execution.enter(id, "invoke", called)
     try:
         signal: Signal = await execution.recall(id) if known else 0
         if isinstance(signal, int):

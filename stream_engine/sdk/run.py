@@ -186,8 +186,8 @@ class Execution(Outside):
             raise StepUsageError(f"step {id!r} is asked for inside another step's body; ask for it in the function")
         return unique(check_step_id(id), self._used)
 
-    def enter(self, step: str) -> bool:
-        """Begin to deal with a step that the code asks for; return whether something is recorded of it."""
+    def enter(self, step: str, kind: str = "", detail: Any = None) -> bool:  # noqa: ARG002 - a rehearsal looks at them
+        """Begin to deal with a step of a kind that the code asks for, and with what it is to do; return whether something is recorded of it."""
         self.busy += 1
         if self._timer is not None:
             self._disarm()

@@ -55,7 +55,7 @@ async def run_step(execution: Execution, id: str, body: Body) -> Any:
     Raises:
         StepError: the step is out of retries.
     """
-    known = execution.enter(id)
+    known = execution.enter(id, "run")
     try:
         about = callee(body.fn)
         signal: Signal = await execution.recall(id) if known else 0
@@ -77,7 +77,7 @@ async def sleep_step(execution: Execution, id: str, delay: int, until: int | Non
     Raises:
         StepUsageError: the sleep, which has not begun yet, would not end before the year 9999 does.
     """
-    known = execution.enter(id)
+    known = execution.enter(id, "sleep", delay if until is None else None)
     try:
         signal: Signal = await execution.recall(id) if known else 0
         if isinstance(signal, int):
@@ -97,7 +97,7 @@ async def send_step(execution: Execution, id: str, kind: str, make: Make) -> Any
     Raises:
         StepError: where it sends to does not exist, and the step is out of retries.
     """
-    known = execution.enter(id)
+    known = execution.enter(id, kind, make)
     try:
         signal: Signal = await execution.recall(id) if known else 0
         while isinstance(signal, int):

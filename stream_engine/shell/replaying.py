@@ -5,31 +5,27 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
-from confluent_kafka import KafkaException, Producer, TopicPartition
-from confluent_kafka import Message as KafkaMessage
+from confluent_kafka import KafkaException, Producer
 
 from stream_engine.core.cause import cause_of
 from stream_engine.core.envelope import Avro, Rejection
 from stream_engine.core.history import EventDisposed, RunStarted
 from stream_engine.core.match import Matched
-from stream_engine.core.receive import receive
+from stream_engine.core.receive import Message, receive
 from stream_engine.core.records import Event
 from stream_engine.core.replay import Extent, Replay, Tally
 from stream_engine.core.rewind import Progress
 from stream_engine.core.runs import RunIndex
 from stream_engine.shell import clients, group_offsets
 from stream_engine.shell.avro_events import avro_decoder
-from stream_engine.shell.clock import monotonic
 from stream_engine.shell.control import Control, write
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.event_log import messages
 from stream_engine.shell.history.reader import HistoryReader
 from stream_engine.shell.replays import REPLAY, ROUTED, SELECTED
-from stream_engine.shell.routing import message_of
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import DAY_MS, Names
 
-_BATCH: Final = 1_000
-_STALLED_SECONDS: Final = 30.0
 _CHUNK: Final = 50_000
 _KEPT_MS: Final = 30 * DAY_MS
 
@@ -73,28 +69,11 @@ def events(settings: Settings, extent: Extent, match: Match) -> Iterator[Line]:
     Raises:
         UserError: Kafka does not answer.
     """
-    left = {number: span for number, span in extent.spans.items() if span[0] < span[1]}
     avro = avro_decoder(settings.schemas)
-    consumer = clients.reader(settings, **{"enable.partition.eof": True})
-    try:
-        consumer.assign([TopicPartition(extent.topic, number, start) for number, (start, _) in left.items()])
-        answered = monotonic()
-        while left:
-            for raw in consumer.consume(_BATCH, 0.1):
-                answered = monotonic()
-                number, offset = raw.partition() or 0, raw.offset() or 0
-                if number not in left:
-                    continue
-                if raw.error() is None and offset < left[number][1]:
-                    line = _line(raw, extent, match, avro)
-                    if line is not None:
-                        yield line
-                if offset + (raw.error() is None) >= left[number][1]:
-                    del left[number]
-            if monotonic() > answered + _STALLED_SECONDS:
-                raise UserError(f"{settings.bootstrap_servers} has not answered for half a minute")
-    finally:
-        consumer.close()
+    for message in messages(settings, extent.topic, "", extent.spans):
+        line = _line(message, extent, match, avro)
+        if line is not None:
+            yield line
 
 
 def chosen_by_status(settings: Settings, app: str, function: str, statuses: tuple[str, ...], since: int) -> set[Place]:
@@ -182,8 +161,7 @@ def _chunks(selected: set[Place]) -> Iterator[bytes]:
         yield msgspec.json.encode(chunk)
 
 
-def _line(raw: KafkaMessage, extent: Extent, match: Match, avro: Avro | None) -> Line | None:
-    message = message_of(raw, extent.topic, "")
+def _line(message: Message, extent: Extent, match: Match, avro: Avro | None) -> Line | None:
     event = receive(message, {}, avro)
     if isinstance(event, Rejection) or extent.passes_over(cause_of(message.headers)):
         return None

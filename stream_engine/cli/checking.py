@@ -1,0 +1,241 @@
+"""What other code of an app would make of the events of a time: each event is looked at, and the runs that it began are rehearsed.
+
+What an event meant is what history says of it, and the catalogue in force; what it means is what the catalogue of the new code says. A function counts as
+won or lost for an event only where the catalogue in force says otherwise: else one that was deployed in the midst of the time would count as new. The log
+is read twice, first for what runs have sent and for the events of runs that have several, because they lie behind what began the run.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+
+from stream_engine.core.catalogue import Catalogue
+from stream_engine.core.envelope import Rejection
+from stream_engine.core.flow import Flow
+from stream_engine.core.meant import Meant
+from stream_engine.core.receive import Message, receive
+from stream_engine.core.records import Event
+from stream_engine.core.rehearsal import Difference, Past, SentEvent
+from stream_engine.core.runs import iso
+from stream_engine.sdk.engine import Engine
+from stream_engine.shell import clients, group_offsets, topics
+from stream_engine.shell.avro_events import avro_decoder
+from stream_engine.shell.event_log import Spans, messages
+from stream_engine.shell.history.past import Pasts
+from stream_engine.shell.history.reader import HistoryReader
+from stream_engine.shell.settings import Settings
+from stream_engine.testing.rehearsal import Rehearsal
+
+_FIRST, _LAST = -1, 1 << 62
+_UPDATE: Final = 200
+_HANDLER: Final = ":"
+_event: Final = msgspec.msgpack.Decoder(Event)
+
+Shown = Callable[[str, int, int], None]
+"""Shows how far something is, and of how much."""
+
+
+class Wanted(NamedTuple):
+    """Which runs are looked at: by the time in which their event was stored (``[since, until)``, milliseconds since the epoch), and filters."""
+
+    since: int
+    until: int
+    function: str | None = None
+    statuses: tuple[str, ...] = ()
+    event: str | None = None
+
+
+@dataclass
+class Counts:
+    """How many events were looked at, and runs rehearsed, and how many of both differ. And what was not looked at.
+
+    ``untold`` counts functions of events of which history says nothing, or which both catalogues do not have. ``expired`` has the runs whose events
+    the log does not have any more, ``invoked`` counts runs that have none there, ``partly`` those that got events from outside of the time.
+    """
+
+    events: int = 0
+    runs: int = 0
+    differing: int = 0
+    untold: int = 0
+    expired: list[str] = field(default_factory=list)
+    invoked: int = 0
+    partly: int = 0
+
+
+class Checking:
+    """Looks at what an app's new code would make of events; see the module.
+
+    What differs is kept by ``pasts``, as JSON, in the order in which it was found.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine, in_force: Catalogue, wanted: Wanted, pasts: Pasts) -> None:
+        self.counts = Counts()
+        self._settings = settings
+        self._engine = engine
+        self._topic = engine.events_topic
+        self._old = in_force
+        self._new = engine.catalogue()
+        self._checks = engine.checks()
+        self._wanted = wanted
+        self._pasts = pasts
+        self._partitions = 1
+        self._gathering = {id for id, spec in self._new.functions.items() if _gathers(spec.flow)}
+
+    async def check(self, rehearsal: Rehearsal) -> None:
+        """Look at all.
+
+        Raises:
+            UserError: Kafka does not answer, or has no such app.
+            StandInError: the code needs the lifespan.
+        """
+        with _progress() as shown:
+            self._read_history(shown)
+            topic_id = topics.topic_id(clients.admin(self._settings), self._topic)
+            spans, to_end = self._spans()
+            avro = avro_decoder(self._settings.schemas)
+            for message in self._read("reading events", to_end, topic_id, shown):
+                event = receive(message, {}, avro)
+                if not isinstance(event, Rejection):
+                    self._note(event)
+            for message in self._read("checking runs", spans, topic_id, shown):
+                event = receive(message, {}, avro)
+                if not isinstance(event, Rejection) and self._wanted.event in (None, event.id):
+                    self.counts.events += 1
+                    rejection = receive(message, self._checks, avro)
+                    await self._judge(rehearsal, event, rejection if isinstance(rejection, Rejection) else None)
+        self.counts.invoked = self._pasts.invoked
+
+    def _read(self, what: str, spans: Spans, topic_id: str, shown: Shown) -> Iterator[Message]:
+        total = sum(stop - start for start, stop in spans.values())
+        for number, message in enumerate(messages(self._settings, self._topic, topic_id, spans)):
+            if number % _UPDATE == 0:
+                shown(what, number, total)
+            yield message
+
+    def _read_history(self, shown: Shown) -> None:
+        with HistoryReader(self._settings, self._engine.name) as reader:
+            numbers = reader.partitions()
+            self._partitions = len(numbers)
+            span = reader.span(numbers, self._wanted.since)
+            for batch in reader.read(span, progress=lambda done, total: shown("reading history", done, total)):
+                self._pasts.take(batch)
+
+    def _spans(self) -> tuple[Spans, Spans]:
+        """Return where the time lies on the log, and from there to its end; note which runs have lost their events."""
+        consumer = clients.reader(self._settings)
+        try:
+            first = group_offsets.at(consumer, self._topic, self._wanted.since, 0)
+            last = group_offsets.at(consumer, self._topic, self._wanted.until, 0)
+            there = {number: clients.offsets(consumer, self._topic, number) for number in first}
+        finally:
+            consumer.close()
+        for number, left in there.items():
+            lost = (self._pasts.of(run) for run in self._pasts.before(number, left.start))
+            self.counts.expired += [one.started.run_id for one in lost if one is not None and self._takes(one)]
+        spans = {number: (one.offset, max(one.offset, last[number].offset)) for number, one in first.items()}
+        return spans, {number: (start, there[number].stop) for number, (start, _) in spans.items()}
+
+    def _note(self, event: Event) -> None:
+        """Keep an event that a run has sent, or that is one of several of a run."""
+        if event.sender is not None:
+            self._pasts.sent(event.sender, SentEvent(event.id, event.name, event.key, event.data))
+        place = event.partition, event.offset
+        found = self._pasts.members(*place)
+        for function, run in self._pasts.begun(*place) if self._gathering else ():
+            if function in self._gathering:
+                batch = self._new.functions[function].flow.batch
+                found.append((run, _LAST if batch is None else _FIRST))
+        for run, told in found:
+            self._pasts.gather(run, told, place, msgspec.msgpack.encode(event))
+
+    async def _judge(self, rehearsal: Rehearsal, event: Event, rejection: Rejection | None) -> None:
+        """Judge what an event means, function by function, and the runs that it has begun."""
+        begun = dict(self._pasts.begun(event.partition, event.offset))
+        told = self._pasts.disposed(event.partition, event.offset) | begun.keys()
+        old = Meant(self._old.match(event, self._partitions))
+        new = Meant(self._new.match(event, self._partitions), rejection)
+        for function in sorted(old.functions | new.functions | begun.keys()):
+            if self._wanted.function not in (None, function):
+                continue
+            past = self._pasts.of(begun[function]) if function in begun else None
+            difference = old.difference(function, new)
+            if past is not None:
+                if self._takes(past):
+                    meant = function in new.functions or _HANDLER in function
+                    await self._judge_run(rehearsal, event, past, difference, meant=meant)
+            elif difference is not None and difference.what != "no run" and not self._wanted.statuses:
+                self._differs(event, function, None, difference)
+            elif function not in told:
+                self.counts.untold += 1
+
+    async def _judge_run(
+        self, rehearsal: Rehearsal, event: Event, past: Past, difference: Difference | None, *, meant: bool
+    ) -> None:
+        function = past.started.function
+        if difference is not None and difference.what == "new run":
+            # The catalogue in force does not have it for this event, and did when the run began.
+            difference = None
+        if difference is None and not meant:
+            self.counts.untold += 1
+            return
+        if difference is None and not rehearsal.has(function):
+            difference = Difference("no run")
+        self.counts.runs += 1
+        if difference is None:
+            events = self._events(past)
+            if events is None:
+                self.counts.runs -= 1
+                self.counts.partly += 1
+                return
+            difference = await rehearsal.rehearse(past, event, events)
+        if difference is not None:
+            self._differs(event, function, past, difference)
+
+    def _events(self, past: Past) -> list[Event] | None:
+        """Return the events of a run, where it has several; None if some of them are not in the part of the log that was read."""
+        run = past.started.run_id
+        taken = self._pasts.taken(run) if past.started.function in self._gathering else 0
+        if not taken:
+            return []
+        gathered = self._pasts.gathered(run)
+        return None if len(gathered) <= taken else [_event.decode(one) for one in gathered]
+
+    def _takes(self, past: Past) -> bool:
+        """Return whether a run is wanted, as far as it alone says."""
+        wanted = self._wanted
+        return wanted.function in (None, past.started.function) and (
+            not wanted.statuses or past.status in wanted.statuses
+        )
+
+    def _differs(self, event: Event, function: str, past: Past | None, difference: Difference) -> None:
+        self.counts.differing += 1
+        document: dict[str, Any] = {
+            "at": iso(event.timestamp),
+            "event_id": event.id,
+            "event_name": event.name,
+            "function": function,
+            "run_id": None if past is None else past.started.run_id,
+            "version": None if past is None else past.version,
+            "status": None if past is None else past.status,
+            "difference": difference,
+        }
+        self._pasts.keep(msgspec.json.encode(document))
+
+
+def _gathers(flow: Flow) -> bool:
+    """Return whether a run may have several events."""
+    return flow.batch is not None or (flow.debounce is not None and flow.debounce.keep == "all")
+
+
+@contextmanager
+def _progress() -> Iterator[Shown]:
+    """Show on a terminal's stderr how far everything is."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

@@ -1,0 +1,183 @@
+"""What history and the log have of the runs of a time, by run, on disk: more than fits in memory can be looked at, a run at a time.
+
+It lies in a temporary file of SQLite's, in the state folder, and is gone with whoever made it: `Pasts` is filled from history, then with what the runs have
+sent and gathered, as the log is read, and then asked, event by event.
+"""
+
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+from msgspec.structs import replace
+
+from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.rehearsal import Past, SentEvent, past
+from stream_engine.core.runs import place
+from stream_engine.shell.errors import UserError
+from stream_engine.shell.history.codec import Entry
+
+_TABLES: Final = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA cache_size = -65536;
+CREATE TABLE record (run TEXT, epoch INTEGER, n INTEGER, place INTEGER, value BLOB, PRIMARY KEY (run, epoch, n, place)) WITHOUT ROWID;
+CREATE TABLE begun (number INTEGER, position INTEGER, function TEXT, run TEXT, PRIMARY KEY (number, position, function, run)) WITHOUT ROWID;
+CREATE TABLE disposed (number INTEGER, position INTEGER, function TEXT, PRIMARY KEY (number, position, function)) WITHOUT ROWID;
+CREATE TABLE member (number INTEGER, position INTEGER, run TEXT, told INTEGER, PRIMARY KEY (number, position, run)) WITHOUT ROWID;
+CREATE TABLE child (id TEXT PRIMARY KEY, function TEXT) WITHOUT ROWID;
+CREATE TABLE sent (run TEXT, id TEXT, value BLOB, PRIMARY KEY (run, id)) WITHOUT ROWID;
+CREATE TABLE gathered (run TEXT, told INTEGER, number INTEGER, position INTEGER, value BLOB, PRIMARY KEY (run, number, position)) WITHOUT ROWID;
+CREATE TABLE kept (number INTEGER PRIMARY KEY, value BLOB);
+CREATE INDEX members ON member (run);
+"""
+_OF_ANOTHER: Final = frozenset({"batched", "coalesced"})
+_KINDS: Final = RunStarted | StepRecorded | RunEnded
+_encode: Final = msgspec.msgpack.encode
+_record: Final = msgspec.msgpack.Decoder(HistoryRecord)
+_sent: Final = msgspec.msgpack.Decoder(SentEvent)
+
+Place = tuple[int, int]
+"""The partition and the offset of an event."""
+
+
+class Pasts:
+    """The pasts of the live runs of an events topic. Use it in a ``with``; a full disk is a `UserError`."""
+
+    def __init__(self, folder: Path, topic: str) -> None:
+        """Make it in a folder, which is made where it does not exist."""
+        self._folder = folder
+        self._topic = topic
+        self._open = ExitStack()
+        self.invoked = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            inside = self._open.enter_context(tempfile.TemporaryDirectory(dir=self._folder, prefix="check-"))
+            self._db = sqlite3.connect(Path(inside) / "pasts", isolation_level=None)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self._folder}: {error.strerror}; set STREAM_ENGINE_STATE_DIR to a folder that you can write to"
+            ) from error
+        self._open.callback(self._db.close)
+        self._db.executescript(_TABLES)
+        self._db.execute("BEGIN")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._open.close()
+        if isinstance(error, sqlite3.Error):
+            raise UserError(f"what history tells does not fit into {self._folder}: {error}") from error
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Take records of history, in any order and as often as they come."""
+        rows = []
+        for entry in entries:
+            record = entry.record
+            if isinstance(record, EventDisposed):
+                self._dispose(record, place(entry.id))
+                continue
+            if isinstance(record, RunStarted):
+                self._begin(record)
+            if isinstance(record, _KINDS):
+                rows.append((record.run_id, *place(entry.id), _encode(record)))
+        self._db.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?)", rows)
+
+    def sent(self, run: str, event: SentEvent) -> None:
+        """Take an event that a run has sent."""
+        self._db.execute("INSERT OR IGNORE INTO sent VALUES (?, ?, ?)", (run, event.id, _encode(event)))
+
+    def begun(self, partition: int, offset: int) -> list[tuple[str, str]]:
+        """Return the live runs that an event began, as functions and ids, those of handlers among them."""
+        query = "SELECT function, run FROM begun WHERE number = ? AND position = ? ORDER BY function, run"
+        return self._db.execute(query, (partition, offset)).fetchall()
+
+    def disposed(self, partition: int, offset: int) -> set[str]:
+        """Return the functions for which history has another disposition of an event."""
+        query = "SELECT function FROM disposed WHERE number = ? AND position = ?"
+        return {function for (function,) in self._db.execute(query, (partition, offset))}
+
+    def of(self, run: str) -> Past | None:
+        """Return the past of a run, or None if its beginning is not known."""
+        query = "SELECT value FROM record WHERE run = ? ORDER BY epoch, n, place"
+        found = past(_record.decode(raw) for (raw,) in self._db.execute(query, (run,)))
+        if found is None:
+            return None
+        sent = [_sent.decode(raw) for (raw,) in self._db.execute("SELECT value FROM sent WHERE run = ?", (run,))]
+        invoked: dict[str, str] = {}
+        for step in found.steps.values():
+            if step.kind == "invoke":
+                row = self._db.execute("SELECT function FROM child WHERE id = ?", (f"{run}/{step.id}",)).fetchone()
+                invoked |= {} if row is None else {step.id: row[0]}
+        error = None
+        if found.started.of_run is not None:
+            first = past(_record.decode(raw) for (raw,) in self._db.execute(query, (found.started.of_run,)))
+            error = None if first is None or first.ended is None else first.ended.error
+        return replace(found, sent={event.id: event for event in sent}, invoked=invoked, error=error)
+
+    def taken(self, run: str) -> int:
+        """Return how many events a run has taken besides its own."""
+        found: int = self._db.execute("SELECT count(*) FROM member WHERE run = ?", (run,)).fetchone()[0]
+        return found
+
+    def members(self, partition: int, offset: int) -> list[tuple[str, int]]:
+        """Return the runs that took an event of theirs besides another one, and where each told so."""
+        query = "SELECT run, told FROM member WHERE number = ? AND position = ?"
+        return self._db.execute(query, (partition, offset)).fetchall()
+
+    def gather(self, run: str, told: int, place: Place, value: bytes) -> None:
+        """Keep an event of a run that has several, as bytes of the caller's; ``told`` is its place among them."""
+        self._db.execute("INSERT OR IGNORE INTO gathered VALUES (?, ?, ?, ?, ?)", (run, told, *place, value))
+
+    def gathered(self, run: str) -> list[bytes]:
+        """Return the events of a run that has several, in their order."""
+        query = "SELECT value FROM gathered WHERE run = ? ORDER BY told, number, position"
+        return [value for (value,) in self._db.execute(query, (run,))]
+
+    def before(self, partition: int, offset: int) -> list[str]:
+        """Return the runs whose event lay before an offset."""
+        query = "SELECT run FROM begun WHERE number = ? AND position < ? ORDER BY position"
+        return [run for (run,) in self._db.execute(query, (partition, offset))]
+
+    def keep(self, value: bytes) -> None:
+        """Keep a value for later."""
+        self._db.execute("INSERT INTO kept (value) VALUES (?)", (value,))
+
+    def kept(self) -> Iterator[bytes]:
+        """Give the values that were kept, in their order."""
+        return (value for (value,) in self._db.execute("SELECT value FROM kept ORDER BY number"))
+
+    def _begin(self, record: RunStarted) -> None:
+        if record.replay_id is not None or record.rerun_of is not None:
+            return
+        if record.topic == self._topic:
+            row = (record.partition, record.offset, record.function, record.run_id)
+            self._db.execute("INSERT OR IGNORE INTO begun VALUES (?, ?, ?, ?)", row)
+        elif not record.topic:
+            self.invoked += self._child(record)
+
+    def _child(self, record: RunStarted | EventDisposed) -> int:
+        """Note what an invoke has begun; return 1 if that is new."""
+        done = self._db.execute("INSERT OR IGNORE INTO child VALUES (?, ?)", (record.event_id, record.function))
+        return done.rowcount
+
+    def _dispose(self, record: EventDisposed, at: tuple[int, int, int]) -> None:
+        if record.replay_id is not None or record.topic != self._topic:
+            return
+        where = record.partition, record.offset
+        self._db.execute("INSERT OR IGNORE INTO disposed VALUES (?, ?, ?)", (*where, record.function))
+        if record.disposition in _OF_ANOTHER:
+            taken_by = record.run_id if record.disposition == "batched" else record.detail.rpartition(" ")[2]
+            # A record tells of a thousand events at most, and a partition of one after the other.
+            self._db.execute("INSERT OR IGNORE INTO member VALUES (?, ?, ?, ?)", (*where, taken_by, _number(at)))
+
+
+def _number(place: tuple[int, int, int]) -> int:
+    """Return a number that is in the order of the places of a term."""
+    _, n, index = place
+    return n * 100_000 + index

@@ -1,0 +1,159 @@
+"""`check` on a real broker: new code over what happened, which finds what would differ, and does nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from stream_engine.shell import clients
+from stream_engine.shell.clock import now_ms
+from tests.integration.behaviours.deploys import PARTITIONS, Deploys
+from tests.workers import ROOT
+
+pytestmark = pytest.mark.parametrize("deploys", ["checked.py"], indirect=True)
+_ORDERS = 8
+_APP = Path(__file__).with_name("checked.py")
+_ENTRY = "from stream_engine.cli.main import main; main()"
+
+
+class Checked:
+    """What `check` printed."""
+
+    def __init__(self, deploys: Deploys, *arguments: str, changed: str = "") -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_ENGINE_")}
+        done = subprocess.run(
+            [sys.executable, "-c", _ENTRY, "check", f"{_APP}:engine", *arguments, "--json"],
+            env=environment
+            | {
+                "STREAM_ENGINE_BOOTSTRAP_SERVERS": deploys.served.servers,
+                "STREAM_ENGINE_STATE_DIR": str(deploys.folder / "check"),
+                "BEHAVIOURS_APP": deploys.name,
+                "BEHAVIOURS_GATES": str(deploys.folder),
+                "BEHAVIOURS_CHANGED": changed,
+                "PYTHONPATH": str(ROOT),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.code, self.talk = done.returncode, done.stderr
+        self.rows: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout else []
+
+    def told(self) -> Counter[tuple[str, str, str | None]]:
+        """Return how often what differs, as functions, what, and steps."""
+        return Counter((row["function"], row["difference"]["what"], row["difference"]["step"]) for row in self.rows)
+
+
+def _send(deploys: Deploys, name: str, **data: Any) -> tuple[int, int]:
+    return deploys.served.send({"name": name, "data": data}, partition=len(str(data)) % PARTITIONS)
+
+
+def _orders(deploys: Deploys) -> list[tuple[int, int]]:
+    """Have orders placed, weighed and billed, and all of it ended."""
+    placed = [_send(deploys, "order/placed", order=number) for number in range(_ORDERS)]
+    for number in range(7):
+        _send(deploys, "order/weighed", weight=number)
+        _send(deploys, "order/billed", customer=f"c-{number % 2}", country="CH")
+    for function, count in (("order", _ORDERS), ("ship", _ORDERS), ("bill", 7), ("weigh", 3)):
+        deploys.served.told("RunEnded", count, function=function)
+    return placed
+
+
+def _effects(deploys: Deploys) -> int:
+    return len((deploys.folder / "effects").read_text("utf-8").splitlines())
+
+
+def test_what_new_code_would_change_is_listed_and_nothing_is_done(deploys: Deploys) -> None:
+    deploys.deploy()
+    placed = _orders(deploys)
+    effects = _effects(deploys)
+    same = Checked(deploys, "--last", "1h")
+    assert (same.code, same.rows) == (0, []), same.talk
+    assert f"0 would differ, of {2 * _ORDERS + 7 + 3} runs of" in same.talk
+    assert f"not checked: {_ORDERS} runs that were invoked" in same.talk
+    for changed, expected in [
+        (
+            "step event result trigger batch gate new",
+            {
+                ("order", "new step", "audit"): 1,
+                ("order", "sent event", "tell"): 1,
+                ("order", "result", None): 1,
+                ("ship", "no run", None): _ORDERS,
+                ("weigh", "result", None): 3,
+                ("bill", "flow control", None): 7,
+                ("thank", "new run", None): _ORDERS,
+            },
+        ),
+        ("model", {("bill", "dead letter", None): 7}),
+    ]:
+        found = Checked(deploys, changed=changed)
+        assert (found.code, found.told()) == (1, expected), found.talk
+    [one] = Checked(
+        deploys, "--event", f"{deploys.name}.events/{placed[4][0]}/{placed[4][1]}", changed="sleep step"
+    ).rows
+    run = deploys.served.started(placed[4], "order")
+    assert (one["run_id"], one["status"], one["difference"]["what"]) == (run, "completed", "sleep")
+    for arguments, count in [
+        (("--function", "ship"), 0),
+        (("--function", "order"), _ORDERS),
+        (("--status", "failed"), 0),
+        (("--since", "1h", "--until", "30m"), 0),
+        (("--limit", "3"), 3),
+    ]:
+        found = Checked(deploys, *arguments, changed="sleep")
+        assert (found.code, len(found.rows)) == (int(count > 0), count), found.talk
+    assert _effects(deploys) == effects
+    assert (deploys.folder / "lifespans").read_text("utf-8") == "entered\n"
+    assert Checked(deploys, "--lifespan").code == 0
+    assert (deploys.folder / "lifespans").read_text("utf-8") == 2 * "entered\n"
+    deploys.served.told("RunStarted", 3 * _ORDERS + 7 + 3)
+
+
+def test_runs_that_go_on_and_runs_whose_events_have_expired(deploys: Deploys) -> None:
+    deploys.deploy()
+    since = now_ms()
+    placed = [
+        deploys.served.send({"name": "order/placed", "data": {"order": number}}, partition=0) for number in (1, 2)
+    ]
+    deploys.served.told("RunEnded", 2, function="order")
+    part = TopicPartition(f"{deploys.name}.events", 0, placed[1][1])
+    admin = clients.admin(deploys.settings)
+    admin.delete_records([part])[part].result(30)
+    lost = deploys.served.started(placed[0], "order")
+    found = Checked(deploys, "--since", str(since), "--function", "order", changed="sleep")
+    assert [row["event_id"] for row in found.rows] == [f"{deploys.name}.events/0/{placed[1][1]}"]
+    assert f"not checked: 1 runs whose events have expired ({lost})" in found.talk
+    # Stopped in its sleep, a run has only the beginning of its history.
+    deploys.served.send({"name": "order/placed", "data": {"order": 4}}, partition=0)
+    deploys.served.told("StepRecorded", 3, function="order", step_id="cool-down", status="sleeping")
+    worker, deploys.worker = deploys.worker, None
+    assert worker is not None
+    worker.kill()
+    going = ("--function", "order", "--status", "running")
+    assert Checked(deploys, *going, changed="step").code == 0
+    assert len(Checked(deploys, *going, changed="sleep").rows) == 1
+
+
+def test_what_cannot_be_checked_is_said(deploys: Deploys) -> None:
+    nothing = Checked(deploys)
+    assert (nothing.code, nothing.rows) == (1, [])
+    assert "has published its functions" in nothing.talk
+    deploys.deploy()
+    for arguments, code, words in [
+        (("--function", "nobody"), 1, "has no function 'nobody'; it has bill, fraud, order, ship, weigh"),
+        (("--since", "1h", "--last", "2h"), 2, "give one of them"),
+        (("--since", "now"), 2, "no event can be in it"),
+        (("--last", "soon"), 2, "soon"),
+        (("--status", "lost"), 2, "lost"),
+    ]:
+        done = Checked(deploys, *arguments)
+        assert (done.code, done.rows) == (code, []), done.talk
+        assert words in done.talk
+        assert "Traceback" not in done.talk
+    assert Checked(deploys).code == 0
