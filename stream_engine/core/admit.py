@@ -2,9 +2,10 @@
 
 from msgspec.structs import replace
 
-from stream_engine.core import handlers
+from stream_engine.core import event_time, handlers
 from stream_engine.core.cancelling_events import register
 from stream_engine.core.entering import dismiss, pass_on
+from stream_engine.core.gates import IDEMPOTENCY
 from stream_engine.core.history import EventDisposed
 from stream_engine.core.identity import digest, run_id, run_name
 from stream_engine.core.pausing import PAUSED
@@ -28,6 +29,7 @@ def admit(turn: Turn, command: Admit) -> None:
         elif (reason := turn.dismissed.reason(run)) is not None:
             _dismiss(turn, run, header, event, reason)
         else:
+            _note_moment(turn, function, run, command)
             take_over(turn, run, command.reused)
             new.append((run, header))
     if len(new) == 1:
@@ -108,7 +110,10 @@ def _enter(turn: Turn, asked: Asked, command: Admit) -> None:
         replay_id,
         reused=command.reused,
         cancellers=asked.cancellers,
+        moment=_moment(command),
     )
+    if not (asked.gates and asked.gates[0].kind == IDEMPOTENCY):
+        entry = event_time.due(entry)
     if event.identity.startswith("id:"):
         key = KNOWN.key(name)
         known = turn.state.get(KNOWN, key)
@@ -118,8 +123,9 @@ def _enter(turn: Turn, asked: Asked, command: Admit) -> None:
             return
         # The run lives elsewhere, or is yet to be; so what is remembered of the id is put down now. By the run's name, because another
         # event with this id may have another key, and so another home.
-        turn.state.put(key, Known(run))
+        turn.state.put(key, Known(run, entry.moment))
         turn.forget.append((turn.now + rules.deduplicate_for, key))
+        _note_moment(turn, asked.function, run, command)
     reason = turn.dismissed.reason(run)
     if reason is None:
         register(turn, entry)
@@ -132,12 +138,42 @@ def _names(turn: Turn, function: str, command: Admit) -> tuple[str, str]:
     """Return the name of the run of a function, and what its idempotency keys derive from."""
     app, identity, replay_id = turn.rules.app, command.event.identity, command.replay_id
     name = run_name(app, function, identity, replay_id)
-    return name, name if replay_id is None or command.new_keys else run_name(app, function, identity, None)
+    if replay_id is None:
+        return name, name
+    known = turn.state.get(KNOWN, KNOWN.key(name)) if identity.startswith("id:") else None
+    if known is not None:
+        # The run of an id that was there within a day, or another run, for the id is a new one by then.
+        moment = _moment(command)
+        is_new = moment - known.moment >= turn.rules.deduplicate_for
+        name = run_name(app, function, f"{identity}@{moment}", replay_id) if is_new else known.run_id.rpartition("-")[0]
+    return name, name if command.new_keys else run_name(app, function, identity, None)
+
+
+def _note_moment(turn: Turn, function: str, run: str, command: Admit) -> None:
+    """Remember the run that an event's id has in a replay, and when that was."""
+    identity, replay_id = command.event.identity, command.replay_id
+    if replay_id is not None and identity.startswith("id:"):
+        key = KNOWN.key(run_name(turn.rules.app, function, identity, replay_id))
+        turn.state.put(key, Known(run, _moment(command)))
+        turn.forget.append((turn.now + turn.rules.deduplicate_for, key))
+
+
+def _moment(command: Admit) -> int:
+    return 0 if command.replay_id is None else event_time.moment_of(command.event, command.sent_at)
 
 
 def _identify(turn: Turn, function: str, command: Admit) -> tuple[str, Run]:
     name, root = _names(turn, function, command)
-    header = Run(function, "", "delayed", root, turn.now, replay_id=command.replay_id, reused=bool(command.reused))
+    header = Run(
+        function,
+        "",
+        "delayed",
+        root,
+        turn.now,
+        replay_id=command.replay_id,
+        reused=bool(command.reused),
+        moment=0 if command.replay_id is None else event_time.delayed(command.event, _moment(command)),
+    )
     return run_id(name, turn.rules.partition), header
 
 

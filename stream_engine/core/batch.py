@@ -6,7 +6,7 @@ An event whose ``cancel_on`` comes while the batch is open is taken out of it; o
 from msgspec.structs import replace
 
 from stream_engine.core.cancelling_events import register_in_batch
-from stream_engine.core.gathering import add, go_on, open_buffer, told
+from stream_engine.core.gathering import add, go_on, now_of, open_buffer, told
 from stream_engine.core.identity import partition_of
 from stream_engine.core.requests import Entry, Span
 from stream_engine.core.tables import BUFFERS, HELD, Buffer
@@ -23,23 +23,23 @@ def gather(turn: Turn, entry: Entry) -> None:
     key = BUFFERS.key(gate.id)
     buffer = turn.state.get(BUFFERS, key)
     if buffer is not None and buffer.size + len(entry.event.data) > gate.most:
-        come_due(turn, gate.id, buffer)
+        come_due(turn, gate.id, buffer, now_of(turn, entry))
         buffer = None
     if buffer is None:
         buffer = open_buffer(turn, entry, gate)
     buffer = add(turn, buffer, entry)
     if buffer.count - len(buffer.removed) >= gate.limit:
-        come_due(turn, gate.id, buffer)
+        come_due(turn, gate.id, buffer, now_of(turn, entry))
         return
     told(turn, entry, gate, buffer)
     turn.state.put(key, buffer)
     if entry.cancellers:
-        register_in_batch(turn, entry, gate, (buffer.name, buffer.count - 1), buffer.due)
+        register_in_batch(turn, entry, gate, (buffer.name, buffer.count - 1), buffer.until or buffer.due)
 
 
-def come_due(turn: Turn, gate_id: str, buffer: Buffer) -> None:
+def come_due(turn: Turn, gate_id: str, buffer: Buffer, at: int) -> None:
     """The batch is full, or has waited for long enough."""
-    go_on(turn, gate_id, buffer, Span(buffer.name, buffer.count, BATCHED))
+    go_on(turn, gate_id, buffer, Span(buffer.name, buffer.count, BATCHED), at)
 
 
 def take_out(turn: Turn, command: TakeOut) -> None:

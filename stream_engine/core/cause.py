@@ -4,6 +4,8 @@ Whatever a step sends carries this in a header. A replay of the event that the r
 message anew, under the replay's id; so a replay passes over the message that is on the log already.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from stream_engine.core.envelope import Headers
@@ -12,13 +14,14 @@ CAUSE_HEADER = "stream-engine-cause"
 
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The function of the run that sent a message, the place of the run's event, and the replay that it was a run of."""
+    """The function of the run that sent a message, the place of the run's event, and the replay that it was a run of, at which moment."""
 
     function: str
     topic: str
     partition: int
     offset: int
     replay: str | None = None
+    moment: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
 
 
 _encode = msgspec.json.Encoder().encode

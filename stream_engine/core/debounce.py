@@ -6,7 +6,7 @@ nor prolongs the wait. With ``keep="all"`` the run gets every event.
 
 from msgspec.structs import replace
 
-from stream_engine.core.gathering import add, go_on, open_buffer, told
+from stream_engine.core.gathering import add, at_the_latest, go_on, now_of, open_buffer, told
 from stream_engine.core.records import Event, Gate
 from stream_engine.core.requests import Entry, Span
 from stream_engine.core.run import at_gate, disposed
@@ -33,7 +33,7 @@ def gather(turn: Turn, entry: Entry) -> None:
 
 def come_due(turn: Turn, gate_id: str, buffer: Buffer) -> None:
     """It has been quiet for long enough."""
-    go_on(turn, gate_id, buffer, Span(buffer.name, buffer.count) if buffer.count else None)
+    go_on(turn, gate_id, buffer, Span(buffer.name, buffer.count) if buffer.count else None, buffer.due)
 
 
 def _follow(turn: Turn, entry: Entry, gate: Gate, buffer: Buffer) -> Buffer:
@@ -46,11 +46,11 @@ def _follow(turn: Turn, entry: Entry, gate: Gate, buffer: Buffer) -> Buffer:
     withdraw_cancellers(turn, withdrawn.run_id, withdrawn)
     turn.state.delete(HELD.key(before.run_id))
     turn.state.put(HELD.key(latest.run_id), Held(gate.id))
-    due = turn.now + gate.per
+    due = now_of(turn, entry) + gate.per
     if gate.most:
         due = max(buffer.due, min(due, buffer.since + gate.most))
     _coalesce(turn, before, gate, latest.run_id)
-    buffer = replace(buffer, entry=latest, due=due)
+    buffer = replace(buffer, entry=latest, due=due, until=at_the_latest(turn, entry, gate))
     told(turn, latest, gate, buffer)
     return buffer
 

@@ -11,6 +11,7 @@ from stream_engine.core import (
     coverage,
     crons,
     entering,
+    event_time,
     finish,
     gates,
     invoking,
@@ -142,6 +143,14 @@ def _forget(turn: Turn, timer: Timer, _: int) -> None:
         turn.state.delete(key)
 
 
+def _let_in_order(turn: Turn, timer: Timer, _: int) -> None:
+    for command in event_time.in_order(turn, timer.run):
+        if isinstance(command, Pass):
+            entering.take(turn, command)
+        else:
+            gates.count(turn, command)
+
+
 FIRED: dict[str, Callable[[Turn, Timer, int], None]] = {
     "forget": _forget,
     EXPIRE: lambda turn, timer, _: offers.expire(turn, timer.keys),
@@ -149,6 +158,7 @@ FIRED: dict[str, Callable[[Turn, Timer, int], None]] = {
     invoking.TIMEOUT: lambda turn, timer, _: invoking.waited_in_vain(turn, timer.run, timer.step),
     awaiting.TIMEOUT: lambda turn, timer, _: awaiting.waited_in_vain(turn, timer.run, timer.step),
     coverage.INTEREST: lambda turn, timer, _: coverage.look(turn, timer.run),
+    event_time.TIMER: _let_in_order,
     "gate": lambda turn, timer, at: gates.look_again(turn, timer.run, at),
     "buffer": lambda turn, timer, at: entering.buffer_due(turn, timer.run, at),
     "cron": lambda turn, timer, _: crons.fire(turn, timer.run, int(timer.step)),

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from stream_engine.core import batch, debounce, handlers
+from stream_engine.core import batch, debounce, event_time, handlers
 from stream_engine.core.gates import BATCH, DEBOUNCE, IDEMPOTENCY
 from stream_engine.core.gathering import go_on
 from stream_engine.core.identity import partition_of
@@ -12,7 +12,7 @@ from stream_engine.core.replying import tell_disposition
 from stream_engine.core.requests import Collect, Entry, Pass, Span
 from stream_engine.core.reuse import take_over
 from stream_engine.core.run import at_gate, begin, disposed
-from stream_engine.core.tables import BUFFERS, ENTRIES, GATHERED, HELD, KNOWN, Known, Run, Timer
+from stream_engine.core.tables import BUFFERS, ENTRIES, GATHERED, HELD, KNOWN, Buffer, Known, Run, Timer
 from stream_engine.core.turn import Turn
 from stream_engine.core.wanted import Uncollect
 from stream_engine.core.withdrawal import slots, withdraw_cancellers
@@ -46,8 +46,22 @@ def come_due(turn: Turn, run_id: str) -> None:
 def enter(turn: Turn, command: Pass) -> None:
     """An entry has come to the gate that is next, or to its run's home."""
     entry = command.entry
+    gate = entry.gates[0] if entry.gates else None
+    if entry.replay_id is not None and gate is not None and gate.kind in (IDEMPOTENCY, DEBOUNCE, BATCH):
+        event_time.hold(turn, gate, entry.moment, command)
+    else:
+        take(turn, command)
+
+
+def take(turn: Turn, command: Pass) -> None:
+    """It is an entry's turn; in a replay, what its gate has gathered is over if its time is, when this one comes."""
+    entry = command.entry
     reason = turn.dismissed.reason(entry.run_id)
     kind = entry.gates[0].kind if entry.gates else ""
+    if entry.replay_id is not None and kind in (DEBOUNCE, BATCH):
+        buffer = turn.state.get(BUFFERS, BUFFERS.key(entry.gates[0].id))
+        if buffer is not None and buffer.due <= entry.moment:
+            _complete(turn, entry.gates[0].id, buffer)
     if reason is not None:
         dismiss(turn, entry, reason, command.span)
     elif kind == IDEMPOTENCY:
@@ -71,7 +85,7 @@ def take_out(turn: Turn, run_id: str, reason: str) -> None:
     buffer = None if held is None else turn.state.get(BUFFERS, BUFFERS.key(held.gate))
     if held is not None and buffer is not None:
         told = "cancelled" if buffer.is_batch else ""
-        go_on(turn, held.gate, buffer, Span(buffer.name, buffer.count, told) if buffer.count else None)
+        go_on(turn, held.gate, buffer, Span(buffer.name, buffer.count, told) if buffer.count else None, buffer.due)
 
 
 def dismiss(turn: Turn, entry: Entry, reason: str, span: Span | None = None) -> None:
@@ -91,11 +105,19 @@ def buffer_due(turn: Turn, gate_id: str, at: int) -> None:
     buffer = turn.state.get(BUFFERS, BUFFERS.key(gate_id))
     if buffer is None or buffer.timer != at:
         return
-    if buffer.due > turn.now:
-        turn.set_timer(buffer.due, Timer("buffer", gate_id))
-        turn.state.put(BUFFERS.key(gate_id), replace(buffer, timer=buffer.due))
-    elif buffer.is_batch:
-        batch.come_due(turn, gate_id, buffer)
+    due = buffer.until or buffer.due
+    if buffer.until and event_time.holds_any(turn, gate_id):
+        due = max(due, turn.now + event_time.HOLD)
+    if due > turn.now:
+        turn.set_timer(due, Timer("buffer", gate_id))
+        turn.state.put(BUFFERS.key(gate_id), replace(buffer, timer=due))
+    else:
+        _complete(turn, gate_id, buffer)
+
+
+def _complete(turn: Turn, gate_id: str, buffer: Buffer) -> None:
+    if buffer.is_batch:
+        batch.come_due(turn, gate_id, buffer, buffer.due)
     else:
         debounce.come_due(turn, gate_id, buffer)
 
@@ -120,14 +142,14 @@ def _know(turn: Turn, entry: Entry) -> None:
     gate = entry.gates[0]
     key = KNOWN.key(gate.id)
     known = turn.state.get(KNOWN, key)
-    if known is not None:
+    if known is not None and (entry.replay_id is None or entry.moment - known.moment < gate.per):
         withdraw_cancellers(turn, entry.run_id, entry)
         turn.history.append(at_gate(disposed(turn, known.run_id, entry, entry.event, "duplicate"), gate))
         tell_disposition(turn, entry, "duplicate", f"of run {known.run_id}, by its idempotency key")
         return
-    turn.state.put(key, Known(entry.run_id))
+    turn.state.put(key, Known(entry.run_id, entry.moment))
     turn.forget.append((turn.now + gate.per, key))
-    pass_on(turn, replace(entry, gates=entry.gates[1:]))
+    pass_on(turn, event_time.due(replace(entry, gates=entry.gates[1:])))
 
 
 def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
@@ -152,6 +174,7 @@ def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
         reused=bool(entry.reused),
         rerun_of=entry.rerun_of,
         cancellers=slots(entry),
+        moment=entry.moment,
     )
     take_over(turn, entry.run_id, entry.reused)
     keep(turn, entry.run_id, event)

@@ -16,6 +16,8 @@ kind                    a run that asks                               a run that
 
 from msgspec.structs import replace
 
+from stream_engine.core.event_time import hold, lag
+from stream_engine.core.flow import PLAIN
 from stream_engine.core.keeper import Keeper
 from stream_engine.core.requests import Ask, Began, Free
 from stream_engine.core.tokens import clean_up, earliest, next_start
@@ -35,15 +37,36 @@ _AT_ONCE = 50
 
 def ask(turn: Turn, command: Ask) -> None:
     """A run asks to pass a gate."""
-    keeper = Keeper.asked(turn, command)
     if command.gate.kind == RATE_LIMIT:
-        _count(keeper, command)
-    elif keeper.now.waiting == 0 and _has_room(keeper):
+        if command.replay_id is None:
+            count(turn, command)
+        else:
+            function = turn.rules.functions.get(command.function)
+            hold(turn, command.gate, command.moment, command, lag(PLAIN if function is None else function.flow))
+        return
+    keeper = Keeper.asked(turn, command)
+    if keeper.now.waiting == 0 and _has_room(keeper):
         _grant(keeper, command.run_id)
     elif command.gate.kind == SINGLETON and command.replay_id is None:
         _contend(keeper, command)
     else:
         _queue(keeper, command)
+    _look(keeper)
+
+
+def count(turn: Turn, command: Ask) -> None:
+    """A run asks to pass a rate limit; in a replay, by its moment, or that of the last start before it if that is later."""
+    keeper = Keeper.asked(turn, command)
+    if command.replay_id is not None:
+        keeper.clock = max(command.moment, keeper.token(keeper.now.number - 1) or 0)
+        keeper.now = replace(keeper.now, asked=turn.now)
+    at = next_start(keeper)
+    if at is None or at > keeper.clock:
+        keeper.refuse(command.run_id, "rate-limited")
+    else:
+        keeper.spend()
+        # Nothing is held: what counts is that it was let in.
+        keeper.grant_freely(command.run_id)
     _look(keeper)
 
 
@@ -99,16 +122,6 @@ def _has_room(keeper: Keeper) -> bool:
         at = next_start(keeper)
         return at is not None and at <= keeper.turn.now
     return held < (1 if kind == SINGLETON else keeper.limit)
-
-
-def _count(keeper: Keeper, command: Ask) -> None:
-    at = next_start(keeper)
-    if at is None or at > keeper.turn.now:
-        keeper.refuse(command.run_id, "rate-limited")
-        return
-    keeper.spend()
-    # Nothing is held: what counts is that it was let in.
-    keeper.grant_freely(command.run_id)
 
 
 def _contend(keeper: Keeper, command: Ask) -> None:

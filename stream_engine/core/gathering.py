@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from stream_engine.core.event_time import patience
 from stream_engine.core.gates import BATCH
 from stream_engine.core.identity import partition_of
 from stream_engine.core.records import Gate
@@ -13,12 +14,24 @@ from stream_engine.core.turn import Turn
 
 def open_buffer(turn: Turn, entry: Entry, gate: Gate) -> Buffer:
     """Begin to gather, with a first entry."""
-    due = turn.now + gate.per
-    turn.set_timer(due, Timer("buffer", gate.id))
+    since = now_of(turn, entry)
+    due, until = since + gate.per, at_the_latest(turn, entry, gate)
+    timer = until or due
+    turn.set_timer(timer, Timer("buffer", gate.id))
     turn.state.put(HELD.key(entry.run_id), Held(gate.id))
     is_batch = gate.kind == BATCH
     rest = replace(entry, gates=entry.gates[1:], cancellers=() if is_batch else entry.cancellers)
-    return Buffer(rest, entry.run_id, turn.now, due, due, is_batch=is_batch)
+    return Buffer(rest, entry.run_id, since, due, timer, is_batch=is_batch, until=until)
+
+
+def now_of(turn: Turn, entry: Entry) -> int:
+    """Return what time it is for an entry that has come to a gate: its moment in a replay, else journal time."""
+    return turn.now if entry.replay_id is None else entry.moment
+
+
+def at_the_latest(turn: Turn, entry: Entry, gate: Gate) -> int:
+    """Return until when on the clock a buffer of a replay waits for what may follow an entry; 0 outside of a replay."""
+    return 0 if entry.replay_id is None else turn.now + patience(gate.per)
 
 
 def add(turn: Turn, buffer: Buffer, entry: Entry) -> Buffer:
@@ -30,11 +43,14 @@ def add(turn: Turn, buffer: Buffer, entry: Entry) -> Buffer:
 
 def told(turn: Turn, entry: Entry, gate: Gate, buffer: Buffer) -> None:
     """Tell history that an event waits in the buffer."""
-    turn.history.append(at_gate(disposed(turn, buffer.entry.run_id, entry, entry.event, "queued"), gate, buffer.due))
+    turn.history.append(
+        at_gate(disposed(turn, buffer.entry.run_id, entry, entry.event, "queued"), gate, buffer.until or buffer.due)
+    )
 
 
-def go_on(turn: Turn, gate_id: str, buffer: Buffer, span: Span | None) -> None:
-    """Send what has been gathered to the home of its run."""
+def go_on(turn: Turn, gate_id: str, buffer: Buffer, span: Span | None, at: int) -> None:
+    """Send what has been gathered to the home of its run; ``at`` is when it was complete."""
     turn.state.delete(BUFFERS.key(gate_id))
     turn.state.delete(HELD.key(buffer.entry.run_id))
-    turn.command(partition_of(buffer.entry.run_id), Pass(buffer.entry, span))
+    entry = buffer.entry if buffer.entry.replay_id is None else replace(buffer.entry, moment=at)
+    turn.command(partition_of(entry.run_id), Pass(entry, span))

@@ -8,6 +8,7 @@ that somebody waits for. A slot that the invoking run holds, or one above it, is
 
 from msgspec.structs import replace
 
+from stream_engine.core import event_time
 from stream_engine.core.cancelling_events import register
 from stream_engine.core.catalogue import start_event
 from stream_engine.core.commands import OWN, Invoke
@@ -62,7 +63,7 @@ def invoke(turn: Turn, command: Invoke) -> None:
     keep(turn, live, command.run_id, command.step_id, step)
     if command.timeout is not None:
         turn.set_timer(wake_at, Timer(TIMEOUT, command.run_id, command.step_id))
-    call = Call(command.function, child.run_id, event, caller, run.replay_id)
+    call = Call(command.function, child.run_id, event, caller, run.replay_id, run.moment)
     turn.command_to(child.topic, partition_of(child.run_id), call)
 
 
@@ -95,9 +96,12 @@ def called(turn: Turn, command: Call) -> None:
         cancellers = asked.cancellers
         shared = caller.held if caller.topic == rules.commands_topic else ()
         gates, head_start = tuple(gate for gate in asked.gates if _stands(gate, shared)), asked.head_start
-    order = max(0, turn.now - head_start)
-    about = command.event, command.replay_id, caller
-    entry = Entry(command.run_id, command.function, name, turn.now, order, gates, *about, cancellers=cancellers)
+    order, event, replay_id = max(0, turn.now - head_start), command.event, command.replay_id
+    moment = 0 if replay_id is None else event_time.moment_of(event, command.moment)
+    about = event, replay_id, caller
+    entry = Entry(
+        command.run_id, command.function, name, turn.now, order, gates, *about, cancellers=cancellers, moment=moment
+    )
     register(turn, entry)
     pass_on(turn, entry)
 

@@ -18,12 +18,14 @@ class Keeper:
     Attributes:
         turn: the decision that deals with the gate.
         now: what is to be saved.
+        clock: the time by which starts are counted: journal time, or in a replay the time of the events.
         limit, window: what the app's code declares of the gate, or where it has no such function what the last run said.
     """
 
     def __init__(self, turn: Turn, known: GateState) -> None:
         self.turn = turn
         self.now = known
+        self.clock = turn.now
         self.limit, self.window = _declared(turn, known) or (known.gate.limit, known.gate.per)
         self._key = GATES.key(known.gate.id)
 
@@ -134,7 +136,7 @@ class Keeper:
     def spend(self) -> None:
         """Count a start in the windows from now on."""
         number, limit = self.now.number, self.limit
-        self.turn.state.put(TOKENS.numbered_key(self.gate.id, number), Token(self.turn.now))
+        self.turn.state.put(TOKENS.numbered_key(self.gate.id, number), Token(self.clock))
         if number >= limit:
             self.turn.state.delete(TOKENS.numbered_key(self.gate.id, number - limit))
         self.now = replace(self.now, number=number + 1)

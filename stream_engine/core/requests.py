@@ -56,7 +56,8 @@ class Admit(Record, frozen=True, tag="admit"):
     """An event is to be admitted to functions without gates and to those ``asked`` with them; for the ``unfit`` it is a dead letter.
 
     Its run takes over the steps that are ``reused``; with ``new_keys`` its idempotency keys are not those of the original run. Functions that
-    are ``paused`` get no run, and need no gates.
+    are ``paused`` get no run, and need no gates. ``sent_at`` is the moment of the replayed run that sent the event, if one did (see
+    `stream_engine.core.event_time`), or 0.
     """
 
     event: Event
@@ -67,6 +68,7 @@ class Admit(Record, frozen=True, tag="admit"):
     reused: tuple[Reused, ...] = ()
     new_keys: bool = False
     paused: tuple[Asked, ...] = ()
+    sent_at: int = 0
 
 
 class Handle(Record, frozen=True, tag="handle"):
@@ -129,6 +131,7 @@ class Entry(Record, frozen=True):
 
     ``root`` is what idempotency keys derive from; ``order`` is by which the run waits its turn: its arrival less its head start, in
     milliseconds since the epoch. The run takes over the steps that are ``reused``, and is the rerun of another one, on a ``version``, if these are given.
+    ``moment`` is its time in its replay, 0 outside of one.
     """
 
     run_id: str
@@ -144,6 +147,7 @@ class Entry(Record, frozen=True):
     rerun_of: str = ""
     version: str = ""
     cancellers: tuple[Canceller, ...] = ()
+    moment: int = 0
 
 
 class Span(Record, frozen=True):
@@ -174,7 +178,10 @@ class Collect(Record, frozen=True, tag="collect"):
 
 
 class Ask(Record, frozen=True, tag="ask"):
-    """A run asks to pass a gate. ``order``, ``partition`` and ``offset`` (of its event) are its place among those that wait."""
+    """A run asks to pass a gate. ``order``, ``partition`` and ``offset`` (of its event) are its place among those that wait.
+
+    ``moment`` is its time in its replay, 0 outside of one.
+    """
 
     run_id: str
     function: str
@@ -183,6 +190,7 @@ class Ask(Record, frozen=True, tag="ask"):
     partition: int
     offset: int
     replay_id: str | None = None
+    moment: int = 0
 
 
 class Answer(Record, frozen=True, tag="answer"):
@@ -231,13 +239,14 @@ class Seek(Record, frozen=True, tag="seek"):
 
 
 class Call(Record, frozen=True, tag="call"):
-    """A function is invoked by a step of a run, of this app or another one."""
+    """A function is invoked by a step of a run, of this app or another one, which in a replay has a ``moment``."""
 
     function: str
     run_id: str
     event: Event
     caller: Caller
     replay_id: str | None = None
+    moment: int = 0
 
 
 class Reply(Record, frozen=True, tag="reply"):

@@ -87,7 +87,7 @@ class Router:
                 if self._extent is None:
                     dead.append(DeadLetter(message, event))
                 continue
-            matched, replay_id = self._judge(message, event, match)
+            matched, replay_id, sent_at = self._judge(message, event, match)
             dead += [DeadLetter(message, Rejection(part.reason, part.detail), part.function) for part in matched.unfit]
             if not any(matched):
                 continue
@@ -96,7 +96,7 @@ class Router:
                 admit = self._extent.admit(event, matched)
             else:
                 asked, unfit = tuple(matched.asked), tuple(matched.unfit)
-                admit = Admit(event, matched.functions, replay_id, asked, unfit, paused=matched.paused)
+                admit = Admit(event, matched.functions, replay_id, asked, unfit, paused=matched.paused, sent_at=sent_at)
             admits.setdefault(home, []).append((event.offset, admit))
             events += 1
             sizes[home] = sizes.get(home, 0) + _weight(admit)
@@ -114,15 +114,16 @@ class Router:
         self._flight[ticket - self._first_ticket][1] -= 1
         self._settle()
 
-    def _judge(self, message: Message, event: Event, match: Match) -> tuple[Matched, str | None]:
-        """Return what the event starts, and under which replay id: an event that a replayed run sent belongs to its replay."""
+    def _judge(self, message: Message, event: Event, match: Match) -> tuple[Matched, str | None, int]:
+        """Return what the event starts, under which replay id, and its sender's moment: what a replayed run sent belongs to its replay."""
         cause, extent = cause_of(message.headers), self._extent
         if extent is None:
             replay_id = None if cause is None else cause.replay
-            return match(event, self._partitions, replay_id), replay_id
+            sent_at = 0 if cause is None or replay_id is None else cause.moment
+            return match(event, self._partitions, replay_id), replay_id, sent_at
         if extent.passes_over(cause):
-            return Matched([], [], []), None
-        return extent.part_of(match(event, self._partitions, extent.replay_id), event), extent.replay_id
+            return Matched([], [], []), None, 0
+        return extent.part_of(match(event, self._partitions, extent.replay_id), event), extent.replay_id, 0
 
     def _record(self, items: list[tuple[int, Command]]) -> bytes:
         return encode(Commands(self._source, self._floor, items, WRITES))

@@ -83,7 +83,7 @@ def _ask(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     gate = run.gates[run.passed]
     run = timeouts.mind_start(turn, run_id, run, event)
     turn.state.put(RUNS.key(run_id), replace(run, status="queued", wake_at=0))
-    ask = Ask(run_id, run.function, gate, run.order, event.partition, event.offset, run.replay_id)
+    ask = Ask(run_id, run.function, gate, run.order, event.partition, event.offset, run.replay_id, run.moment)
     turn.command(gate.partition, ask)
 
 

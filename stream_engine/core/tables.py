@@ -11,7 +11,7 @@ import msgspec
 from stream_engine.core.failure import Failure
 from stream_engine.core.origin import Origin
 from stream_engine.core.records import FIRST, Checkpoint, Event, Gate, Mark, Record
-from stream_engine.core.requests import Caller, Entry, Span
+from stream_engine.core.requests import Ask, Caller, Entry, Pass, Span
 from stream_engine.core.wanted import Wanted
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class Run(Record, frozen=True):
     passed all of them waits at the next one, by its ``order``. ``cancelled`` says why it is to end, once what is running of it has stopped,
     and ``ends_as`` as what, if not ``cancelled``. It is to begin by ``start_by`` and to end by ``finish_by``, 0 for any time.
     ``reused`` says that it has steps of an earlier run before it begins, ``rerun_of`` which run an operator had run again. ``cancellers`` are
-    the slots where it waits for events that cancel it.
+    the slots where it waits for events that cancel it. ``moment`` is its time in its replay (see `stream_engine.core.event_time`), 0 outside of one.
     """
 
     function: str
@@ -123,6 +123,7 @@ class Run(Record, frozen=True):
     reused: bool = False
     rerun_of: str = ""
     cancellers: tuple[str, ...] = ()
+    moment: int = 0
 
 
 class Child(Record, frozen=True):
@@ -194,6 +195,7 @@ class GateState(Record, frozen=True):
     ``gate`` is what was last declared of it, ``function`` by which function. ``held`` runs have passed and not freed it (of a throttle:
     not begun), ``waiting`` runs wait, none of them before ``front``. ``number`` counts the starts of a throttle or rate limit. ``timer`` is when
     its timer is due, 0 for never. Of a singleton, ``holder`` is the run that has passed, and ``successor`` the one that is to replace it.
+    A gate of a replay was ``asked`` last at that time on the clock; others have 0.
     """
 
     gate: Gate
@@ -205,6 +207,7 @@ class GateState(Record, frozen=True):
     timer: int = 0
     holder: str = ""
     successor: str = ""
+    asked: int = 0
 
 
 class Claim(Record, frozen=True):
@@ -224,6 +227,7 @@ class Buffer(Record, frozen=True):
     """What a debounce or a batch gathers: the entry that it will be, and since when, until when, how many events and bytes.
 
     ``name`` is that of its events where all are kept, ``timer`` when its timer is due. The events with numbers in ``removed`` were taken out.
+    In a replay ``since`` and ``due`` are event time, and ``until`` is when it goes on by the clock; elsewhere that is 0.
     """
 
     entry: Entry
@@ -235,12 +239,21 @@ class Buffer(Record, frozen=True):
     size: int = 0
     is_batch: bool = False
     removed: tuple[int, ...] = ()
+    until: int = 0
 
 
 class Known(Record, frozen=True):
-    """The run that an event's id, or a value of an idempotency expression, has had."""
+    """The run that an event's id, or a value of an idempotency expression, has had; in a replay, at which moment."""
 
     run_id: str
+    moment: int = 0
+
+
+class Arrival(Record, frozen=True):
+    """What is held before a gate of a replay until a time on the clock; its key has its place by event time."""
+
+    until: int
+    command: Pass | Ask
 
 
 class Held(Record, frozen=True):
@@ -317,6 +330,7 @@ GATHERED = Table(b"x", Event)
 KNOWN = Table(b"y", Known)
 CRONS = Table(b"n", Scheduled)
 HELD = Table(b"h", Held)
+ARRIVALS = Table(b"l", Arrival)
 DISMISSED = Table(b"d", Dismissal)
 
 FOLDED_KEY = FOLDED.key("")

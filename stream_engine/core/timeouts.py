@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from stream_engine.core.event_time import most_held
 from stream_engine.core.flow import ANY_TIME, Timeouts
 from stream_engine.core.records import Event
 from stream_engine.core.tables import TIMERS, Run, Timer
@@ -12,11 +13,16 @@ FINISH = "finish timeout"
 
 
 def mind_start(turn: Turn, run_id: str, run: Run, event: Event) -> Run:
-    """Have a run that has to wait before it begins wait no longer than its function says, from its event's arrival or time on."""
+    """Have a run that has to wait before it begins wait no longer than its function says, from its event's arrival or time on.
+
+    That the gates of a replay hold it, so that all come in order, is no waiting of its own.
+    """
     most = _declared(turn, run).start
     if most is None or run.started_at or run.start_by:
         return run
-    at = max(run.created_at, event.ts) + most
+    function = turn.rules.functions.get(run.function)
+    held = 0 if run.replay_id is None or function is None else most_held(function.flow)
+    at = max(run.created_at, event.ts) + most + held
     turn.set_timer(at, Timer(START, run_id))
     return replace(run, start_by=at)
 

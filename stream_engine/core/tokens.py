@@ -9,6 +9,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
+from stream_engine.core.event_time import REMEMBERED
 from stream_engine.core.keeper import Keeper
 from stream_engine.core.tables import TOKENS
 
@@ -41,6 +42,9 @@ def clean_up(keeper: Keeper) -> None:
     if now.held or now.waiting or not now.number:
         return
     at = keeper.token(now.number - 1)
+    if now.asked:
+        # How long ago a start was on the clock says nothing of what is still to come again.
+        at = now.asked + max(0, REMEMBERED - keeper.window)
     if at is not None and at + keeper.window > keeper.turn.now:
         keeper.set_timer(at + keeper.window)
         return

@@ -97,7 +97,7 @@ def _event(execution: Execution, step: str, event: Event[Any], id: str) -> tuple
 def _sender(execution: Execution) -> tuple[tuple[str, bytes], ...]:
     """Return the headers that tell replays, and people, which run sent a message."""
     run, event = execution.run, execution.event
-    cause = Cause(run.function, event.topic, event.partition, event.offset, run.replay_id)
+    cause = Cause(run.function, event.topic, event.partition, event.offset, run.replay_id, run.moment)
     return (SENDER_HEADER, execution.run_id.encode()), cause_header(cause)
 
 

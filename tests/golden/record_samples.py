@@ -54,6 +54,7 @@ from stream_engine.core.tables import (
     TIMERS,
     TOKENS,
     USES,
+    Arrival,
     Buffer,
     Child,
     Claim,
@@ -118,6 +119,7 @@ _CALLER: Final = Caller("shop.commands", RUN, "fraud", ("shop/order", "shop/pay"
 _INVOKED: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _EVENT, None, _CALLER)
 _REUSED: Final = Reused("charge", "run", 1, _AT, _AT + 9, b'"paid"')
 _AGAIN: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE, reused=(_REUSED,), rerun_of=RUN, version="2")
+_REPLAYED: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (_GATE,), _EVENT, "r1", moment=_AT - 7)
 _AT_GATES: Final[list[HistoryRecord]] = [
     EventDisposed(
         _AT,
@@ -238,6 +240,10 @@ COMMANDS: Final = {
             (17, Call("pay", RUN, _EVENT, Caller("shop.commands", RUN, "fraud"))),
             (18, Reply(RUN, "fraud", b"7")),
             (19, Reply(RUN, "fraud", None, "failed", FAILURE)),
+            (20, Pass(_REPLAYED)),
+            (21, Ask(RUN, "pay", _GATE, _AT, 5, 2**40, "r1", _AT - 7)),
+            (22, Call("pay", RUN, _EVENT, _CALLER, "r1", _AT - 7)),
+            (23, Admit(_EVENT, ["pay"], "r1", sent_at=_AT - 7)),
         ],
         2,
     ),
@@ -272,6 +278,12 @@ STORE: Final[dict[str, Record]] = {
         rerun_of="f00d-1",
     ),
     "e an entry": _ENTRY,
+    "r a run of a replay": Run("pay", "", "queued", "f00d", _AT, replay_id="r1", moment=_AT - 7),
+    "g a gate of a replay": GateState(_GATE, "pay", number=3, timer=_AT, asked=_AT - 9),
+    "b a debounce of a replay": Buffer(_REPLAYED, RUN, _AT - 7, _AT - 2, _AT + 9, until=_AT + 9),
+    "y an id in a replay": Known(RUN, _AT - 7),
+    "l an event that is held": Arrival(_AT + 9, Pass(_REPLAYED)),
+    "l a run that is held": Arrival(_AT + 9, Ask(RUN, "pay", _GATE, _AT, 5, 2**40, "r1", _AT - 7)),
     "g a gate": GateState(_GATE, "pay", 1, 2, PLACES.key("6a7e"), 3, _AT, RUN, "f00d-1"),
     "g a gate without state": GateState(_PLAIN_GATE, "pay"),
     "c a claim": Claim(_AT, PLACES.key("6a7e")),
