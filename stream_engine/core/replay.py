@@ -15,7 +15,8 @@ from stream_engine.core.caused import INTERIM
 from stream_engine.core.history import HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.match import Matched
 from stream_engine.core.records import Event
-from stream_engine.core.requests import Admit, Reused
+from stream_engine.core.requests import Admit, Reused, Unfit
+from stream_engine.core.reuse import excess
 
 
 class Extent(msgspec.Struct, frozen=True):
@@ -35,7 +36,8 @@ class Extent(msgspec.Struct, frozen=True):
 
     def admit(self, event: Event, matched: Matched) -> Admit:
         """Return the command that admits an event once more."""
-        steps = self.reused.get((event.partition, event.offset), ())
+        starts = matched.functions or matched.asked
+        steps = self.reused.get((event.partition, event.offset), ()) if starts else ()
         asked, unfit = tuple(matched.asked), tuple(matched.unfit)
         return Admit(event, matched.functions, self.replay_id, asked, unfit, steps, self.new_keys, matched.paused)
 
@@ -45,16 +47,22 @@ class Extent(msgspec.Struct, frozen=True):
 
     def part_of(self, matched: Matched, event: Event) -> Matched:
         """Return what an event that is read again starts."""
-        if self.selected is not None and (event.partition, event.offset) not in self.selected:
+        place = (event.partition, event.offset)
+        if self.selected is not None and place not in self.selected:
             return Matched([], [], [])
-        if self.function is None:
+        if self.function is not None:
+            matched = Matched(
+                [one for one in matched.functions if one == self.function],
+                [one for one in matched.asked if one.function == self.function],
+                [one for one in matched.unfit if one.function == self.function],
+                tuple(one for one in matched.paused if one.function == self.function),
+            )
+        wrong = excess(self.reused.get(place, ()))
+        if wrong is None:
             return matched
-        return Matched(
-            [one for one in matched.functions if one == self.function],
-            [one for one in matched.asked if one.function == self.function],
-            [one for one in matched.unfit if one.function == self.function],
-            tuple(one for one in matched.paused if one.function == self.function),
-        )
+        functions = [*matched.functions, *(one.function for one in matched.asked)]
+        unfit = [*matched.unfit, *(Unfit(one, "steps-too-large", wrong) for one in functions)]
+        return Matched([], [], unfit, matched.paused)
 
     def replays(self, function: str, topic: str, partition: int, offset: int) -> bool:
         """Return whether the run of a function on account of an event at a place is replayed."""

@@ -1,11 +1,24 @@
 """Steps of an earlier run of the same event, whose results a new run takes over instead of calling their bodies again."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from stream_engine.core.history import StepRecorded
 from stream_engine.core.requests import Reused
 from stream_engine.core.tables import STEPS, Step
 from stream_engine.core.turn import Turn
+
+MOST_BYTES: Final = (1024 + 64) * 1024
+"""What a run may take over, two of the largest results for one: it arrives in one record, which has the steps once for the state and once for history."""
+
+_SMALL = 200
+"""How many bytes a step takes besides its result."""
+
+
+def excess(reused: Iterable[Reused]) -> str | None:
+    """Return what is wrong with steps that are more than a run may take over, or None if they are not."""
+    size = sum(_SMALL + len(one.result) for one in reused)
+    return None if size <= MOST_BYTES else f"the steps to take over have {size:,} bytes, and {MOST_BYTES:,} are allowed"
 
 
 def take_over(turn: Turn, run_id: str, reused: tuple[Reused, ...]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from stream_engine.core.change import Committed, DeposedError, Take
 from stream_engine.core.commands import Input
@@ -274,6 +274,10 @@ class Lead:
         except BufferError:
             _log.warning("partition %d: the client's queue is full; a candidate again", self.partition)
             self.step_down()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise
+            raise _oversize(self.partition, process.names, len(raw)) from error
 
     def _committed(self, offset: int | None) -> None:
         leader, term, outbox, teller = self._leader, self._term, self._outbox, self._teller
@@ -309,6 +313,13 @@ class Lead:
 
         view = self._store.view(without=FOLDED_KEY)
         checkpoints.write(self.partition, leader.snapshot(), view, done)
+
+
+def _oversize(partition: int, names: Names, size: int) -> UserError:
+    return UserError(
+        f"partition {partition}: {names.journal} does not take a record of {size:,} bytes, so that no worker can go on with it; "
+        "nothing is lost, and this is a bug of stream-engine: report it with what these runs were doing"
+    )
 
 
 def _hopeless(partition: int, names: Names, error: LostStateError | TornError) -> UserError:

@@ -12,6 +12,7 @@ from stream_engine.core.identity import digest, partition_of, run_id, run_name
 from stream_engine.core.receive import receive
 from stream_engine.core.records import WRITES, Event, encode
 from stream_engine.core.requests import Asked, Commands, Entry, Pass, Reused
+from stream_engine.core.reuse import excess
 from stream_engine.shell import clients, topics
 from stream_engine.shell.avro_events import avro_decoder
 from stream_engine.shell.clients import offsets
@@ -23,7 +24,6 @@ from stream_engine.shell.topics import Names
 
 _SECONDS = 30
 _GATES = frozenset({"throttle", "concurrency"})
-_MOST_BYTES = 3 * 1024 * 1024
 
 
 class Again(NamedTuple):
@@ -72,6 +72,11 @@ def rerun(settings: Settings, names: Names, catalogue: Catalogue, again: Again, 
     Raises:
         UserError: its event is gone, or what it takes over is too much for one command.
     """
+    wrong = excess(again.reused)
+    if wrong is not None:
+        raise UserError(
+            f"run {again.run} cannot be taken up: {wrong}; run it again from an earlier step, or as a whole"
+        )
     event, function = event_of(settings, again.started), again.started.function
     partitions = topics.partition_count(clients.admin(settings), names.commands)
     assert partitions is not None
@@ -96,10 +101,6 @@ def rerun(settings: Settings, names: Names, catalogue: Catalogue, again: Again, 
         version=again.version,
     )
     value = encode(Commands("", None, [(0, Pass(entry))], WRITES))
-    if len(value) > _MOST_BYTES:
-        raise UserError(
-            f"the steps that run {again.run} would take over have {len(value)} bytes; {_MOST_BYTES} are allowed"
-        )
     failures: list[str] = []
     producer = clients.producer(settings)
     producer.produce(

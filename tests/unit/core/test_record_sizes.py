@@ -1,11 +1,14 @@
 """No record of a journal grows beyond what Kafka takes, however much comes at once or follows from one thing."""
 
+from msgspec.structs import replace
+
 from stream_engine.core.change import Take
 from stream_engine.core.commands import FinishRun
 from stream_engine.core.history import EventDisposed, RunEnded, RunStarted
 from stream_engine.core.identity import partition_of
 from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Admit, Asked, Cancel, Command, Commands
+from stream_engine.core.requests import Admit, Asked, Cancel, Command, Commands, Reused
+from stream_engine.core.reuse import excess
 from stream_engine.core.tables import GATES, TOKENS
 from stream_engine.core.turn import FULL_BYTES, Execute, Function
 from stream_engine.shell.clients import MAX_RECORD_BYTES
@@ -125,3 +128,13 @@ def test_what_a_wide_window_has_held_is_forgotten_in_parts() -> None:
     assert largest(app) < FULL_BYTES / 10
     [store] = app.stores()
     assert not [key for key in store.data if key[:1] in (GATES.prefix, TOKENS.prefix)]
+
+
+def test_what_a_run_may_take_over_fits_into_a_record_with_its_event() -> None:
+    app = network(1)
+    steps = tuple(Reused(f"s{number}", "run", 0, 1, 2, _LARGE) for number in range(2))
+    assert excess(steps) is None
+    app.give(0, *(replace(admit, reused=steps) for admit in admits(3, asked("f", gate("singleton", 1, 0, 1)), _LARGE)))
+    app.settle()
+    assert largest(app) < MAX_RECORD_BYTES
+    assert any(isinstance(record, RunStarted) for record in app.told)

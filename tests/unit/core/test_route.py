@@ -7,7 +7,8 @@ from stream_engine.core.envelope import Rejection
 from stream_engine.core.match import Matched
 from stream_engine.core.receive import Message, receive
 from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Admit, Asked, Unfit
+from stream_engine.core.replay import Extent
+from stream_engine.core.requests import Admit, Asked, Reused, Unfit
 from stream_engine.core.route import RECORD_BYTES, Routed, Router
 
 Received = list[tuple[Message, Event | Rejection]]
@@ -128,3 +129,22 @@ def test_each_function_that_an_event_is_unfit_for_has_a_dead_letter_and_the_othe
         assert router.floor == 0
         router.acknowledged(routed.ticket)
     assert router.floor == 1
+
+
+def test_an_event_whose_run_would_take_over_too_much_is_a_dead_letter_of_the_replay_and_stops_nothing() -> None:
+    result = b'"' + b"x" * 500_000 + b'"'
+    steps = tuple(Reused(f"s{number}", "run", 0, 1, 2, result) for number in range(3))
+    extent = Extent("r-1", "events", {0: (0, 10)}, reused={(0, 0): steps, (0, 1): steps[:2]})
+    router = Router("E", 0, 0, 4, extent)
+    routed = _route(router, _received({"name": "a"}, {"name": "a"}))
+    admits = {number: command for _, raw in routed.commands for number, command in decode_commands(raw).items}
+    first, second = admits[0], admits[1]
+    assert isinstance(first, Admit)
+    assert isinstance(second, Admit)
+    assert (first.functions, first.reused, [one.function for one in first.unfit]) == ([], (), ["f", "g"])
+    assert (second.functions, second.reused, second.unfit) == (["f", "g"], steps[:2], ())
+    assert [(one.function, one.rejection.reason) for one in routed.dead_letters] == [
+        ("f", "steps-too-large"),
+        ("g", "steps-too-large"),
+    ]
+    assert "1,500,606 bytes, and 1,114,112 are allowed" in routed.dead_letters[0].rejection.detail
