@@ -16,7 +16,7 @@ from stream_engine.core.tables import TIMERS, Outgoing, Run, Step, Timer
 from stream_engine.core.timers import Timers
 from stream_engine.core.waiting import Waiting
 
-FULL_BYTES = 1024 * 1024
+FULL_BYTES = 128 * 1024
 """When a record holds this much, the rest waits for the next: inputs, timers, and what one input does for many. Each may add up to twice as much."""
 
 

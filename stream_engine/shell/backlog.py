@@ -26,6 +26,9 @@ class Backlog:
             self._held = True
             self._hold(self._held)
 
+    def __len__(self) -> int:
+        return len(self._takes)
+
     def take(self, most: int) -> list[Take]:
         """Return the first so many records."""
         taken = [self._takes.popleft() for _ in range(min(most, len(self._takes)))]

@@ -9,7 +9,6 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from stream_engine.core.change import Committed, DeposedError, Take
-from stream_engine.core.commands import Input
 from stream_engine.core.decoding import UnreadableError
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, MismatchError, TornError
@@ -18,12 +17,12 @@ from stream_engine.core.requests import Command
 from stream_engine.core.snapshot import LostStateError
 from stream_engine.core.tables import FOLDED_KEY
 from stream_engine.core.turn import Effect, Rules
-from stream_engine.shell.backlog import Backlog
 from stream_engine.shell.candidacy import Candidacy
 from stream_engine.shell.checkpoints import Checkpoints
 from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.deployment import torn
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.inputs import Inputs
 from stream_engine.shell.outbox import Outbox
 from stream_engine.shell.recovery import Recovery
 from stream_engine.shell.store import RocksStore
@@ -32,7 +31,6 @@ from stream_engine.shell.term import Term
 from stream_engine.shell.topics import Names
 
 _log = logging.getLogger(__name__)
-_GROUP = 100
 MANY_UNTOLD = 5_000
 """When history is so many records behind, nothing new is begun until it has caught up."""
 _MARK_SECONDS = 1.0
@@ -74,8 +72,7 @@ class Lead:
         self._candidacy: Candidacy | None = None
         self._leader: Leader | None = None
         self._term: Term | None = None
-        self._commands = Backlog(lambda held: process.hold(partition, held))
-        self._inputs: list[Take | Input] = []
+        self._inputs = Inputs(lambda held: process.hold(partition, held))
         self._appended_at = 0.0
         self._marked_at = 0.0
         self._checkpoint_at = 0.0
@@ -104,21 +101,22 @@ class Lead:
     def arrived(self, takes: list[Take]) -> None:
         """Take records of the commands topic."""
         if self._leader is not None:
-            self._commands.add(takes)
+            self._inputs.arrived(takes)
 
-    def turn(self) -> None:
-        """Do what can be done now: campaign, or decide and append."""
+    def turn(self, *, intake: bool = True) -> bool:
+        """Do what can be done now: campaign, or decide and append. Without ``intake`` no commands are taken; return whether some wait then."""
         if not (self.appending or self._over):
-            self._guarded(self._turn)
+            self._guarded(lambda: self._turn(intake=intake))
+        return not intake and self._inputs.commands_wait
 
-    def _turn(self) -> None:
+    def _turn(self, *, intake: bool) -> None:
         if self._left is not None:
             self._hand_over(self._left)
         elif self._leader is None:
             if self._candidacy is None and monotonic() >= self.ready_at:
                 self._stand()
         else:
-            raw = self._decide(self._leader)
+            raw = self._decide(self._leader, intake=intake)
             if raw is not None:
                 self.append(raw, self._leader)
 
@@ -144,8 +142,7 @@ class Lead:
             self._candidacy.end()
         self.appending = False
         self._candidacy = self._leader = self._term = self._outbox = self._teller = None
-        self._commands.begin_anew()
-        self._inputs.clear()
+        self._inputs.begin_anew()
         self.ready_at = monotonic() + random.uniform(0.05, 0.5)
 
     def promote(self) -> None:
@@ -225,18 +222,15 @@ class Lead:
         process.take_from(self.partition, leader.commands)
         _log.info("partition %d: leading in epoch %d, %d records read", self.partition, leader.epoch, records)
 
-    def _decide(self, leader: Leader) -> bytes | None:
+    def _decide(self, leader: Leader, *, intake: bool) -> bytes | None:
         term = self._term
         assert term is not None
-        inputs = self._inputs
-        while term.reports and len(inputs) < _GROUP:
-            inputs.append(term.reports.popleft())
-        if self.untold < MANY_UNTOLD:
-            inputs += self._commands.take(_GROUP - len(inputs))
+        intake = intake and self.untold < MANY_UNTOLD
+        found = self._inputs.collect(term.reports, intake=intake)
         now = now_ms()
         due = leader.due()
-        if inputs or (due is not None and due <= now) or self._to_mark(leader):
-            return leader.decide(inputs, now)
+        if found or (due is not None and due <= now) or self._to_mark(leader):
+            return self._inputs.decide(leader, now, intake=intake)
         return leader.renew(now) if term.wants_lease else None
 
     def _hand_over(self, left: Callable[[], None]) -> None:
@@ -244,10 +238,8 @@ class Lead:
         if self._leader is not None and term is not None:
             if not term.lent:
                 return
-            if term.reports or self._inputs:
-                while term.reports and len(self._inputs) < _GROUP:
-                    self._inputs.append(term.reports.popleft())
-                raw = self._leader.decide(self._inputs, now_ms())
+            if self._inputs.collect(term.reports, intake=False):
+                raw = self._inputs.decide(self._leader, now_ms(), intake=False)
                 if raw is not None:
                     self.append(raw, self._leader)
                 return

@@ -29,6 +29,7 @@ _TOLD_POLL_SECONDS = 0.02
 _IDLE_SECONDS = 0.5
 _LOOK_SECONDS = 0.005
 _BUSY_SECONDS = 0.05
+_INTAKE_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
 
 
@@ -137,7 +138,9 @@ class Leaders(threading.Thread):
         began = looked_at = monotonic()
         self._follow_up()
         for lead in self._in_turn():
-            lead.turn()
+            if lead.turn(intake=monotonic() < began + _INTAKE_SECONDS):
+                # What runs goes first: it is soon decided upon, and then there is time for more.
+                self.wake()
             if monotonic() > looked_at + _LOOK_SECONDS:
                 # What has been acknowledged meanwhile does not wait until everybody has had a turn.
                 journal.poll(0)

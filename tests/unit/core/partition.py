@@ -38,6 +38,10 @@ class Partition:
     def step(self, now: int, *inputs: Take | Input) -> Committed:
         """Decide, append, acknowledge, write."""
         assert self.leader.decide([*inputs], now) is not None
+        return self.commit()
+
+    def commit(self) -> Committed:
+        """Acknowledge and write what has been decided."""
         committed = self.leader.acknowledged(self.end)
         self.end += 1
         self._write(committed.change)
@@ -45,10 +49,7 @@ class Partition:
 
     def begin(self, *offsets: int) -> list[str]:
         """Admit an event for each offset; return the ids of the runs that begin."""
-        assert self.leader.decide([routed(self.leader.commands, *offsets, ts=0)], 10) is not None
-        committed = self.leader.acknowledged(self.end)
-        self.end += 1
-        self._write(committed.change)
+        committed = self.step(10, routed(self.leader.commands, *offsets, ts=0))
         return [effect.run_id for effect in committed.effects]
 
     def _write(self, change: Change | None) -> None:

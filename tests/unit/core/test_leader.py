@@ -100,8 +100,8 @@ def test_a_takeover_resumes_running_runs_a_number_at_a_time() -> None:
 
 def test_a_takeover_of_very_many_sleeping_runs_decides_meanwhile() -> None:
     partition = Partition()
-    for first in range(0, 2_500, 500):
-        asleep = partition.begin(*range(first, first + 500))
+    for first in range(0, 2_500, 100):
+        asleep = partition.begin(*range(first, first + 100))
         partition.step(20, *(command for run in asleep for command in (Sleep(run, "nap", 3_600_000), Suspend(run, 0))))
     leader = partition.take_over()
     assert leader.due() == 0
