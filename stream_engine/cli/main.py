@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "functions": Entry("stream_engine.cli.functions:functions", "List functions, and how many runs of each there are."),
     "groups": Entry("stream_engine.cli.groups:groups", "List how far an app's consumer groups have come; rewind one."),
     "dead-letters": Entry("stream_engine.cli.dead_letters:dead_letters", "Look at bad messages, and send them again."),
+    "callbacks": Entry("stream_engine.cli.callbacks:callbacks", "Complete callbacks, which runs wait for."),
     "bench": Entry("stream_engine.cli.bench.command:bench", "Measure what a worker does on this machine."),
     "doctor": Entry("stream_engine.cli.doctor:doctor", "Check what durability needs, and say what to do."),
 }

@@ -40,6 +40,21 @@ class _Json(click.ParamType):
         return raw
 
 
+class _AnyJson(click.ParamType):
+    """Any JSON text, as its bytes."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """Return the text's bytes."""
+        raw = value if isinstance(value, bytes) else str(value).encode()
+        try:
+            msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self.fail(f"not JSON: {error}; a text is in double quotes, as in '\"yes\"'", param, ctx)
+        return raw
+
+
 class _RunId(click.ParamType):
     """A run's id, as text."""
 
@@ -72,6 +87,7 @@ class _Address(click.ParamType):
 
 
 ADDRESS = _Address()
+ANY_JSON = _AnyJson()
 DURATION = _Duration()
 JSON = _Json()
 RUN_ID = _RunId()

@@ -20,6 +20,8 @@ from stream_engine.cli.values import ADDRESS, DURATION
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import THREADS
 from stream_engine.sdk.slots import Capacity
+from stream_engine.shell import callback_routes
+from stream_engine.shell.completing import Completing
 from stream_engine.shell.endpoint import Address, Endpoint
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.health import Health, routes
@@ -76,7 +78,9 @@ class _Options(TypedDict):
     "--activate", is_flag=True, help="Route events by these functions, even if a newer deploy has others: a rollback."
 )
 @click.option(
-    "--http", type=ADDRESS, help="Serve /live and /ready at [HOST:]PORT; without HOST for this machine alone."
+    "--http",
+    type=ADDRESS,
+    help="Serve /live, /ready and /callbacks/TOKEN at [HOST:]PORT; without HOST for this machine alone.",
 )
 @click.option("--parent", type=int, hidden=True)
 def worker(app: str, **options: Unpack[_Options]) -> None:
@@ -139,7 +143,8 @@ def _around(worker: Worker, http: Address | None, line: socket.socket | None) ->
     """Tell how a worker is: by HTTP, and to the process that has started it."""
     with ExitStack() as stack:
         if http is not None:
-            stack.enter_context(_probes(http, worker.health))
+            completing = stack.enter_context(Completing(worker.settings, worker.engine.name))
+            stack.enter_context(_listening(http, worker.health, completing))
         if line is not None:
             loop = worker.loop
             parent = Parent(line, worker.health, lambda: loop.call_soon_threadsafe(worker.stop))
@@ -149,8 +154,8 @@ def _around(worker: Worker, http: Address | None, line: socket.socket | None) ->
 
 
 @contextmanager
-def _probes(address: Address, health: Callable[[], Health]) -> Iterator[None]:
-    with Endpoint(address, routes(health)) as endpoint:
+def _listening(address: Address, health: Callable[[], Health], completing: Completing) -> Iterator[None]:
+    with Endpoint(address, [*routes(health), *callback_routes.routes(completing)]) as endpoint:
         say(f"{endpoint.url}/live and {endpoint.url}/ready tell how it is")
         yield
 
@@ -160,7 +165,11 @@ async def _serve_several(count: int, command: Callable[[int], list[str]], http: 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, processes.stop)
-    with nullcontext() if http is None else _probes(http, processes.health):
+    with ExitStack() as stack:
+        if http is not None:
+            # Which app they serve, only the processes know.
+            completing = stack.enter_context(Completing(connected(Settings.from_env())))
+            stack.enter_context(_listening(http, processes.health, completing))
         return await processes.run(lambda: say("ready"))
 
 

@@ -74,6 +74,14 @@ class WaitForEvent(Record, frozen=True):
     lookback: int
 
 
+class AwaitCallback(Record, frozen=True):
+    """A step waits until somebody completes it, or for ``timeout`` at most."""
+
+    run_id: str
+    step_id: str
+    timeout: int | None = None
+
+
 class Suspend(Record, frozen=True):
     """The execution waits for nothing but timers; ``signals`` is how many outcomes it has been handed."""
 
@@ -140,6 +148,7 @@ Input = (
     | Sleep
     | Invoke
     | WaitForEvent
+    | AwaitCallback
     | Suspend
     | RetryRun
     | FinishRun

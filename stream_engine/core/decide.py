@@ -7,6 +7,7 @@ from stream_engine.core import (
     admit,
     awaiting,
     batch,
+    callbacks,
     cancel,
     coverage,
     crons,
@@ -22,6 +23,7 @@ from stream_engine.core import (
     timeouts,
 )
 from stream_engine.core.commands import (
+    AwaitCallback,
     FailRun,
     FailStep,
     FinishRun,
@@ -45,6 +47,7 @@ from stream_engine.core.requests import (
     Call,
     Cancel,
     Collect,
+    CompleteCallback,
     Free,
     Handle,
     Pass,
@@ -109,6 +112,8 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     Release: offers.release,
     TakeOut: batch.take_out,
     Uncollect: entering.uncollect,
+    AwaitCallback: callbacks.await_callback,
+    CompleteCallback: callbacks.complete,
 }
 
 
@@ -157,6 +162,7 @@ FIRED: dict[str, Callable[[Turn, Timer, int], None]] = {
     "wake": lambda turn, timer, _: step.wake_step(turn, timer.run, timer.step),
     invoking.TIMEOUT: lambda turn, timer, _: invoking.waited_in_vain(turn, timer.run, timer.step),
     awaiting.TIMEOUT: lambda turn, timer, _: awaiting.waited_in_vain(turn, timer.run, timer.step),
+    callbacks.TIMEOUT: lambda turn, timer, _: callbacks.time_out(turn, timer.run, timer.step),
     coverage.INTEREST: lambda turn, timer, _: coverage.look(turn, timer.run),
     event_time.TIMER: _let_in_order,
     "gate": lambda turn, timer, at: gates.look_again(turn, timer.run, at),

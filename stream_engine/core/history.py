@@ -67,7 +67,7 @@ class RunStarted(_Told, frozen=True, tag="run_started"):
 class StepRecorded(_Told, frozen=True, tag="step_recorded"):
     """What one execution of a step came to.
 
-    ``kind``: ``run``, ``sleep``, ``invoke``, ``wait``, ``send_event``, ``produce``. ``status``: ``completed``, ``failed`` (out of retries),
+    ``kind``: ``run``, ``sleep``, ``invoke``, ``wait``, ``callback``, ``send_event``, ``produce``. ``status``: ``completed``, ``failed`` (out of retries),
     ``retrying``, ``sleeping`` or ``waiting`` (all until ``wake_at``). ``attempt`` counts from 0. ``waits_for`` says which event is waited for.
     """
 
@@ -118,7 +118,23 @@ class RunEnded(_Told, frozen=True, tag="run_ended"):
     detail: str = ""
 
 
-HistoryRecord = EventDisposed | RunStarted | StepRecorded | RunChanged | RunEnded
+class CompletionDisposed(_Told, frozen=True, tag="completion_disposed"):
+    """What became of an attempt to complete a callback: ``completed``, or why it was refused, with a ``detail`` for readers.
+
+    ``completion_id`` names the attempt: an event's id, or one that the command line or a worker's endpoint gave it; ``by`` says which
+    of these it was: ``event``, ``cli`` or ``http``. ``function`` is empty where nothing is known of the run.
+    """
+
+    run_id: str
+    function: str
+    step_id: str
+    completion_id: str
+    disposition: str
+    by: str
+    detail: str = ""
+
+
+HistoryRecord = EventDisposed | RunStarted | StepRecorded | RunChanged | RunEnded | CompletionDisposed
 
 _SMALL = 400
 
@@ -129,7 +145,7 @@ def weight(record: HistoryRecord) -> int:
         return _SMALL + len(record.event_id) + len(record.event_name) + len(record.topic)
     if isinstance(record, StepRecorded | RunEnded) and record.result is not None:
         return _SMALL + _bytes(record.result)
-    error = None if isinstance(record, RunStarted) else record.error
+    error = None if isinstance(record, RunStarted | CompletionDisposed) else record.error
     return _SMALL if error is None else _SMALL + _bytes(error.message) + _bytes(error.traceback)
 
 

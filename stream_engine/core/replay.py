@@ -12,7 +12,7 @@ import msgspec
 
 from stream_engine.core.cause import Cause
 from stream_engine.core.caused import INTERIM
-from stream_engine.core.history import HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.history import CompletionDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.match import Matched
 from stream_engine.core.records import Event
 from stream_engine.core.requests import Admit, Reused, Unfit
@@ -152,7 +152,7 @@ class Tally:
 
     def add(self, record: HistoryRecord) -> None:
         """Take a record of the history topic."""
-        if isinstance(record, StepRecorded | RunChanged) or record.replay_id is None:
+        if isinstance(record, StepRecorded | RunChanged | CompletionDisposed) or record.replay_id is None:
             return
         runs = self._runs.setdefault(record.replay_id, {})
         if isinstance(record, RunEnded):

@@ -259,9 +259,33 @@ class Reply(Record, frozen=True, tag="reply"):
     error: Failure | None = None
 
 
+class Letter(Record, frozen=True):
+    """A message as it is buried in ``topic`` if it turns out to be of no use; ``headers`` lack only why."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class CompleteCallback(Record, frozen=True, tag="complete callback"):
+    """Somebody whose token is genuine completes a callback with a ``result`` (JSON).
+
+    ``by`` says which way it came: ``cli``, ``http`` or ``event``. Whoever sent it finds by ``completion_id`` in history what became of it. If it
+    was an event that is refused, the ``letter`` is what is buried.
+    """
+
+    run_id: str
+    step_id: str
+    result: bytes
+    completion_id: str
+    by: str
+    letter: Letter | None = None
+
+
 Command = (
     Admit | Handle | ReturnStep | ReturnRun | Pass | Collect | Ask | Answer | Free | Began | Cancel | Seek | Call | Reply
-    | Await | Withdraw | Offer | Offering | Search | Compare | Release | Found | TakeOut | Uncollect
+    | Await | Withdraw | Offer | Offering | Search | Compare | Release | Found | TakeOut | Uncollect | CompleteCallback
 )  # fmt: skip
 
 

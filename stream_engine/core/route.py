@@ -12,15 +12,16 @@ router is dropped and a new one starts from the committed offset. Only offsets b
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from stream_engine.core.callback_event import COMPLETED_EVENT, Completion
 from stream_engine.core.cause import cause_of
 from stream_engine.core.envelope import Rejection
-from stream_engine.core.identity import home_partition
+from stream_engine.core.identity import home_partition, partition_of
 from stream_engine.core.intake import router_source
 from stream_engine.core.match import Matched
 from stream_engine.core.receive import Message
 from stream_engine.core.records import WRITES, Event, Record, encode
 from stream_engine.core.replay import Extent
-from stream_engine.core.requests import Admit, Command, Commands
+from stream_engine.core.requests import Admit, Command, Commands, CompleteCallback
 
 RECORD_BYTES = 512 * 1024
 
@@ -55,9 +56,18 @@ class Router:
     """Routes one partition of an events topic, from an offset on: live, or for a replay, as far as its ``extent`` goes."""
 
     def __init__(
-        self, topic_id: str, partition: int, start: int, partitions: int, extent: Extent | None = None
+        self,
+        topic_id: str,
+        partition: int,
+        start: int,
+        partitions: int,
+        extent: Extent | None = None,
+        *,
+        completion: Completion | None = None,
     ) -> None:
+        """Begin at the offset ``start``; ``completion`` judges events that complete callbacks, which are passed over without it."""
         self._extent = extent
+        self._completion = completion if extent is None else None
         self._source = router_source(topic_id, partition, None if extent is None else extent.replay_id)
         self._partitions = partitions
         self._floor = start
@@ -76,16 +86,19 @@ class Router:
 
     def route(self, received: Iterable[tuple[Message, Event | Rejection]], end: int, match: Match) -> Routed:
         """Route messages in log order; ``end`` is the offset behind the last of them."""
-        admits: dict[int, list[tuple[int, Command]]] = {}
-        sizes: dict[int, int] = {}
-        records: list[tuple[int, bytes]] = []
+        packed = _Packed(self._record)
         dead: list[DeadLetter] = []
         events = 0
-        for message, event in received:
+        for message, received_event in received:
+            event = self._completed(message, received_event)
             if isinstance(event, Rejection):
                 # What a replay comes across has been buried when it was routed live.
                 if self._extent is None:
                     dead.append(DeadLetter(message, event))
+                continue
+            if not isinstance(event, Event):
+                if event is not None:
+                    packed.add(partition_of(event.run_id), message.offset, event, 2 * len(event.result))
                 continue
             matched, replay_id, sent_at = self._judge(message, event, match)
             dead += [DeadLetter(message, Rejection(part.reason, part.detail), part.function) for part in matched.unfit]
@@ -97,13 +110,9 @@ class Router:
             else:
                 asked, unfit = tuple(matched.asked), tuple(matched.unfit)
                 admit = Admit(event, matched.functions, replay_id, asked, unfit, paused=matched.paused, sent_at=sent_at)
-            admits.setdefault(home, []).append((event.offset, admit))
+            packed.add(home, event.offset, admit, _weight(admit))
             events += 1
-            sizes[home] = sizes.get(home, 0) + _weight(admit)
-            if sizes[home] > RECORD_BYTES:
-                records.append((home, self._record(admits.pop(home))))
-                sizes[home] = 0
-        records.extend((home, self._record(items)) for home, items in admits.items())
+        records = packed.all()
         self._flight.append([end, len(records) + len(dead)])
         ticket = self._first_ticket + len(self._flight) - 1
         self._settle()
@@ -113,6 +122,12 @@ class Router:
         """Note that one message of a batch has arrived."""
         self._flight[ticket - self._first_ticket][1] -= 1
         self._settle()
+
+    def _completed(self, message: Message, event: Event | Rejection) -> Event | Rejection | CompleteCallback | None:
+        """Return what an event amounts to that completes a callback, or None where that is not for this router; all others as they are."""
+        if isinstance(event, Rejection) or event.name != COMPLETED_EVENT:
+            return event
+        return None if self._completion is None else self._completion(message, event)
 
     def _judge(self, message: Message, event: Event, match: Match) -> tuple[Matched, str | None, int]:
         """Return what the event starts, under which replay id, and its sender's moment: what a replayed run sent belongs to its replay."""
@@ -132,6 +147,28 @@ class Router:
         while self._flight and not self._flight[0][1]:
             self._floor = self._flight.popleft()[0]
             self._first_ticket += 1
+
+
+class _Packed:
+    """Commands by their partitions, in records that are not too large."""
+
+    def __init__(self, record: Callable[[list[tuple[int, Command]]], bytes]) -> None:
+        self._record = record
+        self._open: dict[int, list[tuple[int, Command]]] = {}
+        self._sizes: dict[int, int] = {}
+        self._records: list[tuple[int, bytes]] = []
+
+    def add(self, partition: int, offset: int, command: Command, size: int) -> None:
+        """Add a command, of about so many bytes, for the event at an offset."""
+        self._open.setdefault(partition, []).append((offset, command))
+        self._sizes[partition] = self._sizes.get(partition, 0) + size
+        if self._sizes[partition] > RECORD_BYTES:
+            self._records.append((partition, self._record(self._open.pop(partition))))
+            self._sizes[partition] = 0
+
+    def all(self) -> list[tuple[int, bytes]]:
+        """Return the records, with their partitions."""
+        return self._records + [(partition, self._record(items)) for partition, items in self._open.items()]
 
 
 def _weight(admit: Admit) -> int:

@@ -21,7 +21,15 @@ from typing import Final
 import msgspec
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.history import (
+    CompletionDisposed,
+    EventDisposed,
+    HistoryRecord,
+    RunChanged,
+    RunEnded,
+    RunStarted,
+    StepRecorded,
+)
 
 STATUSES: Final = ("queued", "running", "sleeping", "waiting", "completed", "failed", "cancelled", "timed_out")
 GONE: Final = "gone"
@@ -199,6 +207,8 @@ def fold(run_id: str, records: Iterable[HistoryRecord]) -> FoldedRun:
     """Return what the records of one run, each once and in the order of their places, come to."""
     run = FoldedRun(run_id)
     for record in records:
+        if isinstance(record, CompletionDisposed):
+            continue
         run.function = record.function
         match record:
             case EventDisposed():
@@ -220,10 +230,14 @@ def iso(at: int) -> str:
 
 
 def is_about_a_run(record: HistoryRecord) -> bool:
-    """Return whether a record is one of `fold`'s: a duplicate, and an event of a batch, name a run that another event has."""
-    return not isinstance(record, EventDisposed) or (
-        bool(record.run_id) and record.disposition not in {"duplicate", "batched"}
-    )
+    """Return whether a record is one of `fold`'s.
+
+    A duplicate, and an event of a batch, name a run that another event has; a completion that was refused changes no run, and of one that was
+    not, the step tells.
+    """
+    if isinstance(record, EventDisposed):
+        return bool(record.run_id) and record.disposition not in {"duplicate", "batched"}
+    return not isinstance(record, CompletionDisposed)
 
 
 def _dispose(run: FoldedRun, record: EventDisposed) -> None:
@@ -296,7 +310,8 @@ def _what_is_pending(step: RunStep) -> str:
     if step.last.status == "retrying":
         return f"retry {step.last.number + 1} of step {step.id}{_at(step.last.wake_at)}"
     if step.last.status == "waiting":
-        return f"what step {step.id} has invoked{_at(step.last.wake_at, ', until ')}"
+        what = f"callback {step.id}" if step.kind == "callback" else f"what step {step.id} has invoked"
+        return f"{what}{_at(step.last.wake_at, ', until ')}"
     return f"step {step.id}{_at(step.last.wake_at, ' until ')}"
 
 

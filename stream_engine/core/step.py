@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from stream_engine.core.commands import FailStep, RecordStep, Sleep
+from stream_engine.core.failure import Failure
 from stream_engine.core.history import StepRecorded
 from stream_engine.core.runs import LAST_MS
 from stream_engine.core.tables import STEPS, Step, Timer
@@ -67,7 +68,7 @@ def wake_step(turn: Turn, run_id: str, step_id: str) -> None:
     step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
     if step is None or step_id not in live.pending or step.wake_at > turn.now:
         return
-    if step.status == "waiting":  # for what it invoked, or an event; its timer, if it has one, is told elsewhere
+    if step.status == "waiting":  # for a run, an event or a completion; its timer, if it has one, is told elsewhere
         return
     if step.status != "sleeping":
         live.pending.discard(step_id)
@@ -95,12 +96,12 @@ def open_step(turn: Turn, run_id: str, step_id: str) -> Live | None:
     return None if live is None or live.run.cancelled or step_id in live.recorded else live
 
 
-def settle(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
-    """Record the outcome of a step, and have it delivered."""
+def settle(turn: Turn, live: Live, run_id: str, step_id: str, step: Step, *, told: Failure | None = None) -> None:
+    """Record the outcome of a step, and have it delivered; ``told`` is as in `keep`."""
     live.recorded.add(step_id)
     live.pending.discard(step_id)
     live.signals += 1
-    keep(turn, live, run_id, step_id, step)
+    keep(turn, live, run_id, step_id, step, told=told)
     turn.effects.append(Deliver(run_id, step_id, step))
 
 
@@ -111,8 +112,8 @@ def await_timer(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -
     turn.set_timer(step.wake_at, Timer("wake", run_id, step_id))
 
 
-def keep(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
-    """Keep what is known of a step, and tell history."""
+def keep(turn: Turn, live: Live, run_id: str, step_id: str, step: Step, *, told: Failure | None = None) -> None:
+    """Keep what is known of a step, and tell history: with ``told``, of a failure that the function is not to see."""
     live.kept.add(step_id)
     turn.state.put(STEPS.key(run_id, step_id), step)
     turn.history.append(
@@ -127,7 +128,7 @@ def keep(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
             step.started_at,
             None if step.wake_at in (0, FOREVER) else step.wake_at,
             None if step.result is None else step.result.decode(),
-            step.error,
+            told or step.error,
             None if step.awaited is None else str(step.awaited.wanted),
         )
     )

@@ -147,7 +147,8 @@ class Step(Record, frozen=True):
 
     ``status``: ``completed`` and ``failed`` are final; ``retrying`` and ``sleeping`` last until ``wake_at``, and so does ``lent``:
     the worker that led the partition before still has the body, and may return its result. ``result`` is JSON.
-    A step that invoked a ``child``, or waits for what is ``awaited``, is ``waiting``; of one that failed, ``reason`` says how (see `stream_engine.core.requests.Reply`).
+    A step that invoked a ``child``, or waits for what is ``awaited``, is ``waiting``; of one that failed, ``reason`` says how (see
+    `stream_engine.core.requests.Reply`). So is one that somebody outside is to complete; if nobody did in time, its ``reason`` says so.
     """
 
     kind: str
@@ -174,7 +175,8 @@ class Ended(Record, frozen=True):
 class Timer(Record, frozen=True):
     """Something is due. ``kind``: ``start``, ``retry``, ``wake`` (of a step), ``forget`` (of the keys listed), ``enter`` (of an entry), or, with
     a gate's id for the run, ``gate`` (somebody may pass) and ``buffer`` (what it gathered is complete), or ``cron`` (of a function), or a kind of
-    `stream_engine.core.timeouts`, `stream_engine.core.invoking`, `stream_engine.core.awaiting` or `stream_engine.core.offers`.
+    `stream_engine.core.timeouts`, `stream_engine.core.invoking`, `stream_engine.core.awaiting`, `stream_engine.core.offers` or
+    `stream_engine.core.callbacks`.
     """
 
     kind: str

@@ -12,7 +12,7 @@ from stream_engine.sdk.middleware import surround
 from stream_engine.sdk.results import encode_result
 from stream_engine.sdk.run import Execution
 from stream_engine.sdk.scope import scope
-from stream_engine.sdk.threads import Thread, call_in_thread
+from stream_engine.sdk.threads import Thread, call_in_thread, note_while_running
 
 
 async def run_body(execution: Execution) -> None:
@@ -67,7 +67,7 @@ async def _call_in_thread(execution: Execution, call: Callable[..., Any], args: 
 
     def begun(thread: Thread) -> None:
         threads.append(thread)
-        execution.note_thread(thread)
+        note_while_running(execution.threads, thread)
 
     try:
         return await call_in_thread(host.run_threads, begun, call, args, {})

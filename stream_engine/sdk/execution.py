@@ -6,6 +6,7 @@ The seam. Everything is called on the loop's thread:
 - ``perform(term, effects)`` once the record that decided them counts; a term's effects in their order.
 - ``lend(term, lease)`` when the term is about to be ended on purpose: what is running goes on, and is posted to the term as lent.
 - ``end_term(term)`` when the term is over, after its last ``perform``; nothing of its runs is posted afterwards.
+- ``use_secret(secret)`` before that, for functions that have callbacks.
 - The executor calls ``term.post``, ``term.may_begin`` and ``term.give_back`` (see `stream_engine.sdk.run.Term`).
 """
 
@@ -101,6 +102,10 @@ class Executor:
             self._host.app = await self._lifespan.enter()
         self._factory = TaskFactory(self._host.loop)
         self._watchdog = Watchdog(self._host.loop, self._stall_after)
+
+    def use_secret(self, secret: bytes) -> None:
+        """Make the tokens of callbacks with a secret."""
+        self._host.secret = secret
 
     def perform(self, term: Term, effects: Iterable[Effect]) -> None:
         """Perform what was decided in a term; of one that is being ended, nothing: the next leader finds it in the state."""
@@ -206,7 +211,7 @@ class Executor:
 
     def _stop(self, term: Term, execution: Execution) -> None:
         async def report() -> None:
-            await execution.stopped()
+            await _stopped(execution)
             term.post(Stopped(execution.run_id))
 
         stopping = asyncio.Task(report(), loop=self._host.loop, name=f"{execution.run_id} is stopped")
@@ -219,6 +224,16 @@ class Executor:
         if task is not None and not execution.finished:
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
+
+
+async def _stopped(execution: Execution) -> None:
+    """Close an execution, and wait until nothing of its code is running: tasks are cancelled, a call in a thread comes to its end."""
+    tasks = execution.open_tasks()
+    execution.close()
+    if tasks:
+        await asyncio.wait(tasks)
+    while execution.threads:
+        await asyncio.wait([asyncio.wrap_future(thread) for thread in execution.threads])
 
 
 def _lend(execution: Execution) -> Lent | None:

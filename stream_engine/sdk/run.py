@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 from stream_engine.core.commands import Input, Suspend
@@ -50,7 +50,7 @@ class Unwind(BaseException):
 class Host:
     """What all executions of a worker share. ``unload_after`` is in seconds, ``result_limit`` in bytes of JSON.
 
-    The slots are for ``def`` functions, for ``def`` steps, and for all steps.
+    The slots are for ``def`` functions, for ``def`` steps, and for all steps. ``secret`` is what the tokens of callbacks are made with.
     """
 
     app_name: str
@@ -70,6 +70,7 @@ class Host:
     includes: Callable[[Function[..., Any]], bool]
     app: Any = None
     draining: bool = False
+    secret: bytes = field(default=b"", repr=False)
 
 
 class Execution(Outside):
@@ -149,19 +150,9 @@ class Execution(Outside):
             self.task.cancel()
         _cancel(self._askers, but=self.task)
 
-    async def stopped(self) -> None:
-        """Close, and wait until nothing of the code is running: tasks are cancelled, a call in a thread comes to its end."""
-        tasks = {task for task in (self.task, *self._askers) if task is not None and not task.done()}
-        self.close()
-        if tasks:
-            await asyncio.wait(tasks)
-        while self.threads:
-            await asyncio.wait([asyncio.wrap_future(thread) for thread in self.threads])
-
-    def note_thread(self, thread: Thread) -> None:
-        """Note a thread that the run's code has been called in, as long as that goes on."""
-        self.threads.append(thread)
-        thread.add_done_callback(self.threads.remove)
+    def open_tasks(self) -> set[asyncio.Task[Any]]:
+        """Return what runs of the code, or waits for a step."""
+        return {task for task in (self.task, *self._askers) if task is not None and not task.done()}
 
     def finish(self, conclusion: Input) -> None:
         """Note that the code has come to its end, and post what follows from it."""
@@ -220,6 +211,17 @@ class Execution(Outside):
                 signal = await self._until(self._recorded[step], self.mailbox.wait(step))
         self._unasked.discard(step)
         return signal
+
+    def announce(self, step: str, command: Input, until: int) -> None:
+        """Post that a step waits until about ``until`` (milliseconds), unless that is recorded; `recall` has its outcome."""
+        due = self._recorded.get(step)
+        if due:
+            # It may be awaited long after, and what the code says until then is news.
+            self._unasked.discard(step)
+        elif due is None and not (self.closed or self.finished):
+            self._recorded[step] = until
+            self._unasked.clear()
+            self._post(command)
 
     def may_begin(self) -> bool:
         """Return whether a step's body may begin now; if not, `hold` it."""

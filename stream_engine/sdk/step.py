@@ -19,7 +19,7 @@ from stream_engine.sdk.retry import Retry
 from stream_engine.sdk.run import Execution
 from stream_engine.sdk.scope import CurrentStep, scope
 from stream_engine.sdk.signature import Callee, callee
-from stream_engine.sdk.threads import Thread, call_in_thread
+from stream_engine.sdk.threads import Thread, call_in_thread, note_while_running
 
 Sends = tuple[tuple[str, Outgoing], ...]
 Make = Callable[[], Awaitable[tuple[Any, Sends]]]
@@ -188,7 +188,7 @@ async def _call_plainly(execution: Execution, call: StepCall, about: Callee) -> 
 
     def begun(thread: Thread) -> None:
         call.thread = thread
-        execution.note_thread(thread)
+        note_while_running(execution.threads, thread)
 
     value = await call_in_thread(execution.host.step_threads, begun, call.fn, call.args, call.kwargs)
     # `lambda: fetch(url)` is no coroutine function, but what it returns is to be awaited all the same.

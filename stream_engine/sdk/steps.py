@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from stream_engine.core.duration import Duration, milliseconds
+from stream_engine.sdk.callback import Callback, SyncCallback
 from stream_engine.sdk.errors import StepUsageError, epoch_ms
 from stream_engine.sdk.events import Event
 from stream_engine.sdk.function import Function
@@ -129,6 +130,19 @@ class Steps(Runner):
         terms = Terms(data_of(id, called.function, data), most, how.get("detached", False))
         return invoke_step(execution, execution.name(id), called, terms)
 
+    def callback(self, id: str, *, timeout: Duration | None = None) -> Callback:
+        """Wait for somebody outside: hand out the ``token`` of what this returns, in a step, and await it for the data that completes it.
+
+        It is completed by ``stream-engine callbacks complete TOKEN DATA``, by ``POST /callbacks/TOKEN`` at a worker's endpoint, or by an event
+        ``engine/callback.completed``; the first one counts, even if it comes before this is awaited. Nobody within ``timeout``: None.
+
+        Raises:
+            StepUsageError: it is no duration.
+        """
+        execution = self._execution
+        most = None if timeout is None else _milliseconds(id, timeout)
+        return Callback(execution, execution.name(id), most)
+
     def send_event(self, id: str, events: Event[Any] | Iterable[Event[Any]]) -> Eventually[list[str]]:
         """Send events exactly once; return their ids. Those without an id get one that follows from the step."""
         execution = self._execution
@@ -208,6 +222,10 @@ class SyncSteps(SyncRunner):
     def invoke(self, id: str, function: Any, data: Any = None, **how: Unpack[How]) -> Any:
         """See `Steps.invoke`."""
         return self._wait(self._steps.invoke(id, function, data, **how))
+
+    def callback(self, id: str, *, timeout: Duration | None = None) -> SyncCallback:
+        """See `Steps.callback`; `SyncCallback.result` waits."""
+        return SyncCallback(self._steps.callback(id, timeout=timeout), self._wait)
 
     def send_event(self, id: str, events: Event[Any] | Iterable[Event[Any]]) -> list[str]:
         """See `Steps.send_event`."""

@@ -43,3 +43,9 @@ def _outcome(fn: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, BaseE
         return fn(*args, **kwargs), None
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is its outcome
         return None, error
+
+
+def note_while_running(threads: list[Thread], thread: Thread) -> None:
+    """Have a call in a thread among others, as long as it goes on."""
+    threads.append(thread)
+    thread.add_done_callback(threads.remove)

@@ -126,12 +126,14 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "stream-engine"
     sys_version = ""
     timeout: ClassVar[float | None] = _SILENT_SECONDS
+    # What the log may call the request: a path may have in it what is nobody's business.
+    _named = "a request"
 
     def _answer(self) -> None:
         try:
             answer = self._find()
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the reason
-            _log.exception("%s %s could not be answered", self.command, self.path)
+            _log.exception("%s could not be answered", self._named)
             answer = _refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
         body = msgspec.json.encode(answer.document) + b"\n"
         self.send_response(answer.status)
@@ -156,6 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         for route in self.server.routes:
             parts = route.match(path)
             if parts is not None and route.method == method:
+                self._named = f"{method} {route.path}"
                 return route.answer(Request(parts, body))
             allowed = allowed or parts is not None
         return _refusal(HTTPStatus.METHOD_NOT_ALLOWED if allowed else HTTPStatus.NOT_FOUND)
@@ -167,9 +170,9 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return self.rfile.read(int(length))
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002 - the library's names
         """Requests are no news."""
-        _log.debug(format, *args)
+        _log.debug("%s was answered", self._named)
 
 
 def _refusal(status: HTTPStatus) -> Answer:

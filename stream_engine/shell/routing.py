@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
+from stream_engine.core.callback_event import Completion
 from stream_engine.core.caused import Place
 from stream_engine.core.dead_letter import headers_of
 from stream_engine.core.envelope import Avro
@@ -45,10 +46,11 @@ class Route:
     match: Match
     checks: dict[str, Check]
     avro: Avro | None = None
+    completion: Completion | None = None
 
     def router(self, partition: int, start: int, extent: Extent | None) -> Router:
         """Return a router of a partition, from an offset on."""
-        return Router(self.events_id, partition, start, self.partitions, extent)
+        return Router(self.events_id, partition, start, self.partitions, extent, completion=self.completion)
 
     def passage(self, partition: int, progress: Progress, extent: Extent | None, *, goes_on: bool) -> Passage:
         """Return the way of a partition from where it has come to."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
+from stream_engine.core.callback_event import completions
 from stream_engine.core.intake import leader_source
 from stream_engine.core.pausing import PausedFunctions
 from stream_engine.core.records import WRITES, encode
@@ -44,6 +45,7 @@ from stream_engine.shell.pauses import Follows
 from stream_engine.shell.recovery import Recovery
 from stream_engine.shell.replays import Replays, Tools
 from stream_engine.shell.routing import Route, Routing
+from stream_engine.shell.secret import make_secret, secret_of
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.standbys import Standbys
 from stream_engine.shell.term import Term
@@ -129,6 +131,7 @@ class Worker:
             known = Topics(partial(topics.exists, settings), partial(_partitions, settings))
             async with Executor(self.engine, capacity=capacity, topics=known) as executor:
                 await asyncio.to_thread(self._publish, deployment, control)
+                executor.use_secret(secret_of(control.values) or b"")
                 threads = self._threads = _Threads(self, deployment, folder, executor, control)
                 await self._serve(threads, executor, ready)
         finally:
@@ -177,6 +180,7 @@ class Worker:
         control.check_formats()
         missing = {key: value for key, value in schemas.to_publish().items() if control.value(key) != value}
         write(producer, topic, missing)
+        make_secret(producer, topic, control)
         publish(producer, topic, control, self.engine.catalogue(), activate=self._activate, now=now_ms())
         control.read_to_end()
 
@@ -334,6 +338,7 @@ def _route(worker: Worker, deployment: Deployment, control: ControlFollower) -> 
         control.match,
         worker.engine.checks(),
         avro_decoder(settings.schemas),
+        completions(names.app, secret_of(control.values) or b"", names.dead_letters),
     )
 
 

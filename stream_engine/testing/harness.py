@@ -14,23 +14,28 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from stream_engine.core.callback_event import completions
+from stream_engine.core.callback_token import is_genuine, read
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.caused import INTERIM
 from stream_engine.core.change import Committed, Take
 from stream_engine.core.commands import Input
+from stream_engine.core.dead_letter import parse
 from stream_engine.core.decoding import decode_commands
 from stream_engine.core.duration import Duration, milliseconds
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
+from stream_engine.core.history import CompletionDisposed, EventDisposed, HistoryRecord, RunEnded, RunStarted
 from stream_engine.core.intake import leader_source
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.receive import receive
-from stream_engine.core.requests import Cancel, ReturnRun, ReturnStep
+from stream_engine.core.receive import Message as ReceivedMessage
+from stream_engine.core.receive import Rejection, receive
+from stream_engine.core.requests import Cancel, CompleteCallback, ReturnRun, ReturnStep
 from stream_engine.core.route import DeadLetter, Router
 from stream_engine.core.runs import RunIndex
 from stream_engine.core.tables import Outgoing
 from stream_engine.core.turn import Rules
 from stream_engine.sdk.client import wall_clock
+from stream_engine.sdk.codec import try_encode
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.events import Event, Message
 from stream_engine.sdk.execution import Executor
@@ -44,6 +49,7 @@ from stream_engine.testing.waiting import Wait, Waits
 _CAPACITY = Capacity(threads=8)
 _OF_ANOTHER = frozenset({"duplicate", "batched"})
 """Dispositions that name a run which another event has."""
+_SECRET = b"of the test"
 _ORIGIN = Origin(Logs("memory", TOPIC_ID, TOPIC_ID, 1), 0)
 
 
@@ -63,8 +69,9 @@ class Harness:
         self._engine = engine
         self._now = wall_clock()
         self._loop = asyncio.get_running_loop()
+        self._graves = f"{engine.name}.dead-letters"
         self._topic = MemoryTopic(engine.events_topic, self._clock, self._wake)
-        self._router = Router(TOPIC_ID, 0, 0, 1)
+        self._router = Router(TOPIC_ID, 0, 0, 1, completion=completions(engine.name, _SECRET, self._graves))
         self._catalogue = engine.catalogue()
         self._store = MemoryStore()
         self._inputs: list[Take | Input] = []
@@ -78,6 +85,8 @@ class Harness:
         self._executor = Executor(
             engine, capacity=_CAPACITY, unload_after=0, clock=self._clock, topics=Topics(None, _no_other_app)
         )
+        self._executor.use_secret(_SECRET)
+        self._dispositions: dict[str, str] = {}
         self._cleanup = ExitStack()
 
     @property
@@ -101,6 +110,19 @@ class Harness:
             await self._wait(Wait(None, lambda: not (self._open or self._inputs or self._topic)))
         else:
             await self._wait(Wait(self._now + milliseconds(duration), _never))
+
+    async def complete(self, token: str, data: Any = None) -> str:
+        """Complete a callback, as ``stream-engine callbacks complete`` does, and wait until all that follows at once has happened.
+
+        Returns ``completed``; or why it was refused: ``already-completed``, ``timed-out``, ``run-ended`` or ``forged``.
+        """
+        named = read(token)
+        if named is None or named.app != self._engine.name or not is_genuine(_SECRET, token):
+            return "forged"
+        name = f"completion-{len(self._dispositions)}"
+        self.post(CompleteCallback(named.run_id, named.step_id, try_encode(data), name, "test"))
+        await self.settle()
+        return self._dispositions[name]
 
     def runs(self, function: str | None = None, status: str | None = None) -> list[Run]:
         """Return the runs so far, in the order in which they were first heard of; all, or those of a function or status."""
@@ -205,12 +227,17 @@ class Harness:
         self._executor.perform(self, committed.effects)
 
     def _deliver(self, message: Outgoing) -> None:
-        if message.topic == self._topic.name:
+        if message.topic == self._graves:
+            self.dead_letters.append(_letter(message))
+        elif message.topic == self._topic.name:
             self._topic.append(Message(message.key, message.value or b"", list(message.headers)))
         else:
             self.produced.append(message)
 
     def _note(self, record: HistoryRecord) -> None:
+        if isinstance(record, CompletionDisposed):
+            self._dispositions[record.completion_id] = record.disposition
+            return
         if isinstance(record, RunStarted) or (isinstance(record, EventDisposed) and record.disposition in INTERIM):
             self._open.add(record.run_id)
         elif isinstance(record, RunEnded) or (
@@ -273,6 +300,17 @@ class Harness:
         if run is None:
             return Outcome("queued")
         return Outcome(run.status, None if run.result is None else run.result.encode(), run.error, run.detail)
+
+
+def _letter(message: Outgoing) -> DeadLetter:
+    """Return the dead letter that a leader has written."""
+    letter = parse((0, 0), 0, message.key, message.value, list(message.headers))
+    place = letter.topic, TOPIC_ID, letter.partition, letter.offset
+    return DeadLetter(
+        ReceivedMessage(*place, 0, letter.key, letter.value, tuple(letter.headers)),
+        Rejection(letter.reason, letter.detail),
+        letter.function or "",
+    )
 
 
 def _no_other_app(_topic: str) -> int:

@@ -58,6 +58,10 @@ class Kit:
         """Send events, and wait until all that follows at once has happened; return their ids."""
         return self._call(self._serving().send(events))
 
+    def complete(self, token: str, data: Any = None) -> str:
+        """Complete a callback, and wait until all that follows at once has happened; see `Harness.complete` for what it returns."""
+        return self._call(self._serving().complete(token, data))
+
     def advance(self, duration: Duration | None = None) -> None:
         """Let time pass, and everything happen that falls into it; without a duration, until every run has ended."""
         self._call(self._serving().advance(duration))

@@ -16,7 +16,7 @@ def stream_engine_app() -> Engine | None:
 
 @pytest.fixture
 def stream_engine(stream_engine_app: Engine | None) -> Iterator[Kit]:
-    """A worker of an app in memory: ``send``, ``advance``, ``runs``."""
+    """A worker of an app in memory: ``send``, ``complete``, ``advance``, ``runs``."""
     kit = Kit()
     try:
         if stream_engine_app is not None:

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from stream_engine.core.callback_token import Named, token_of
 from stream_engine.core.catalogue import FunctionSpec
 from stream_engine.core.chunks import Chunk, Complete, SnapshotId
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.history import (
+    CompletionDisposed,
+    EventDisposed,
+    HistoryRecord,
+    RunChanged,
+    RunEnded,
+    RunStarted,
+    StepRecorded,
+)
 from stream_engine.core.identity import digest, event_identity, home_partition, idempotency_key, run_id, run_name
 from stream_engine.core.intake import leader_source, router_source
 from stream_engine.core.origin import Logs, Origin
@@ -27,9 +36,11 @@ from stream_engine.core.requests import (
     Cancel,
     Collect,
     Commands,
+    CompleteCallback,
     Entry,
     Free,
     Handle,
+    Letter,
     Pass,
     Reply,
     ReturnRun,
@@ -117,6 +128,7 @@ _ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT - 120_000, (_GATE, _PLAIN_GAT
 _LIVE_ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE)
 _CALLER: Final = Caller("shop.commands", RUN, "fraud", ("shop/order", "shop/pay"), ("6a7e",))
 _INVOKED: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _EVENT, None, _CALLER)
+_LETTER: Final = Letter("shop.dead-letters", b"k", b"v", (("topic", b"shop.events"),))
 _REUSED: Final = Reused("charge", "run", 1, _AT, _AT + 9, b'"paid"')
 _AGAIN: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE, reused=(_REUSED,), rerun_of=RUN, version="2")
 _REPLAYED: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (_GATE,), _EVENT, "r1", moment=_AT - 7)
@@ -143,6 +155,8 @@ _AT_GATES: Final[list[HistoryRecord]] = [
     RunChanged(_AT, RUN, "pay", "1", "queued", 0, None, "", None, "concurrency", "merchant-7", "6a7e", _AT, 7),
     RunEnded(_AT, RUN, "pay", "1", "cancelled", _AT, 0, None, None, None, "replaced"),
     RunStarted(_AT, RUN, "pay", "1", _AT, "order/placed", "order-7", "shop.events", 5, 9, rerun_of="f00d-1"),
+    CompletionDisposed(_AT, RUN, "pay", "approve", "9f2c", "timed-out", "http", "nobody completed it in time"),
+    CompletionDisposed(_AT, RUN, "pay", "approve", "9f2d", "completed", "cli"),
 ]
 
 JOURNAL: Final = {
@@ -244,6 +258,8 @@ COMMANDS: Final = {
             (21, Ask(RUN, "pay", _GATE, _AT, 5, 2**40, "r1", _AT - 7)),
             (22, Call("pay", RUN, _EVENT, _CALLER, "r1", _AT - 7)),
             (23, Admit(_EVENT, ["pay"], "r1", sent_at=_AT - 7)),
+            (24, CompleteCallback(RUN, "approve", b"true", "9f2c", "event", _LETTER)),
+            (25, CompleteCallback(RUN, "approve", b"true", "9f2c", "cli")),
         ],
         2,
     ),
@@ -309,6 +325,9 @@ STORE: Final[dict[str, Record]] = {
     "s a step that invoked in vain": Step(
         "invoke", "failed", 4, 0, _AT, _AT, error=FAILURE, reason="failed", child=Child("crm.commands", RUN)
     ),
+    "s a step that nobody completed in time": Step(
+        "callback", "completed", 4, 0, _AT, _AT + 7, result=b"null", reason="timeout"
+    ),
     "z a run that ended": Ended(_AT, "completed"),
     "t a timer": Timer("forget", RUN, "charge", (ENDED.key(RUN), b"\x00\xff")),
     "t a timer of a run": Timer("start"),
@@ -357,6 +376,7 @@ NAMES: Final = {
     "an idempotency key": idempotency_key("f00d", "charge:1"),
     "a router as a source": router_source("Xc", 5, None),
     "a leader as a source": leader_source(_JOURNAL, 3),
+    "the token of a callback": token_of(bytes(range(32)), Named("shop", RUN, "approve:1")),
 }
 """What two engines must derive alike, because they find by it what the other one has left, or know it again."""
 

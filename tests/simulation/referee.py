@@ -12,7 +12,15 @@ from typing import Any
 from stream_engine.core.change import Told
 from stream_engine.core.chunks import Chunk, SnapshotId
 from stream_engine.core.decoding import decode_state
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.history import (
+    CompletionDisposed,
+    EventDisposed,
+    HistoryRecord,
+    RunChanged,
+    RunEnded,
+    RunStarted,
+    StepRecorded,
+)
 from stream_engine.core.records import Decided
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, RUNS, STEPS, Outgoing, Run, Step, encode
 from stream_engine.core.turn import Effect, Execute
@@ -49,6 +57,7 @@ class Referee:
         self.ended: dict[str, tuple[int, RunEnded]] = {}
         self.disposed: list[EventDisposed] = []
         self.settled: dict[tuple[str, str], tuple[int, StepRecorded]] = {}
+        self.completions: dict[tuple[str, str], str] = {}
         self._bodies: set[tuple[Execution, int]] = set()
         self._retries: dict[str, int] = {}
         self._races: dict[tuple[str, str], int] = {}
@@ -198,8 +207,20 @@ class Referee:
             self.disposed.append(told)
         elif isinstance(told, RunChanged):
             self._changed(told)
+        elif isinstance(told, CompletionDisposed):
+            self._completed(told)
         elif told.status in {"completed", "failed"}:
             self._settled(told, epoch)
+
+    def _completed(self, told: CompletionDisposed) -> None:
+        """Of all that want to complete a callback, one does, and its data is the step's result."""
+        self.schedule.counts[f"completion {told.disposition}"] += 1
+        if told.disposition != "completed":
+            return
+        step = (told.run_id, told.step_id)
+        if step in self.completions:
+            self.object(2, f"{step} is completed by {told.completion_id} after {self.completions[step]}")
+        self.completions[step] = told.completion_id
 
     def _changed(self, told: RunChanged) -> None:
         self.schedule.counts[f"run {told.change}"] += 1

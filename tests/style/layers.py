@@ -25,7 +25,7 @@ LAYERS = {
 # where it is given a time to begin at.
 CORE_MAY_IMPORT = {
     "__future__", "abc", "array", "base64", "binascii", "bisect", "collections", "copy", "croniter", "dataclasses", "datetime",
-    "decimal", "enum", "fractions", "functools", "graphlib", "hashlib", "heapq", "itertools", "json", "keyword", "math",
+    "decimal", "enum", "fractions", "functools", "graphlib", "hashlib", "heapq", "hmac", "itertools", "json", "keyword", "math",
     "msgspec", "operator", "random", "re", "statistics", "string", "struct", "textwrap", "types", "typing",
     "unicodedata", "uuid", "zlib", "zoneinfo",
     # Values in, a value out: CEL has no function that asks for the time, draws a number or reaches outside (ADR 10).

@@ -5,7 +5,7 @@ import pytest
 from stream_engine.core.change import Committed, Take
 from stream_engine.core.commands import LendRun, LendStep, RecordStep, Stopped, Suspend
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import EventDisposed, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.history import CompletionDisposed, EventDisposed, RunChanged, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.requests import Cancel, Command, Commands, ReturnRun, ReturnStep
 from stream_engine.core.tables import RUNS, STEPS
 from stream_engine.core.turn import Attempt, Deliver, Execute
@@ -119,7 +119,7 @@ def test_code_that_runs_outside_of_steps_is_not_executed_while_it_is_lent() -> N
 def test_how_lent_code_failed_is_returned(retry_in: int | None, what: str) -> None:
     partition = Handed(step=False)
     [record] = partition.receive(300, ReturnRun(partition.run, 0, None, _ERROR, retry_in)).told.records
-    assert not isinstance(record, StepRecorded | EventDisposed | RunStarted)
+    assert not isinstance(record, StepRecorded | EventDisposed | RunStarted | CompletionDisposed)
     assert (record.change if isinstance(record, RunChanged) else record.status) == what
 
 
