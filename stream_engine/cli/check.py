@@ -22,6 +22,7 @@ from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.past import Pasts
 from stream_engine.shell.localbroker import connected
 from stream_engine.shell.published import Published
+from stream_engine.shell.secret import secret_of
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import DAY_MS, Names
 from stream_engine.testing.rehearsal import Rehearsal, StandInError
@@ -89,7 +90,8 @@ def check(app: str, *, lifespan: bool, limit: int | None, as_json: bool, **filte
     wanted = _wanted(filters, now_ms())
     engine = load_engine(app)
     settings = connected(Settings.from_env())
-    in_force = Published(settings, Names.of(engine.name).control).catalogue()
+    published = Published(settings, Names.of(engine.name).control)
+    in_force = published.catalogue()
     if in_force is None:
         raise UserError(f"no worker of {engine.name} has published its functions, so there is nothing to compare with")
     known = sorted({*in_force.functions, *engine.rules_functions()})
@@ -97,7 +99,7 @@ def check(app: str, *, lifespan: bool, limit: int | None, as_json: bool, **filte
         raise UserError(f"{engine.name} has no function {wanted.function!r}; it has {', '.join(known) or 'none'}")
     with Pasts(settings.state_dir / engine.name, engine.events_topic) as pasts:
         checking = Checking(settings, engine, in_force, wanted, pasts)
-        asyncio.run(_check(checking, engine, lifespan=lifespan))
+        asyncio.run(_check(checking, engine, secret_of(published.control.values), lifespan=lifespan))
         rows = map(_row.decode, pasts.kept())
         if as_json:
             print_array(islice(pasts.kept(), limit))
@@ -109,9 +111,11 @@ def check(app: str, *, lifespan: bool, limit: int | None, as_json: bool, **filte
         click.get_current_context().exit(1)
 
 
-async def _check(checking: Checking, engine: Engine, *, lifespan: bool) -> None:
+async def _check(checking: Checking, engine: Engine, secret: bytes | None, *, lifespan: bool) -> None:
     try:
         async with Rehearsal(engine, lifespan=lifespan) as rehearsal:
+            if secret is not None:
+                rehearsal.use_secret(secret)
             await checking.check(rehearsal)
     except StandInError as error:
         raise UserError(f"{error}; with --lifespan it is, with its real connections") from error

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from stream_engine.core.callback_token import Named, token_of
+from stream_engine.core.callbacks import KIND
 from stream_engine.core.commands import AwaitCallback
 from stream_engine.core.runs import LAST_MS
 from stream_engine.core.tables import Step
@@ -55,8 +56,10 @@ class Callback:
 
     async def _completion(self) -> Step:
         execution = self._execution
-        execution.enter(self._id)
+        announced = execution.enter(self._id, KIND)
         try:
+            if not announced:  # in a rehearsal: nobody will complete it
+                await execution.hold()
             signal: Signal = await execution.recall(self._id)
             assert isinstance(signal, Step)
             return signal

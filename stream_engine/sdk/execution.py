@@ -211,7 +211,7 @@ class Executor:
 
     def _stop(self, term: Term, execution: Execution) -> None:
         async def report() -> None:
-            await _stopped(execution)
+            await stopped(execution)
             term.post(Stopped(execution.run_id))
 
         stopping = asyncio.Task(report(), loop=self._host.loop, name=f"{execution.run_id} is stopped")
@@ -226,7 +226,7 @@ class Executor:
             task.add_done_callback(self._leaving.discard)
 
 
-async def _stopped(execution: Execution) -> None:
+async def stopped(execution: Execution) -> None:
     """Close an execution, and wait until nothing of its code is running: tasks are cancelled, a call in a thread comes to its end."""
     tasks = execution.open_tasks()
     execution.close()

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Self, cast
 
 from msgspec.structs import replace
 
+from stream_engine.core.callbacks import KIND as CALLBACK
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Take
 from stream_engine.core.commands import Input
@@ -36,7 +37,7 @@ from stream_engine.sdk.codec import decode_plain
 from stream_engine.sdk.codec import encode as encode_json
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.events import Message
-from stream_engine.sdk.execution import Executor
+from stream_engine.sdk.execution import Executor, stopped
 from stream_engine.sdk.function import Function
 from stream_engine.sdk.invoking import Callee
 from stream_engine.sdk.mailbox import Signal
@@ -93,6 +94,10 @@ class Rehearsal:
             for id, rules in engine.rules_functions().items()
         }
         self._cleanup = ExitStack()
+
+    def use_secret(self, secret: bytes) -> None:
+        """Make the tokens of callbacks with the app's secret, so that they are what they were."""
+        self._executor.use_secret(secret)
 
     def has(self, function: str) -> bool:
         """Return whether the app has a function, or a handler, of this id."""
@@ -187,7 +192,7 @@ class _Term:
         execution = self.execution
         self._executor.end_term(self)
         if execution is not None and not execution.finished:
-            await asyncio.wait([asyncio.ensure_future(execution.stopped())], timeout=_STOP_SECONDS)
+            await asyncio.wait([asyncio.ensure_future(stopped(execution))], timeout=_STOP_SECONDS)
 
     def _turn(self) -> None:
         try:
@@ -244,8 +249,16 @@ class _Execution(Execution):
         """Return True: what the run's code logs has been logged."""
         return True
 
+    def announce(self, step: str, command: Input, until: int) -> None:
+        """Note what the code asks for, and will wait for some time; what history has no outcome of begins no wait."""
+        self._course.asks(step, CALLBACK)
+        if step in self._recorded:
+            super().announce(step, command, until)
+
     def enter(self, step: str, kind: str = "", detail: Any = None) -> bool:
         """Note what the code asks for."""
+        if kind == CALLBACK:
+            return super().enter(step, kind, detail)
         asked = detail if kind == "sleep" else None
         if isinstance(detail, Callee) and detail.app == self.host.app_name:
             asked = detail.function
@@ -284,6 +297,7 @@ class _Executor(Executor):
     def __init__(self, engine: Engine, stand_in: StandIn | None) -> None:
         """With a stand-in for what the lifespan makes, the lifespan is not entered."""
         super().__init__(engine, unload_after=_NEVER, stall_after=_NEVER, topics=Topics(None))
+        self.use_secret(b"of a rehearsal")
         if stand_in is not None:
             self._lifespan = None
             self._host.app = stand_in
@@ -350,5 +364,7 @@ def _state(past: Past, event: Event, events: Sequence[Event]) -> Iterable[tuple[
             result = None if step.result is None else step.result.encode()
             reason = reason_told(step.error) if step.kind == "invoke" and step.error is not None else ""
             times = (step.started_at, step.at)
-            row = Step(step.kind, step.status, step.order, step.attempt, *times, 0, result, step.error, reason)
+            # That nobody completed a callback in time is no error to the function.
+            error = None if step.kind == CALLBACK else step.error
+            row = Step(step.kind, step.status, step.order, step.attempt, *times, 0, result, error, reason)
             yield STEPS.key(run_id, step.id), encode(row)

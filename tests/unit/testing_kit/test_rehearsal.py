@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from stream_engine import Context, Engine, Event, InvokeError, Retry, StepError, SyncContext
+from stream_engine.core.callback_token import Named, token_of
 from stream_engine.core.history import EventDisposed, HistoryRecord
 from stream_engine.core.records import Event as EventRecord
 from stream_engine.core.rehearsal import Past, SentEvent, past
@@ -340,3 +341,59 @@ def test_a_run_that_goes_on_stays_on_its_version() -> None:
 
     new_step = "new step two (run): was one (run)"
     assert asyncio.run(both()) == ["None", new_step, new_step]
+
+
+async def _approved(ctx: Context) -> Any:
+    first = ctx.step.callback("first", timeout="1d")
+    second = ctx.step.callback("second", timeout="1h")
+    order = await ctx.step.run("load", _call, "load")
+    if ctx.event.data.get("early"):
+        await ctx.step.sleep("later", "1m")
+    return [order, await first, await second]
+
+
+def _approved_in_thread(ctx: SyncContext) -> Any:
+    first = ctx.step.callback("first", timeout="1d")
+    second = ctx.step.callback("second", timeout="1h")
+    order = ctx.step.run("load", _call, "load")
+    return [order, first.result(), second.result()]
+
+
+async def _approved_past(engine: Engine, data: dict[str, Any], *, completes: bool) -> Past:
+    """Execute a run whose first callback is completed, if it is, and whose second one never is."""
+    async with Harness(engine) as harness:
+        with _recording(harness) as records:
+            await harness.send(Event("order/placed", data))
+            if completes:
+                [run] = harness.runs("pay")
+                token = token_of(b"of the test", Named("shop", run.run_id, "first"))
+                assert await harness.complete(token, {"ok": True}) == "completed"
+                await harness.advance()
+    found = past(record for _, record in records if not isinstance(record, EventDisposed) and record.function == "pay")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("body", [_approved, _approved_in_thread])
+@pytest.mark.parametrize(("data", "completes"), [({}, True), ({"early": 1}, True), ({}, False)])
+def test_callbacks_are_answered_by_history_in_whatever_order_they_were_awaited(
+    body: Body | SyncBody, data: dict[str, Any], completes: bool
+) -> None:
+    async def other(ctx: Context) -> Any:
+        approval = ctx.step.callback("first", timeout="1d")
+        await ctx.step.run("load", _call, "load")
+        return [await approval]
+
+    async def both() -> list[str]:
+        known = await _approved_past(_engine(body), data, completes=completes)
+        told = []
+        for code in (body, other):
+            async with Rehearsal(_engine(code), seconds=0.5) as rehearsal:
+                rehearsal.use_secret(b"of the test")
+                told.append(str(await rehearsal.rehearse(known, _event(known, data))))
+        return told
+
+    same, differs = asyncio.run(both())
+    assert same == "None"
+    if completes:
+        assert differs.startswith("step left out")
