@@ -1,4 +1,4 @@
-"""What docs/coordination.md shows runs as it is written."""
+"""What docs/coordination.md shows runs as it is written: each section is a module of its own, with a test of its own."""
 
 import asyncio
 import re
@@ -6,14 +6,18 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "coordination.md").read_text("utf-8")
+SECTIONS = dict(part.split("\n", 1) for part in re.split(r"^## ", GUIDE, flags=re.MULTILINE)[1:])
 
 
-def test_the_fraud_check_runs() -> None:
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_section_runs(title: str) -> None:
     module = ModuleType("coordination")
     sys.modules["coordination"] = module  # annotations are looked up there
     try:
-        for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL):
+        for block in re.findall(r"```python\n(.*?)```", SECTIONS[title], re.DOTALL):
             exec(compile(block, "coordination.md", "exec"), module.__dict__)
         tests = [test for name, test in vars(module).items() if name.startswith("test_")]
         assert len(tests) == 1
