@@ -2,8 +2,9 @@
 
 Theory of operation. Routers do this, from the catalogue alone. Everything that depends on the event is evaluated here, so that leaders work with gates
 that have an id, a partition and numbers, and never with expressions. Gates are in the one written order (see `stream_engine.core.records.Gate`):
-what decides whether there is a run comes before what decides when it starts. Of limits of concurrency, those that are held until the end come before
-those that are given back meanwhile, and equals by their ids, so that no two runs wait for each other.
+what decides whether there is a run comes before what decides when it starts. Of these, what has a key comes before what has none, because who waits for
+what others of its key have should hold nothing that another key could use; and limits of concurrency before a throttle, whose turn comes for
+certain. Limits that are held until the end come before those that are given back meanwhile, and equals by their ids, so that no two runs wait for each other.
 
 A failing condition, key or priority concerns only its function: the event is *unfit* for it, and that part becomes a dead letter.
 """
@@ -134,8 +135,6 @@ class _Asking:
         overlap, scope = self._overlap()
         if overlap in ("skip", "cancel"):
             self._add("singleton", scope, None, mode="skip" if overlap == "skip" else "replace")
-        if (throttle := flow.throttle) is not None:
-            self._add("throttle", function, throttle.key, limit=throttle.limit + throttle.burst, per=throttle.per)
         limits = [(concurrency_scope(function, index, limit), limit) for index, limit in enumerate(flow.concurrency)]
         if overlap == "queue":
             limits.append((scope, Concurrency(1)))
@@ -169,10 +168,16 @@ class _Asking:
             gates[gate.id] = msgspec.structs.replace(gate, limit=limit.limit, mode=limit.while_waiting)
             if limit.key is not None:
                 keyed.add(gate.id)
-        for gate in sorted(gates.values(), key=lambda gate: (gate.mode == "release", gate.id)):
-            self._gates.append(gate)
-            if gate.id in keyed:
-                self._homes["concurrency"] = gate.partition
+        ordered = sorted(gates.values(), key=lambda gate: (gate.mode == "release", gate.id not in keyed, gate.id))
+        if keyed:
+            self._homes["concurrency"] = [gate for gate in ordered if gate.id in keyed][-1].partition
+        throttle = self._flow.throttle
+        if throttle is not None:
+            gate = self._gate("throttle", self._function, throttle.key)
+            gate = msgspec.structs.replace(gate, limit=throttle.limit + throttle.burst, per=throttle.per)
+            unkeyed = (number for number, one in enumerate(ordered) if one.id not in keyed)
+            ordered.insert(len(ordered) if throttle.key is None else next(unkeyed, len(ordered)), gate)
+        self._gates += ordered
 
     def _add(self, kind: str, scope: str, key: str | None, **numbers: int | str) -> None:
         gate = msgspec.structs.replace(self._gate(kind, scope, key), **numbers)

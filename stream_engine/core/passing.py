@@ -8,26 +8,27 @@ from stream_engine.core.tables import Run
 from stream_engine.core.turn import Turn
 
 
-def begun(turn: Turn, run_id: str, run: Run) -> None:
-    """Tell throttles that a run begins, which counts there from now on."""
+def begun(turn: Turn, run_id: str, run: Run) -> Run:
+    """Tell throttles that a run begins, which counts there from now on; return the run, which has nothing to do with them any more."""
     for gate in run.gates:
         if gate.kind == THROTTLE:
             turn.command(gate.partition, Began(run_id, gate))
+    gates = tuple(gate for gate in run.gates if gate.kind != THROTTLE)
+    return replace(run, gates=gates, passed=len(gates))
 
 
 def free_all(turn: Turn, run_id: str, run: Run) -> None:
     """Give back all that a run that ends has passed, and the place where it waits; one that never began leaves its place to a successor."""
     order = None if run.started_at else run.order
     for gate in run.gates[: run.passed + 1]:
-        if gate.kind != RATE_LIMIT and not (gate.kind == THROTTLE and run.started_at):
+        if gate.kind != RATE_LIMIT:
             turn.command(gate.partition, Free(run_id, gate, order))
 
 
 def give_back(turn: Turn, run_id: str, run: Run, *, parked: bool = False) -> Run:
     """Give back the slots of a run that waits, as far as it declares so, or all if it is parked; it asks for them again before it goes on."""
     for index, gate in enumerate(run.gates[: run.passed]):
-        unused = gate.kind == THROTTLE and not run.started_at
-        if (gate.kind == CONCURRENCY and (parked or gate.mode == "release")) or (parked and unused):
+        if (gate.kind == CONCURRENCY and (parked or gate.mode == "release")) or (gate.kind == THROTTLE and parked):
             for passed in run.gates[index : run.passed]:
                 turn.command(passed.partition, Free(run_id, passed))
             return replace(run, passed=index)

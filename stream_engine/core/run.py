@@ -128,7 +128,7 @@ def _execute(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     elif run.started_at:
         _go_on(turn, run_id, run, event, function)
     else:
-        begun(turn, run_id, run)
+        run = begun(turn, run_id, run)
         run = replace(run, status="running", version=run.version or function.versions[0], started_at=turn.now)
         run = timeouts.mind_finish(turn, run_id, run)
         turn.state.put(RUNS.key(run_id), run)

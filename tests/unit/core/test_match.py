@@ -168,6 +168,21 @@ def test_limits_are_in_one_order_for_all_functions() -> None:
     assert gates(Flow((one, released)))[1].scope == "a"
 
 
+def test_who_waits_for_its_own_key_holds_nothing_that_another_key_could_use() -> None:
+    keyed, common = Concurrency(1, "event.data.user"), Concurrency(9)
+
+    def order(*limits: Concurrency, throttle: str | None = None) -> list[str]:
+        found = gates(Flow(limits, Throttle(1, 1, throttle)))
+        return [gate.kind if gate.kind == "throttle" else gate.key for gate in found]
+
+    for user in ("ann", "bob", "cid", "dan", "eve"):
+        kept = [gate.key for gate in gates(Flow((common, keyed)), event(user=user))]
+        assert kept == [user, ""]
+    assert order(common, keyed) == ["ann", "", "throttle"]
+    assert order(common, keyed, throttle="event.data.tenant") == ["ann", "throttle", ""]
+    assert order(common, throttle="event.data.tenant") == ["throttle", ""]
+
+
 @pytest.mark.parametrize("replay_id", [None, "r1"])
 def test_what_a_replay_has_for_itself(replay_id: str | None) -> None:
     flow = Flow(
