@@ -6,9 +6,12 @@ from typing import Any
 from rich.text import Text
 
 from stream_engine.core.explained import EventStory, Outcome
-from stream_engine.core.runs import iso
+from stream_engine.core.runs import iso, until_text
 
 _STYLES = {"started": "green", "queued": "cyan", "delayed": "cyan", "dead-lettered": "red"}
+
+_WITHOUT_RUN = frozenset({"coalesced", "rate-limited", "skipped", "paused", "dead-lettered"})
+"""Of these, history has the id of the run that there would have been."""
 
 
 def lines(story: EventStory) -> Iterator[Text]:
@@ -32,10 +35,12 @@ def document(story: EventStory) -> list[dict[str, Any]]:
 
 def _cells(outcome: Outcome) -> tuple[str, str, str]:
     gate = f"{outcome.gate} of {outcome.gate_key}" if outcome.gate_key else outcome.gate
-    until = "" if outcome.earliest is None else f"not before {iso(outcome.earliest)}"
+    until = until_text(outcome.gate, outcome.earliest)
+    delayed = outcome.disposition == "delayed"
+    detail = f"until {iso(int(outcome.detail))}" if delayed else outcome.detail
     replayed = "" if outcome.replay_id is None else f"replay {outcome.replay_id}"
-    run = "" if not outcome.run_id else f"run {outcome.run_id}"
-    about = [text for text in (gate, until, outcome.detail, run, replayed, f"at {iso(outcome.at)}") if text]
+    run = f"run {outcome.run_id}" if outcome.run_id and outcome.disposition not in _WITHOUT_RUN else ""
+    about = [text for text in (gate, until, detail, run, replayed, f"at {iso(outcome.at)}") if text]
     return outcome.function, outcome.disposition, ", ".join(about)
 
 
@@ -44,7 +49,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "function": outcome.function,
         "disposition": outcome.disposition,
         "at": iso(outcome.at),
-        "run_id": outcome.run_id or None,
+        "run_id": (outcome.run_id or None) if outcome.disposition not in _WITHOUT_RUN else None,
         "replay_id": outcome.replay_id,
         "gate": outcome.gate or None,
         "gate_key": outcome.gate_key or None,

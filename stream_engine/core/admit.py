@@ -98,7 +98,8 @@ def _enter(turn: Turn, asked: Asked, command: Admit) -> None:
     rules, event, replay_id = turn.rules, command.event, command.replay_id
     name, root = _names(turn, asked.function, command)
     run = run_id(name, rules.partition if asked.home < 0 else asked.home)
-    arrived = max(turn.now, event.ts)
+    # Who comes first is who stands first in the log, whichever partition was faster; a replay queues up behind.
+    arrived = max(event.timestamp if replay_id is None else turn.now, event.ts)
     entry = Entry(
         run,
         asked.function,

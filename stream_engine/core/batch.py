@@ -28,7 +28,7 @@ def gather(turn: Turn, entry: Entry) -> None:
     if buffer is None:
         buffer = open_buffer(turn, entry, gate)
     buffer = add(turn, buffer, entry)
-    if buffer.count - len(buffer.removed) >= gate.limit:
+    if buffer.count - len(buffer.removed) >= gate.limit or buffer.size >= gate.most:
         come_due(turn, gate.id, buffer, now_of(turn, entry))
         return
     told(turn, entry, gate, buffer)

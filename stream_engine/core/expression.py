@@ -2,11 +2,14 @@
 
 Theory of operation. An expression is compiled once, when a function is declared or a catalogue read; that finds errors of syntax, unknown
 names and functions, and operands that can never fit. It is evaluated in a `Scope`, whose events are decoded at most once. A plain dotted
-path (``event.data.order_id``) is looked up directly, with the same outcome.
+path (``event.data.order_id``) is looked up directly, with the same outcome as long as there is no NUL (see below).
 
 Cost. Text has at most `LONGEST` characters, and its nesting is bounded by the library (32 levels). Of the macros, ``exists``, ``all`` and
 ``exists_one`` may be used, not one within another, and their bodies see nothing but their own variable; ``map`` and ``filter``, whose cost is
-the square of their input, may not. One evaluation goes through `STEPS` elements at most. So the cost is linear in the size of the event.
+the square of their input, may not. One evaluation goes through `STEPS` elements at most. A pattern is fixed, small when compiled, and stands
+outside of macros (`stream_engine.core.permitted`). So the cost is linear in the size of the event.
+
+The library ends a text at a NUL. Rather than compare or tell apart halves of texts, what it would see of an event with such a text fails.
 
 Errors. A field that is *absent* (it is not there, or what it would be in is no object) makes a condition false, and is an error everywhere
 else. Everything else that goes wrong is an error: the caller makes a dead letter of it, and never a key that events share by accident.
@@ -20,7 +23,7 @@ from typing import Any
 import msgspec
 from cel_expr_python import cel
 
-from stream_engine.core.macros import macro_problem
+from stream_engine.core.permitted import has_words, problem
 from stream_engine.core.scope import Scope, ScopeError, within_bounds
 
 LONGEST = 1_000
@@ -127,6 +130,8 @@ class Expression:
 
     def _evaluate(self, scope: Scope) -> Any:
         view = scope.view
+        if scope.has_nul(self._names):
+            raise EvaluationError(f"{self.text}: the event has a text with a NUL character")
         try:
             result = self._program.eval(data={name: view(name) for name in self._names})
             if result.type() == cel.Type.ERROR and "out of range for" in str(result.value()):
@@ -172,13 +177,13 @@ def compile_expression(text: str, names: frozenset[str] = frozenset({"event"})) 
         raise ExpressionError(f"{text!r}: it is empty; write for example event.data.id")
     if len(text) > LONGEST:
         raise ExpressionError(f"{text[:40]!r}...: it has {len(text)} characters; at most {LONGEST} are allowed")
-    problem = macro_problem(text, names)
-    if problem is not None:
-        raise ExpressionError(f"{text!r}: {problem}")
+    wrong = problem(text, names)
+    if wrong is not None:
+        raise ExpressionError(f"{text!r}: {wrong}")
     try:
         program = _environment(names).compile(text)
     except RuntimeError as error:
-        raise ExpressionError(f"{text!r}: {_explained(str(error), names)}") from None
+        raise ExpressionError(f"{text!r}: {_explained(text, str(error), names)}") from None
     return Expression(text, program, names)
 
 
@@ -195,7 +200,7 @@ def _environment(names: frozenset[str]) -> cel.Env:
     return cel.NewEnv(variables=dict.fromkeys(sorted(names), cel.Type.Map(cel.Type.STRING, cel.Type.DYN)))
 
 
-def _explained(error: str, names: frozenset[str]) -> str:
+def _explained(text: str, error: str, names: frozenset[str]) -> str:
     if "recursion" in error:
         return "it is nested too deep, or has too many operators in a row; 32 levels are allowed"
     place = _PLACE.search(error)
@@ -204,7 +209,13 @@ def _explained(error: str, names: frozenset[str]) -> str:
     line, column, what = place.groups()
     where = f"column {column}" if line == "1" else f"line {line}, column {column}"
     if what.startswith("undeclared reference"):
-        what = f"{what.partition(' (')[0]}; there are {' and '.join(sorted(names))}, and CEL's functions"
+        what, given = what.partition(" (")[0], " and ".join(sorted(names))
+        is_call = f"{what.split(chr(39))[1]}(" in text
+        what = f"{what}; there are {given}, and CEL's functions{' with their own arguments' if is_call else ''}"
+    elif "'_?_:_'" in what:
+        what += "; what stands before and behind the colon is of one type, as in x ? 1.0 : 0.5"
+    elif has_words(text, "and", "or", "not", "is", "None", "True", "False", "==" + "="):
+        what += "; CEL has && || ! == null true false"
     return f"{where}: {_CODE.sub('', what)}"
 
 

@@ -106,6 +106,14 @@ def look_again(turn: Turn, gate_id: str, at: int) -> None:
     _look(keeper)
 
 
+def revisit(turn: Turn, gate_id: str) -> None:
+    """A new term begins, maybe with other code: where a limit was raised, who waits is let through, and need not wait for others to come or go."""
+    keeper = Keeper.of(turn, gate_id)
+    if keeper is not None and (keeper.limit, keeper.window) != (keeper.gate.limit, keeper.gate.per):
+        _let_through(keeper)
+        _look(keeper)
+
+
 def _left(turn: Turn, command: Free | Began) -> Keeper | None:
     """Forget the claim of a run; return the keeper of the gate, or None where the run has none."""
     keeper = Keeper.of(turn, command.gate.id)

@@ -27,20 +27,23 @@ from stream_engine.core.commands import Input, Resume
 from stream_engine.core.crons import schedule
 from stream_engine.core.decide import EXPIRE, decide, fire, follow_up
 from stream_engine.core.dismissed import Dismissed
+from stream_engine.core.gates import revisit
 from stream_engine.core.intake import Receipt
 from stream_engine.core.records import Checkpoint, Decided, Mark, Record, encode
 from stream_engine.core.requests import Commands
 from stream_engine.core.run import let_in
 from stream_engine.core.snapshot import Snapshot
 from stream_engine.core.state import State, Store
-from stream_engine.core.tables import FOLDED_KEY, INTAKE, OUTBOX, Folded, Outgoing, Timer
+from stream_engine.core.sweep import Sweep
+from stream_engine.core.tables import FOLDED_KEY, GATES, INTAKE, OUTBOX, RUNS, Folded, Outgoing, Timer
 from stream_engine.core.timers import Timers
 from stream_engine.core.turn import Live, Rules, Turn
-from stream_engine.core.unfinished import Unfinished
 from stream_engine.core.waiting import Waiting
 
 AT_ONCE = 100
 """How many timers, and how many runs of a takeover, one record deals with at most."""
+
+_UNFINISHED = frozenset({"running", "parked"})
 
 LET_IN = 50
 """How many runs that waited for room one record lets in at most, so that it is noticed in time when they are enough."""
@@ -74,7 +77,8 @@ class Leader:
         self._serial = 0
         self._writing = False
         self._to_name: Checkpoint | None = None
-        self._unfinished = Unfinished(self._state)
+        self._unfinished = Sweep(self._state, RUNS, lambda run: run.status in _UNFINISHED)
+        self._gates = Sweep(self._state, GATES, lambda gate: gate.waiting > 0)
         self._is_new = any(function.crons for function in rules.functions.values())
 
     @property
@@ -94,7 +98,8 @@ class Leader:
 
     def due(self) -> int | None:
         """When `decide` has something to do without inputs: milliseconds since the epoch (0 for now), or None for never."""
-        at_once = self._is_new or not self._unfinished.found_all or self._waiting.ready(self._rules.room)
+        swept = self._unfinished.found_all and self._gates.found_all
+        at_once = self._is_new or not swept or self._waiting.ready(self._rules.room)
         return 0 if at_once else self._timers.next_due()
 
     @property
@@ -155,8 +160,9 @@ class Leader:
         turn = self._turn(now)
         due = self._timers.take_due(turn.now, AT_ONCE)
         left = [run_id for run_id in self._unfinished.take(AT_ONCE) if run_id not in self._live]
+        gates = self._gates.take(AT_ONCE)
         ready = self._waiting.ready(self._rules.room)
-        if not (inputs or due or left or self.unmarked or ready or self._is_new):
+        if not (inputs or due or left or gates or self.unmarked or ready or self._is_new):
             return None
         if self._is_new:
             self._is_new = False
@@ -164,6 +170,8 @@ class Leader:
         self._fire(turn, due)
         for run_id in left:
             decide(turn, Resume(run_id))
+        for gate_id in gates:
+            revisit(turn, gate_id)
         let_in(turn, LET_IN)
         follow_up(turn)
         commands = self._folded.commands

@@ -78,6 +78,13 @@ class RunStep(msgspec.Struct):
         return self.last.status in {"completed", "failed"}
 
 
+def until_text(kind: str, at: int | None) -> str:
+    """Return until when one waits at a gate of a kind, as far as that is known: a batch may be full before its time."""
+    if at is None:
+        return ""
+    return f"until {iso(at)} at the latest" if kind == "batch" else f"not before {iso(at)}"
+
+
 class AtGate(msgspec.Struct, frozen=True):
     """Where a queued run waits; times in milliseconds since the epoch. Of those with one ``id``, the lowest ``order`` comes first.
 
@@ -95,7 +102,8 @@ class AtGate(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         of = f" of {self.key}" if self.key else ""
         place = "" if self.place is None else f", place {self.place} when it came"
-        return f"{self.kind}{of}{place}{_at(self.earliest, ', not before ')}"
+        until = until_text(self.kind, self.earliest)
+        return f"{self.kind}{of}{place}{until and f', {until}'}"
 
 
 class FoldedRun(msgspec.Struct):

@@ -1,11 +1,13 @@
 """What expressions see of events: name, id, ts (milliseconds) and data, which is decoded once, and only if something asks."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from stream_engine.core.records import Event
 
+_NUL = b"\\u0000"
 _INTEGERS = range(-(2**63), 2**64)
 
 
@@ -37,6 +39,11 @@ class Scope:
         if view is None:
             view = self._views[name] = _view(self._events[name])
         return view
+
+    def has_nul(self, names: Iterable[str]) -> bool:
+        """Return whether a text of one of these events has, or may have, a NUL character."""
+        events = (self._events[name] for name in names)
+        return any(_NUL in event.data or "\0" in event.name or "\0" in event.id for event in events)
 
     def view_within_bounds(self, name: str) -> dict[str, Any]:
         """Return the same with `within_bounds` numbers.

@@ -99,6 +99,18 @@ def check_crons(where: str, function: str, declared: flow.Flow, crons: tuple[flo
                 f"{where}: {option_name} and Cron: every tick would be a dead letter, because it has no such key ({error}); "
                 "give the cron a function of its own"
             ) from None
+    if declared.priority is not None:
+        _check_priority(where, declared.priority, tick)
+
+
+def _check_priority(where: str, priority: str, tick: Scope) -> None:
+    try:
+        compile_expression(priority).number(tick)
+    except EvaluationError as error:
+        raise DeclarationError(
+            f"{where}: priority and Cron: every tick would be a dead letter, because it has no such number ({error}); "
+            "give the cron a function of its own, or ask with has(...)"
+        ) from None
 
 
 def _check_together(where: str, declared: flow.Flow) -> None:

@@ -18,7 +18,7 @@ LEAVES = (
     | st.integers()
     | st.integers(2**62, 2**66)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text()
+    | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 )
 JSON = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3)

@@ -258,7 +258,7 @@ def _skips_first(self: Candidate, rules: Any) -> Leader:
 
 def _resumes_nothing(self: Candidate, rules: Any) -> Leader:
     led = _lead(self, rules)
-    led._unfinished.found_all = True
+    led._unfinished.found_all = led._gates.found_all = True
     return led
 
 

@@ -90,7 +90,7 @@ def test_conditions(text: str, holds: bool) -> None:
         ("event.data.total / 0 == 1", "divide by zero"),
         ("event.data.total > 'a'", "No matching overloads"),
         ("event.data.total && true", "No matching overloads"),
-        ("event.data.plan.matches(event.data.plan + '(')", "invalid regular expression"),
+        ("event.data.plan.matches('(')", "invalid regular expression"),
     ],
 )
 def test_a_condition_that_fails_is_an_error(text: str, reason: str) -> None:
@@ -165,11 +165,38 @@ def test_numbers() -> None:
         ("event.data.items.filter(i, i.n > 1) == []", "filter is not allowed"),
         ("event.data.items.exists(i, i.tags.all(t, t > 1))", "column 35: all may not stand within another"),
         ("event.data.items.exists(i, i.n == event.data.n)", "compared with fixed values, and not with event"),
+        ("event.total > 100", "column 1: event has name, id, ts and data, and no total: write event.data.total"),
+        ("1 == 1 && event.key == 'a'", "column 11: event has name, id, ts and data, and no key"),
+        ("event.data.tags.exists(t, t.matches('x'))", "column 29: matches may not stand within all, exists"),
+        ("event.data.plan.matches(event.data.text)", "column 17: a pattern is fixed, because one from an event"),
+        ("event.data.plan.matches('a' + 'b')", "a pattern is fixed"),
+        ("matches(event.data.plan, 'a')", r"write event.data.x.matches\('...'\)"),
+        ("event.data.plan.matches('(a{1,10}){2}')", "may not repeat a group by count, nor parts more than 200 times"),
+        ("event.data.plan.matches('a{150}b{20,51}')", "may not repeat a group by count"),
+        ("event.data.a == 1 and event.data.b == 2", "CEL has && || ! == null true false"),
+        ("event.data.a == None", "CEL has && || ! == null true false"),
+        ("event.data.p ? 1 : 0.5", "behind the colon is of one type, as in x \\? 1.0 : 0.5"),
+        ("event.data.x.contains()", "undeclared reference to 'contains'; .* CEL's functions with their own arguments"),
     ],
 )
 def test_what_cannot_work_is_refused_when_it_is_compiled(text: str, reason: str) -> None:
     with pytest.raises(ExpressionError, match=reason):
         compile_expression(text)
+
+
+@pytest.mark.parametrize(
+    "text", [r"event.data.text.matches('^[0-9]{3}$')", "event.data.plan == 'event.total'", "event.size() == 4"]
+)
+def test_what_looks_like_these_and_is_none(text: str) -> None:
+    assert isinstance(compile_expression(text).condition(scope()), bool)
+
+
+def test_a_nul_never_makes_two_texts_one() -> None:
+    texts = ({"x": "a\0b", "y": 1}, {"x": "a\0c", "y": 1})
+    assert len({compile_expression("event.data.x").key(scope(data)) for data in texts}) == 2
+    for text in ("(event.data.x)", "event.data.y + 1"):
+        with pytest.raises(EvaluationError, match="the event has a text with a NUL character"):
+            compile_expression(text).key(scope(texts[0]))
 
 
 def test_two_events() -> None:

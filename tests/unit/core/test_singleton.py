@@ -19,7 +19,7 @@ def app() -> Network:
 def come(network: Network, at: int, *, replay_id: str | None = None, busy: bool = False) -> None:
     """Have an event arrive whose offset is the time."""
     network.now = at
-    event = Event("e", f"at:T/0/{at}", f"t/0/{at}", 0, 0, "t", 0, at, b"{}")
+    event = Event("e", f"at:T/0/{at}", f"t/0/{at}", 0, at, "t", 0, at, b"{}")
     asked = Asked("busy", (SLOT,), 0) if busy else Asked("f", (ALONE, SLOT), 0)
     network.give(0, Admit(event, [], replay_id, (asked,)))
     network.settle()

@@ -172,6 +172,14 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: declare(on=["a", Cron("0 * * * *")], debounce=Debounce("1s")),
         r"debounce and Cron: a tick is not gathered",
     ),
+    "priority that no tick has": (
+        lambda: declare(on=Cron("0 * * * *"), priority=Priority("event.data.plan == 'x' ? 1 : 0")),
+        r"priority and Cron: every tick would be a dead letter, because it has no such number",
+    ),
+    "the data forgotten": (
+        lambda: declare(concurrency=Concurrency(1, key="event.user_id")),
+        r"Concurrency: key='event.user_id': column 1: event has name, id, ts and data, and no user_id: write event.data.user_id",
+    ),
     "key that ticks do not have": (
         lambda: declare(on=Cron("0 * * * *"), singleton=Singleton("event.data.account_id")),
         r"singleton and Cron: every tick would be a dead letter, because it has no such key \(.*'account_id'",
