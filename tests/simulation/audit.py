@@ -22,7 +22,8 @@ def audit(referee: Referee, kafka: SimKafka, topics: Topics, catalogues: list[Ca
     """Object to anything lost, doubled, or still waiting."""
     _audit_rest(referee)
     _audit_events(referee, kafka, topics, catalogues)
-    _audit_limits(referee, catalogues[-1])
+    referee.gatekeeper.over(referee.started.__contains__)
+    referee.gathering.over(referee.disposed)
     _audit_handlers(referee, catalogues[-1])
     _audit_sent_events(referee, kafka, topics)
     _audit_history(referee, kafka, topics)
@@ -72,29 +73,6 @@ def _audit_events(referee: Referee, kafka: SimKafka, topics: Topics, catalogues:
         # An event that gates dropped, or took up into another run, has no run that bears its identity.
         if starts[about] > 1 or (starts[about] == 0 and about[1] not in gated):
             referee.object(1, f"{about} was started {starts[about]} times")
-
-
-def _audit_limits(referee: Referee, catalogue: Catalogue) -> None:
-    """Object to more runs at a time than a keyed limit allows; those of a key live on one partition, and have its time."""
-    for function in catalogue.values():
-        limits = [limit for limit in function.flow.concurrency if limit.key is not None]
-        most = min((limit.limit for limit in limits if limit.while_waiting == "hold"), default=None)
-        if function.flow.singleton is not None and function.flow.singleton.key is not None:
-            most = 1
-        if most is None:
-            continue
-        spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for run_id, started in referee.started.items():
-            if started.function == function.id and started.of_run is None:
-                spans[started.event_name].append((started.at, referee.ended[run_id][1].at))
-        for key, found in spans.items():
-            moments = sorted([(begin, 1) for begin, _ in found] + [(end, -1) for _, end in found])
-            running = highest = 0
-            for _, change in moments:
-                running += change
-                highest = max(highest, running)
-            if highest > most:
-                referee.object(5, f"{function.id} has {highest} runs of {key} at a time, and may have {most}")
 
 
 def _dispositions(referee: Referee) -> dict[tuple[int, int], list[tuple[str, str]]]:

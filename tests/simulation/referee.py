@@ -25,7 +25,10 @@ from stream_engine.core.records import Decided
 from stream_engine.core.tables import FOLDED, FOLDED_KEY, RUNS, STEPS, Outgoing, Run, Step, encode
 from stream_engine.core.turn import Effect, Execute
 from tests.simulation.fold import NaiveFold
+from tests.simulation.gatekeeper import Gatekeeper
+from tests.simulation.gathering import Gathering
 from tests.simulation.kafka import SimKafka, Topics
+from tests.simulation.programs import SimFunction
 from tests.simulation.schedule import Host, Schedule
 from tests.simulation.store import SimStore
 from tests.simulation.term import Term
@@ -61,10 +64,24 @@ class Referee:
         self._bodies: set[tuple[Execution, int]] = set()
         self._retries: dict[str, int] = {}
         self._races: dict[tuple[str, str], int] = {}
+        self.gatekeeper = Gatekeeper(self.object, {})
+        self.gathering = Gathering(self.object, {}, self._event_at)
+        self._events = [kafka.log(topics.events, number) for number in range(kafka.partitions(topics.events))]
         for partition in range(kafka.partitions(topics.journal)):
             fold = NaiveFold(kafka.origin(topics, partition), self._counted)
             self.folds[partition] = fold
             kafka.log(topics.journal, partition).watch(fold.land)
+
+    def watch_gates(self, functions: dict[str, SimFunction]) -> None:
+        """Judge gates by what functions declare, from the beginning on."""
+        self.gatekeeper = Gatekeeper(self.object, functions)
+        self.gathering = Gathering(self.object, functions, self._event_at)
+
+    def _event_at(self, place: tuple[int, int]) -> tuple[int, int]:
+        """Return the ``ts`` of an event, and its time on the log."""
+        stored = self._events[place[0]].records[place[1]]
+        ts = json.loads(stored.value or b"").get("ts")
+        return stored.timestamp if ts is None else ts, stored.timestamp
 
     def object(self, invariant: int, text: str) -> None:
         """Object to something."""
@@ -187,6 +204,8 @@ class Referee:
                 self._run_put(fold.data.get(key), RUNS.decode(value))
         for told in record.history:
             self._told(told, record.epoch)
+        self.gatekeeper.counted(fold, record, self.started.__contains__)
+        self.gathering.counted(fold, record)
 
     def _run_put(self, before: bytes | None, run: Run) -> None:
         """History tells of a sleep by its step alone, so that a run is unloaded and loaded again shows only in the state."""

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from tests.simulation.campaign import campaign, live
+from tests.simulation.gate_mutants import GATE_MUTANTS
 from tests.simulation.kafka import FATES
 from tests.simulation.leading import Leading
 from tests.simulation.mutants import MUTANTS, Mutant
@@ -12,7 +13,7 @@ from tests.simulation.referee import ViolationError
 from tests.simulation.world import World
 
 SEEDS = 2_000
-ENOUGH_FOR_A_MUTANT = 1_000
+ENOUGH_FOR_A_MUTANT = SEEDS
 
 HAPPENS = [
     *(f"append {fate}" for fate in FATES),
@@ -82,7 +83,7 @@ def test_a_failing_seed_says_what_it_was(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "append" in failure
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
+@pytest.mark.parametrize("mutant", [*MUTANTS, *GATE_MUTANTS], ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_a_bug_put_back_is_caught(mutant: Mutant) -> None:
     """The simulation is only worth what it finds."""
     with mutant.alive() as parts:

@@ -88,6 +88,7 @@ class World:
             self.config.record_bytes,
         )
         self.catalogues = self._catalogues()
+        self.referee.watch_gates(self.catalogues[-1])
         skews = [self.schedule.random.randrange(-200, 200) for _ in range(self.config.workers + 1)]
         self._disks = [Disk(f"disk{index}", skew) for index, skew in enumerate(skews)]
         self._lives = 0
