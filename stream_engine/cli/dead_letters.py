@@ -8,13 +8,18 @@ from rich.text import Text
 
 from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.columns import columns
-from stream_engine.cli.output import print_json, print_lines, say
+from stream_engine.cli.output import print_json, print_lines, progress_of, say
 from stream_engine.cli.times import FORMS, TIME
+from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.dead_letter import Letter, document, place_of, shown, whole_document
 from stream_engine.core.runs import iso
 from stream_engine.shell import letters
+from stream_engine.shell.clock import now_ms
 from stream_engine.shell.localbroker import connected
+from stream_engine.shell.published import Published
+from stream_engine.shell.rerunning import Entries
 from stream_engine.shell.settings import Settings
+from stream_engine.shell.topics import Names
 
 _ROWS: Final = 50
 _HEADS: Final = ("ID", "AT", "FROM", "REASON", "FUNCTION", "DETAIL")
@@ -100,17 +105,29 @@ def show(letter: str, app: str | None, *, as_json: bool) -> None:
 def retry(ids: tuple[str, ...], app: str | None, *, as_json: bool) -> None:
     """Send messages again as they were: the same key, value and headers, to the partition that they came from.
 
-    What is still wrong with one then becomes a dead letter once more. A letter is kept, and may be sent again and again.
+    What is still wrong with one then becomes a dead letter once more. Where one function alone could not use an event, that function alone
+    gets it again, as a new run; so do all functions with a record of a topic that others own, which is never written to. A letter is kept, and may be sent again and again.
     """
     settings = connected(Settings.from_env())
     name = resolve_app_name(app, settings)
+    catalogue = Published(settings, Names.of(name).control).catalogue() or Catalogue({})
     found = [letters.find(settings, name, letter) for letter in dict.fromkeys(ids)]
-    sent = letters.retry(settings, found)
+    whole = [letter for letter in found if letter.function is None and letter.topic not in catalogue.sources]
+    entries = Entries(settings, Names.of(name), catalogue, now_ms())
+    runs = {letter.id: entries.of_letter(letter) for letter in found if letter not in whole}
+    sent = letters.retry(settings, whole)
+    with progress_of("sending") as progress:
+        entries.send([entry for some in runs.values() for entry in some], progress)
+    again = [
+        {"id": letter, "function": one.function, "run_id": one.run_id} for letter, some in runs.items() for one in some
+    ]
     if as_json:
-        print_json(sent)
+        print_json([*sent, *again])
         return
     for one in sent:
         click.echo(f"{one.id} was sent again, and is offset {one.offset} of {one.topic}/{one.partition}")
+    for run in again:
+        click.echo(f"{run['id']} is run {run['run_id']} of {run['function']}")
 
 
 def _row(letter: dict[str, Any]) -> tuple[str, ...]:

@@ -33,10 +33,15 @@ class _To(TypedDict):
 @click.option("--to-datetime", type=TIME, help="To the first event of this time or later.")
 @click.option("--to-earliest", is_flag=True, help="To the first event that is kept.")
 @click.option("--to-offset", type=click.IntRange(0), metavar="N", help="To this offset, in each partition.")
+@click.option(
+    "--topic", "chosen", multiple=True, help="Only this topic; may be repeated. Default: all that the group reads."
+)
 @click.option("--dry-run", is_flag=True, help="Only show what it would do.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
-def reset(group: str, app: str | None, *, dry_run: bool, yes: bool, as_json: bool, **to: Unpack[_To]) -> None:
+def reset(
+    group: str, app: str | None, chosen: tuple[str, ...], *, dry_run: bool, yes: bool, as_json: bool, **to: Unpack[_To]
+) -> None:
     """Set the offsets of GROUP, which is APP.router: a rewind, whose events run again as a replay once workers are started.
 
     All workers must be stopped. Going forward skips events for good.
@@ -44,33 +49,41 @@ def reset(group: str, app: str | None, *, dry_run: bool, yes: bool, as_json: boo
     if (to["to_datetime"] is not None) + to["to_earliest"] + (to["to_offset"] is not None) != 1:
         raise click.UsageError("give one of --to-datetime, --to-earliest and --to-offset")
     settings = connected(Settings.from_env())
-    names = _names(resolve_app_name(app, settings), settings)
+    names, routed = _routed(resolve_app_name(app, settings), settings)
     _check_group(group, names)
+    for topic in chosen:
+        if topic not in routed:
+            raise UserError(f"{group} does not read {topic!r}; it reads {', '.join(routed)}")
     admin = clients.admin(settings)
     count = shell.members(admin, group)
     if count:
         raise UserError(
             f"{group} is active: it has {count} member{'s' if count > 1 else ''}. Stop all workers of {names.app} first"
         )
-    moves = shell.moves(
-        settings, group, names.events, _targets(settings, names.events, to["to_datetime"], to["to_offset"])
-    )
+    moves = [
+        move
+        for topic in chosen or routed
+        for move in shell.moves(settings, group, topic, _targets(settings, topic, to["to_datetime"], to["to_offset"]))
+    ]
     if as_json:
         print_json([move._asdict() for move in moves])
     else:
         for move in moves:
-            click.echo(f"{names.events}/{move.partition:<4} {_words(move)}")
+            click.echo(f"{move.topic}/{move.partition:<4} {_words(move)}")
     if dry_run:
         return
     if not yes and sys.stdin.isatty():
         click.confirm("set these offsets?", abort=True, err=True)
-    shell.set_offsets(admin, group, names.events, {move.partition: move.to for move in moves})
+    for topic in chosen or routed:
+        shell.set_offsets(admin, group, topic, {move.partition: move.to for move in moves if move.topic == topic})
     say(f"done; start the workers of {names.app}, and what was rewound runs again")
 
 
-def _names(app: str, settings: Settings) -> Names:
+def _routed(app: str, settings: Settings) -> tuple[Names, list[str]]:
+    """Return the app's names, and the topics that its group reads."""
     catalogue = Published(settings, Names.of(app).control).catalogue()
-    return Names.of(app, catalogue.events if catalogue is not None else None)
+    names = Names.of(app, catalogue.events if catalogue is not None else None)
+    return names, [names.events, *(() if catalogue is None else catalogue.sources)]
 
 
 def _check_group(group: str, names: Names) -> None:

@@ -31,7 +31,8 @@ def list_(app: str | None, *, as_json: bool) -> None:
     settings = connected(Settings.from_env())
     name = resolve_app_name(app, settings)
     catalogue = Published(settings, Names.of(name).control).catalogue()
-    found = inspect(settings, name, None if catalogue is None else catalogue.events or None)
+    events, sources = (None, ()) if catalogue is None else (catalogue.events or None, catalogue.sources)
+    found = inspect(settings, name, events, sources)
     if as_json:
         print_json(found)
     else:

@@ -38,9 +38,16 @@ def print_lines(lines: Iterable[Text], *, crop: bool = False) -> None:
 @contextmanager
 def reading_history() -> Iterator[Callable[[int, int], None]]:
     """Show on a terminal's stderr how far history has been read: give what is told how many records have been, and of how many."""
+    with progress_of("reading history") as progress:
+        yield progress
+
+
+@contextmanager
+def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal's stderr how far something is: give what is told how much is done, and of how much."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading history", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

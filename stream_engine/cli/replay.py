@@ -51,6 +51,7 @@ class _Asked(TypedDict):
     """The options that say what is to be replayed, and how; times in milliseconds since the epoch."""
 
     function: str
+    topic: str | None
     since: int
     until: int | None
     statuses: tuple[str, ...]
@@ -92,6 +93,7 @@ def replay() -> None:
 @replay.command(epilog=f"A TIME is {FORMS}.")
 @_APP
 @click.option("--function", required=True, help="The function whose events run again.")
+@click.option("--topic", help="The topic with the events, where those of the function may come from several.")
 @click.option("--from", "since", type=TIME, required=True, help="Events that were stored at this time or later.")
 @click.option("--to", "until", type=TIME, help="Events that were stored before this time. Default: now.")
 @click.option(
@@ -119,10 +121,10 @@ def start(app: str | None, *, dry_run: bool, as_json: bool, **asked: Unpack[_Ask
     """Run events of a function again, in a group of their own; print the replay."""
     here = _Here(app)
     catalogue = _catalogue_with(here, asked["function"])
-    made, condition = _made(here, asked), asked["condition"]
+    made, condition = _made(here, asked, _topic(catalogue, asked)), asked["condition"]
     chosen = _chosen(here, made, catalogue, condition)
     if not chosen:
-        raise UserError(f"{here.names.events} has no such events of {made.function} in this time; nothing is started")
+        raise UserError(f"{made.topic} has no such events of {made.function} in this time; nothing is started")
     made = replace(made, events=len(chosen))
     if dry_run:
         _preview(made, chosen, as_json=as_json)
@@ -198,12 +200,26 @@ def _change(name: str, app: str | None, state: str, *, as_json: bool) -> None:
     _show([_document(changed, counts)], as_json=as_json, one=True)
 
 
-def _made(here: _Here, asked: _Asked) -> Replay:
+def _topic(catalogue: Catalogue, asked: _Asked) -> str:
+    topics, wanted = catalogue.topics_of(asked["function"]), asked["topic"]
+    if wanted is None:
+        if len(topics) > 1:
+            raise click.UsageError(
+                f"events of {asked['function']} are in {', '.join(topics)}; say with --topic which to replay"
+            )
+        return topics[0]
+    if wanted not in {catalogue.events, *catalogue.sources}:
+        raise UserError(
+            f"{wanted!r} has no events of the app; they are in {', '.join([catalogue.events, *catalogue.sources])}"
+        )
+    return wanted
+
+
+def _made(here: _Here, asked: _Asked, topic: str) -> Replay:
     now, since = now_ms(), asked["since"]
     until = now if asked["until"] is None else min(asked["until"], now)
     if until <= since:
         raise click.UsageError("--to is not after --from, so no event can be between them")
-    topic = here.names.events
     return Replay(
         uuid4().hex[:12],
         asked["function"],
@@ -235,11 +251,9 @@ def _catalogue_with(here: _Here, function: str) -> Catalogue:
 def _chosen(here: _Here, made: Replay, catalogue: Catalogue, condition: Expression | None) -> list[Event]:
     selected = None
     if made.statuses:
-        selected = frozenset(
-            replaying.chosen_by_status(here.settings, here.app, made.function, made.statuses, made.since)
-        )
+        selected = frozenset(replaying.chosen_by_status(here.settings, here.app, made))
     extent = Extent(made.id, made.topic, made.spans, made.function, selected)
-    found = (line.event for line in replaying.events(here.settings, extent, catalogue.match))
+    found = (line.event for line in replaying.events(here.settings, extent, catalogue))
     return [event for event in found if condition is None or _holds(condition, event)]
 
 

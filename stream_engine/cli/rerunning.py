@@ -1,19 +1,20 @@
 """``stream-engine runs rerun``: a new run of the same event, with a link to the first one."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import click
 
+from stream_engine.cli.output import progress_of, reading_history
 from stream_engine.core.catalogue import Catalogue
-from stream_engine.core.identity import partition_of
-from stream_engine.core.requests import Reused
+from stream_engine.core.requests import Entry, Reused
 from stream_engine.core.reuse import reusable
 from stream_engine.core.runs import FoldedRun
-from stream_engine.shell import rerunning, reusing
+from stream_engine.shell import reusing
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.published import Published
-from stream_engine.shell.rerunning import Again
+from stream_engine.shell.rerunning import Again, Entries, Events
+from stream_engine.shell.reusing import Recorded
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 
@@ -39,21 +40,40 @@ class Reruns:
             raise UserError(f"no worker of {app} has published its functions; start one first")
         self._catalogue: Catalogue = catalogue
         self._names = Names.of(app, catalogue.events)
+        self._entries = Entries(settings, self._names, catalogue, now_ms())
 
-    def prepare(self, runs: Iterable[FoldedRun]) -> list[Again]:
-        """Look at whether runs can be run again, before any is.
+    def prepare(self, runs: Sequence[FoldedRun]) -> list[Entry]:
+        """Return what begins runs again, after a look at each, before any is.
 
         Raises:
-            UserError: one cannot.
+            UserError: one cannot be run again.
         """
-        return [self._look_at(run) for run in runs]
+        for run in runs:
+            self._check(run)
+        with reading_history() as progress:
+            recorded = reusing.of_runs(self._settings, self._app, {run.run_id for run in runs}, progress)
+        events = Events(self._settings, self._catalogue)
+        try:
+            with progress_of("reading events") as progress:
+                entries = []
+                for number, run in enumerate(runs):
+                    progress(number, len(runs))
+                    entries.append(self._entries.again(self._look_at(run, recorded.get(run.run_id), events)))
+                return entries
+        finally:
+            events.close()
 
-    def begin(self, again: Again) -> dict[str, str]:
-        """Have a run begin anew; return what is printed of it."""
-        new = rerunning.rerun(self._settings, self._names, self._catalogue, again, now_ms())
-        return {"run_id": new, "rerun_of": again.run, "function": again.started.function}
+    def begin(self, entries: Sequence[Entry]) -> list[dict[str, str]]:
+        """Have runs begin anew; return what is printed of them.
 
-    def _look_at(self, run: FoldedRun) -> Again:
+        Raises:
+            UserError: Kafka did not take one.
+        """
+        with progress_of("sending") as progress:
+            self._entries.send(entries, progress)
+        return [{"run_id": entry.run_id, "rerun_of": entry.rerun_of, "function": entry.function} for entry in entries]
+
+    def _check(self, run: FoldedRun) -> None:
         name = run.run_id
         if run.of_run is not None:
             raise UserError(
@@ -64,7 +84,9 @@ class Reruns:
             raise UserError(f"{self._app} has no function {run.function!r} any more, so run {name} cannot run again")
         if self._version is not None and self._version not in spec.versions:
             raise UserError(f"{run.function} has no version {self._version!r}; it has {', '.join(spec.versions)}")
-        recorded = reusing.of_run(self._settings, self._app, name, partition_of(name))
+
+    def _look_at(self, run: FoldedRun, recorded: Recorded | None, events: Events) -> Again:
+        name = run.run_id
         if recorded is None:
             raise UserError(f"run {name} has not begun, so there is nothing to run again")
         steps: tuple[Reused, ...] = ()
@@ -74,8 +96,8 @@ class Reruns:
             except LookupError as error:
                 known = ", ".join(dict.fromkeys(one.step_id for one in recorded.steps)) or "none"
                 raise UserError(f"run {name} has no step {self._from_step!r}; it has {known}") from error
-        rerunning.event_of(self._settings, recorded.started)
-        return Again(name, recorded.started, steps, self._version or "", self._new_keys)
+        event = events.of(recorded.started)
+        return Again(name, recorded.started, event, steps, self._version or "", self._new_keys)
 
 
 def confirmed(count: int, *, yes: bool, asks: bool) -> None:

@@ -221,13 +221,12 @@ def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) 
     if not run_ids:
         _show(found, yes=yes)
         confirmed(len(found), yes=yes, asks=sys.stdin.isatty())
-    begun = []
-    for one in prepared:
-        begun.append(reruns.begin(one))
-        if not as_json:
-            click.echo(f"{begun[-1]['run_id']}  reruns {one.run}")
+    begun = reruns.begin(prepared)
     if as_json:
         print_json(begun[0] if len(run_ids) == 1 else begun)
+        return
+    for one in begun:
+        click.echo(f"{one['run_id']}  reruns {one['rerun_of']}")
 
 
 def _show(found: list[FoldedRun], *, yes: bool) -> None:

@@ -6,12 +6,14 @@ ever added, with a default; a reader passes over fields that it does not know.
 """
 
 import hashlib
+from collections.abc import Iterable
 
 import msgspec
 
 from stream_engine.core.flow import PLAIN, Cron, Flow
 from stream_engine.core.match import Matched, Wish, match
 from stream_engine.core.records import Event
+from stream_engine.core.sources import Source
 
 RESERVED = "engine/"
 """What the engine's own event names start with. Only a trigger that names such an event exactly matches it."""
@@ -56,6 +58,7 @@ class FunctionSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 class _Document(msgspec.Struct, frozen=True):
     functions: dict[str, FunctionSpec]
     events: str = ""
+    sources: tuple[Source, ...] = ()
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -65,14 +68,16 @@ _decoder = msgspec.json.Decoder(_Document)
 class Catalogue:
     """The functions of an app by their ids, and which of them an event is for.
 
-    ``events`` is the topic that the app's events are in; empty where the catalogue does not say.
+    ``events`` is the topic that the app's events are in; empty where the catalogue does not say. ``sources`` has the others that it reads, by their
+    topics.
     """
 
-    __slots__ = ("_exact", "_prefixes", "_wishes", "digest", "events", "functions")
+    __slots__ = ("_exact", "_prefixes", "_wishes", "digest", "events", "functions", "sources")
 
-    def __init__(self, functions: dict[str, FunctionSpec], events: str = "") -> None:
+    def __init__(self, functions: dict[str, FunctionSpec], events: str = "", sources: Iterable[Source] = ()) -> None:
         self.functions = functions
         self.events = events
+        self.sources = {source.topic: source for source in sources}
         self.digest = hashlib.blake2b(self.encode(), digest_size=16).hexdigest()
         self._exact: dict[str, list[str]] = {}
         self._prefixes: list[tuple[str, str]] = []
@@ -92,11 +97,11 @@ class Catalogue:
             msgspec.DecodeError: the bytes are not a catalogue.
         """
         document = _decoder.decode(raw)
-        return cls(document.functions, document.events)
+        return cls(document.functions, document.events, document.sources)
 
     def encode(self) -> bytes:
         """Return the catalogue as JSON: the same text for the same content."""
-        return _encoder.encode(_Document(self.functions, self.events))
+        return _encoder.encode(_Document(self.functions, self.events, tuple(self.sources.values())))
 
     def match(self, event: Event, partitions: int, replay_id: str | None = None) -> Matched:
         """Return what an event starts, each function once; it may be shared, so leave it as it is.
@@ -109,6 +114,18 @@ class Catalogue:
     def named(self, event_name: str) -> list[str]:
         """Return the ids of the functions that events of a name may start, as far as the name says."""
         return [wish.function for wish in self._named(event_name)[0]]
+
+    def topics_of(self, function: str) -> list[str]:
+        """Return the topics in which events of a function are likely to be: sources whose events are called so, and else the app's own.
+
+        Anybody may write an event of that name to the app's own topic, and a source without a name may have every event.
+        """
+        triggers = {one for one in self.functions[function].triggers if not one.startswith(RESERVED)}
+        named = [one for one in self.sources.values() if one.name and function in self.named(one.name)]
+        if triggers and triggers <= {source.name for source in named}:
+            return [source.topic for source in named]
+        nameless = [one for one in self.sources.values() if not one.name and triggers]
+        return [self.events, *(source.topic for source in (*named, *nameless))]
 
     def _named(self, event_name: str) -> tuple[list[Wish], Matched | None]:
         """Return who may want events of a name; and what becomes of all of them, if that does not depend on the event."""

@@ -28,10 +28,16 @@ def pass_on(turn: Turn, entry: Entry, span: Span | None = None) -> None:
         turn.state.put(ENTRIES.key(entry.run_id), entry)
         turn.set_timer(entry.event.ts, Timer("enter", entry.run_id))
         turn.history.append(disposed(turn, entry.run_id, entry, entry.event, "delayed", detail=str(entry.event.ts)))
-    elif gate is not None and gate.kind in (IDEMPOTENCY, DEBOUNCE, BATCH):
-        turn.command(gate.partition, Pass(entry))
     else:
-        turn.command(partition_of(entry.run_id), Pass(entry, span))
+        turn.command(next_stop(entry), Pass(entry, span))
+
+
+def next_stop(entry: Entry) -> int:
+    """Return the partition that decides upon an entry next: its gate's, where there is no run yet, or its run's home."""
+    gate = entry.gates[0] if entry.gates else None
+    if gate is not None and gate.kind in (IDEMPOTENCY, DEBOUNCE, BATCH):
+        return gate.partition
+    return partition_of(entry.run_id)
 
 
 def come_due(turn: Turn, run_id: str) -> None:

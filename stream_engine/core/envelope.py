@@ -8,6 +8,8 @@ format. All of them become an `Envelope`.
 CloudEvents: ``type`` is the event's name, ``time`` its ts. Two sources may use one id, so what a repeat is known by is
 ``source`` and ``id`` together. Avro: a record with the fields ``name`` and ``data`` is the engine's own form; of any other
 the schema's full name is the event's name, and the whole record its data.
+
+What a topic has that others own (`stream_engine.core.sources`) has the one form that was declared of it.
 """
 
 import base64
@@ -18,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from stream_engine.core.records import Record
+from stream_engine.core.sources import Source
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -81,6 +84,8 @@ class _Sniffed(msgspec.Struct, gc=False):
     specversion: msgspec.Raw = _NOTHING
 
 
+_NO_SCHEMAS: Final = Rejection("unknown-schema", "it looks like Avro, but no schemas are configured")
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_own = msgspec.json.Decoder(Envelope).decode
 _decode_cloud = msgspec.json.Decoder(_Cloud).decode
 _sniff = msgspec.json.Decoder(_Sniffed).decode
@@ -96,6 +101,35 @@ def unwrap(value: bytes, headers: Headers, avro: Avro | None) -> Envelope | Clou
         if texts.get("content-type", b"").lower().startswith(_CLOUD_MEDIA):
             return _structured(value)
     return _avro(value, avro) if value[0] == 0 else _own(value)
+
+
+def unwrap_source(
+    value: bytes, headers: Headers, avro: Avro | None, source: Source
+) -> Envelope | CloudEnvelope | Rejection:
+    """Return what a value of a source says, which is not empty; it has one form, whatever else it looks like."""
+    if source.format == "avro":
+        if value[0] != 0:
+            return Rejection("invalid-avro", "it does not begin as Avro in Confluent's wire format does")
+        if avro is None:
+            return _NO_SCHEMAS
+        record = avro(value)
+        return record if isinstance(record, Rejection) else Envelope(source.name, msgspec.Raw(record.text))
+    if source.format == "json":
+        return _data(value, source.name)
+    texts = {name.lower(): text for name, text in headers if text is not None}
+    cloud = _binary(value, texts) if _CLOUD_MODE in texts else _structured(value)
+    if isinstance(cloud, CloudEnvelope) and source.name:
+        cloud.envelope.name = source.name
+    return cloud
+
+
+def _data(value: bytes, name: str) -> Envelope | Rejection:
+    try:
+        if not value.isascii():
+            value.decode()
+        return Envelope(name, msgspec.Raw(bytes(_decode_raw(value)).strip()))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Rejection("invalid-json", f"not JSON: {error}")
 
 
 def _own(value: bytes) -> Envelope | CloudEnvelope | Rejection:
@@ -178,7 +212,7 @@ def _cloud(cloud: _Cloud, data: msgspec.Raw) -> CloudEnvelope | Rejection:
 
 def _avro(value: bytes, avro: Avro | None) -> Envelope | CloudEnvelope | Rejection:
     if avro is None:
-        return Rejection("unknown-schema", "it looks like Avro, but no schemas are configured")
+        return _NO_SCHEMAS
     record = avro(value)
     if isinstance(record, Rejection):
         return record

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from stream_engine.core.catalogue import WILDCARD
-from stream_engine.core.envelope import Avro, CloudEnvelope, Envelope, Headers, Rejection, unwrap
+from stream_engine.core.envelope import Avro, CloudEnvelope, Envelope, Headers, Rejection, unwrap, unwrap_source
 from stream_engine.core.identity import event_identity
 from stream_engine.core.records import Event, Record
+from stream_engine.core.sources import Source
 
 __all__ = ["Check", "Headers", "Message", "Rejection", "event_name_problem", "is_event_id", "receive"]
 
@@ -49,19 +50,26 @@ def event_name_problem(name: object) -> str | None:
 
 
 def receive(
-    message: Message, checks: dict[str, Check], avro: Avro | None = None, max_bytes: int = MAX_BYTES
+    message: Message,
+    checks: dict[str, Check],
+    avro: Avro | None = None,
+    max_bytes: int = MAX_BYTES,
+    source: Source | None = None,
 ) -> Event | Rejection:
     """Return the event that a message is, or why it is none.
 
     ``checks`` has, by event name, the judges of data that the app declared models for. ``avro`` decodes values in
-    Confluent's wire format.
+    Confluent's wire format. ``source`` is what the topic is declared to be, if it is not one of events.
     """
     value = message.value
     if not value:
         return Rejection("empty", "the value is empty; an event is a JSON object with a name")
     if len(value) > max_bytes:
         return Rejection("too-large", f"the value has {len(value)} bytes; at most {max_bytes} are allowed")
-    unwrapped = unwrap(value, message.headers, avro)
+    if source is None:
+        unwrapped = unwrap(value, message.headers, avro)
+    else:
+        unwrapped = unwrap_source(value, message.headers, avro, source)
     if isinstance(unwrapped, Rejection):
         return unwrapped
     if isinstance(unwrapped, CloudEnvelope):
@@ -78,7 +86,8 @@ def _judge(
     if wrong is not None:
         return Rejection("invalid-event", wrong)
     try:
-        ts = message.timestamp if envelope.ts is None else _epoch_ms(envelope.ts)
+        # A topic of others may have records without a time.
+        ts = max(message.timestamp, 0) if envelope.ts is None else _epoch_ms(envelope.ts)
     except ValueError as error:
         return Rejection("invalid-event", str(error))
     if ts - message.timestamp > MAX_DELAY:

@@ -23,7 +23,8 @@ class Extent(msgspec.Struct, frozen=True):
     """What belongs to a replay: events of some spans (``[start, stop)`` in offsets, by partition), of all functions or one.
 
     Of the events only those that are ``selected``, by partition and offset, if that is given. ``reused`` has the steps that the runs of events
-    take over, and ``new_keys`` gives them idempotency keys of their own.
+    take over, and ``new_keys`` gives them idempotency keys of their own. ``elsewhere`` has the spans of other topics that are replayed under the same
+    id, by their names.
     """
 
     replay_id: str
@@ -33,6 +34,7 @@ class Extent(msgspec.Struct, frozen=True):
     selected: frozenset[tuple[int, int]] | None = None
     reused: Mapping[tuple[int, int], tuple[Reused, ...]] = msgspec.field(default_factory=dict)
     new_keys: bool = False
+    elsewhere: Mapping[str, Mapping[int, tuple[int, int]]] = msgspec.field(default_factory=dict)
 
     def admit(self, event: Event, matched: Matched) -> Admit:
         """Return the command that admits an event once more."""
@@ -66,8 +68,9 @@ class Extent(msgspec.Struct, frozen=True):
 
     def replays(self, function: str, topic: str, partition: int, offset: int) -> bool:
         """Return whether the run of a function on account of an event at a place is replayed."""
-        start, stop = self.spans.get(partition, (0, 0))
-        if topic != self.topic or not start <= offset < stop or self.function not in {None, function}:
+        if topic != self.topic:
+            return _within(self.elsewhere.get(topic, {}), partition, offset)
+        if not _within(self.spans, partition, offset) or self.function not in {None, function}:
             return False
         return self.selected is None or (partition, offset) in self.selected
 
@@ -147,7 +150,7 @@ class Tally:
     """What history says of replays: which events have come to something, and what became of the runs. Feed it in any order, as often as it comes."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, set[tuple[str, int, int]]] = {}
+        self._seen: dict[str, set[tuple[str, str, int, int]]] = {}
         self._runs: dict[str, dict[str, str]] = {}
 
     def add(self, record: HistoryRecord) -> None:
@@ -158,7 +161,7 @@ class Tally:
         if isinstance(record, RunEnded):
             runs[record.run_id] = record.status
             return
-        place = record.function, record.partition, record.offset
+        place = record.function, record.topic, record.partition, record.offset
         self._seen.setdefault(record.replay_id, set()).add(place)
         state = runs.get(record.run_id, "")
         if isinstance(record, RunStarted):
@@ -172,7 +175,7 @@ class Tally:
     def of(self, replay: Replay) -> Counts:
         """Return the counts of a replay."""
         seen = self._seen.get(replay.id, set())
-        routed = sum(one[0] == replay.function and _within(replay.spans, one[1], one[2]) for one in seen)
+        routed = sum(one[:2] == (replay.function, replay.topic) and _within(replay.spans, *one[2:]) for one in seen)
         states = [state for state in self._runs.get(replay.id, {}).values() if state != _NONE]
         ended = sum(bool(state) for state in states)
         return Counts(routed, len(states), ended, sum(state not in {"", "completed"} for state in states))

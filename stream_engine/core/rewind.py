@@ -15,17 +15,18 @@ none, with progress            the group was deleted, or expired: the engine goe
 none, without progress         the group is new: the settings say where it begins
 =============================  ==============================================================================
 
-One rewind has one replay id, whichever partitions it reset, and whichever workers find them. The first to find one looks at all
-partitions, and writes down those that are reset as one `Rewind`, whose id follows from what is in it; others that look at the same moment find and
+One rewind has one replay id, whichever partitions and topics it reset, and whichever workers find them. The first to find one looks at all
+partitions of all topics that the group reads, and writes down those that are reset as one `Rewind`, whose id follows from what is in it; others that look at the same moment find and
 write the same. A partition *joins*: its offset is committed with a mark, and then its progress says so. From then on, an unmarked offset
 is another rewind.
 
-The seam, for a partition that is assigned: read the committed offsets of ALL partitions, then the control topic to its END, then call
+The seam, for a partition that is assigned: read the committed offsets of ALL partitions of all topics, then the control topic to its END, then call
 `course`. WRITE its rewind, if it has one, to the control topic; COMMIT its start with its mark; WRITE its progress; then route. Each must be
 acknowledged before the next.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -66,17 +67,27 @@ class Progress(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
         return msgspec.json.encode(Mark(_BY, topic_id, self.replay, until, self.rewinds)).decode()
 
 
-class Rewind(msgspec.Struct, frozen=True):
-    """An operator's rewind: the events that are routed again, ``[start, stop)`` in offsets, by partition of the topic with an id.
+Spans = dict[int, tuple[int, int]]
+"""``[start, stop)`` in offsets, by partition."""
 
-    ``number`` counts the rewinds of the topic; ``at`` is when it was found, in milliseconds since the epoch.
+
+class Rewind(msgspec.Struct, frozen=True):
+    """An operator's rewind: the events that are routed again, by partition of the topic with an id.
+
+    ``number`` counts the rewinds of the group; ``at`` is when it was found, in milliseconds since the epoch. ``others`` has, by their ids, topics that
+    were reset at the same time.
     """
 
     id: str
     number: int
     topic: str
-    spans: dict[int, tuple[int, int]]
+    spans: Spans
     at: int = 0
+    others: dict[str, Spans] = {}
+
+    def of(self, topic_id: str) -> Spans:
+        """Return the spans of a topic."""
+        return self.spans if topic_id == self.topic else self.others.get(topic_id, {})
 
 
 class Committed(Record, frozen=True):
@@ -84,6 +95,13 @@ class Committed(Record, frozen=True):
 
     offset: int
     metadata: str = ""
+
+
+class Topic(NamedTuple):
+    """A topic as `course` looks at it: by partition, what the group has committed, and the newest progress that is known."""
+
+    committed: Mapping[int, Committed]
+    progress: Mapping[int, Progress]
 
 
 class Course(Record, frozen=True):
@@ -118,11 +136,13 @@ def course(
     committed: Mapping[int, Committed],
     progress: Mapping[int, Progress],
     rewinds: Iterable[Rewind],
+    *,
+    others: Mapping[str, Topic] | None = None,
 ) -> Course | None:
     """Return what the offsets and the control topic amount to for a partition; None for one that begins anew.
 
     ``committed`` has every partition of the topic that has an offset, ``progress`` what is known of each, the newest,
-    and ``rewinds`` those of any topic.
+    and ``rewinds`` those of any topic. ``others`` has the other topics that the group reads, by their ids.
     """
     own, known = committed.get(partition), progress.get(partition)
     if own is None:
@@ -136,7 +156,9 @@ def course(
         # What was left of a rewind is passed over as well.
         skipped = (known.offset, own.offset) if known.offset < own.offset else None
         return Course(Progress(known.rewinds, own.offset, own.offset), None, skipped)
-    return _rewind(topic_id, partition, committed, progress, [one for one in rewinds if one.topic == topic_id])
+    topics = {topic_id: Topic(committed, progress), **(others or {})}
+    related = [one for one in rewinds if topics.keys() & {one.topic, *one.others}]
+    return _rewind(topic_id, partition, topics, related)
 
 
 def needs_control(committed: Committed | None) -> bool:
@@ -152,27 +174,39 @@ def _go_on(offset: int, mark: Mark, known: Progress | None) -> Progress:
     return Progress(rewinds, max(offset, 0 if known is None else known.live), offset)
 
 
-def _rewind(
-    topic_id: str,
-    partition: int,
-    committed: Mapping[int, Committed],
-    progress: Mapping[int, Progress],
-    rewinds: list[Rewind],
-) -> Course:
-    start, known = committed[partition].offset, progress[partition]
-    newest = max(rewinds, key=lambda one: one.number, default=None)
-    number = 0 if newest is None else newest.number
-    if newest is not None and known.rewinds < number and newest.spans.get(partition, (-1, -1))[0] == start:
-        return Course(Progress(number, known.live, start, newest.id))
-    spans = {
-        other: (offset.offset, progress[other].live)
-        for other, offset in sorted(committed.items())
-        if other in progress and read_mark(offset.metadata) is None and offset.offset < progress[other].live
+def _rewind(topic_id: str, partition: int, topics: Mapping[str, Topic], rewinds: list[Rewind]) -> Course:
+    start, known = topics[topic_id].committed[partition].offset, topics[topic_id].progress[partition]
+    newest = max((one for one in rewinds if one.of(topic_id)), key=lambda one: one.number, default=None)
+    if (
+        newest is not None
+        and known.rewinds < newest.number
+        and newest.of(topic_id).get(partition, (-1, -1))[0] == start
+    ):
+        return Course(Progress(newest.number, known.live, start, newest.id))
+    number = max((one.number for one in rewinds), default=0) + 1
+    # In the order of the ids, so that whoever finds it writes the same down.
+    reset = {name: spans for name, topic in sorted(topics.items()) if (spans := _reset(topic))}
+    first = min(reset)
+    rest = {name: spans for name, spans in reset.items() if name != first}
+    opened = Rewind(_name(number, reset), number, first, reset[first], 0, rest)
+    return Course(Progress(number, known.live, start, opened.id), opened)
+
+
+def _reset(topic: Topic) -> Spans:
+    """Return what of a topic somebody has reset to an earlier place."""
+    return {
+        number: (offset.offset, topic.progress[number].live)
+        for number, offset in sorted(topic.committed.items())
+        if number in topic.progress
+        and read_mark(offset.metadata) is None
+        and offset.offset < topic.progress[number].live
     }
-    opened = Rewind(_name(topic_id, number + 1, spans), number + 1, topic_id, spans)
-    return Course(Progress(opened.number, known.live, start, opened.id), opened)
 
 
-def _name(topic_id: str, number: int, spans: dict[int, tuple[int, int]]) -> str:
-    texts = [f"{partition}:{start}:{stop}" for partition, (start, stop) in spans.items()]
-    return f"r{number}-{digest(topic_id, str(number), *texts)[:8]}"
+def _name(number: int, reset: Mapping[str, Spans]) -> str:
+    texts = [
+        f"{topic}/{partition}:{start}:{stop}"
+        for topic, spans in reset.items()
+        for partition, (start, stop) in spans.items()
+    ]
+    return f"r{number}-{digest(str(number), *texts)[:8]}"

@@ -20,6 +20,7 @@ from stream_engine.sdk.function import Function
 from stream_engine.sdk.middleware import compile_middleware
 from stream_engine.sdk.names import check_app, check_topic
 from stream_engine.sdk.pools import Pools
+from stream_engine.sdk.sources import Sources
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +35,7 @@ class Engine:
         name: the app's name.
         events_topic: the topic that its events are in: ``events`` if given, else ``<name>.events``.
         event_types: what `event` declared.
+        sources: what `source` declared.
         middleware: what surrounds runs, steps and sends.
         lifespan: see ``__init__``.
         client: what `send` and `Function.start` send with.
@@ -61,6 +63,7 @@ class Engine:
         self.middleware = compile_middleware(middleware)
         self.lifespan = _lifespan(lifespan)
         self.client = Client(self.name, self.events_topic, self.event_types, self.middleware)
+        self.sources = Sources(self.name, self.events_topic)
         self._functions: dict[str, dict[str, Function[..., Any]]] = {}
         self._code: dict[tuple[str, str], Function[..., Any]] = {}
         self._pools = Pools()
@@ -104,6 +107,17 @@ class Engine:
             DeclarationError: a value is not allowed, or the name is declared already.
         """
         self.event_types.declare(name, model, key)
+
+    def source(self, topic: str, *, name: str | None = None, format: str = "json") -> None:  # noqa: A002 - the contract's word
+        """Take the records of a topic that others own as events, read in place; that topic is never written to.
+
+        Its events are called ``name``. In the formats ``json`` and ``avro`` a record's whole value is the event's data. In ``cloudevents`` the CloudEvent's data
+        is, and its id and time are the event's; without a ``name``, so is its type. Else a record's place is the event's id, and its timestamp the event's ts.
+
+        Raises:
+            DeclarationError: a value is not allowed, or the topic is declared already, or is the app's own.
+        """
+        self.sources.declare(topic, name, format)
 
     async def send(self, events: Event[Any] | Iterable[Event[Any]]) -> list[str]:
         """Send events; return their ids. Without an id of its own, an event's place in the log is its id.
@@ -171,7 +185,7 @@ class Engine:
                 current.flow,
                 current.crons,
             )
-        return Catalogue(specs, self.events_topic)
+        return Catalogue(specs, self.events_topic, self.sources)
 
     def _add(self, item: Function[..., Any]) -> None:
         versions = self._functions.setdefault(item.id, {})

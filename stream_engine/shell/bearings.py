@@ -1,7 +1,7 @@
 """How far events are routed, as the control topic and the group have it, read and written in the order that `core.rewind` asks for."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 from uuid import uuid4
 
@@ -9,7 +9,7 @@ import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_engine.core.replay import Extent
-from stream_engine.core.rewind import Committed, Course, Progress, Rewind, course, is_of_another, needs_control
+from stream_engine.core.rewind import Committed, Course, Progress, Rewind, Topic, course, is_of_another, needs_control
 from stream_engine.shell.clients import offsets
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.control import Control, write
@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 _PROGRESS: Final = "progress/"
 _REWIND: Final = "rewind/"
 _SKIP: Final = "skip/"
+_BEGUN: Final = "begun/"
 _UNLIMITED: Final = 1 << 30
 
 TopicId = tuple[str, str]
@@ -39,7 +40,7 @@ class Bearings:
 
     def __init__(
         self,
-        topic: TopicId,
+        topics: Sequence[TopicId],
         control: str,
         connect: Callable[[], Consumer],
         producer: Producer,
@@ -47,11 +48,11 @@ class Bearings:
         *,
         earliest: bool,
     ) -> None:
-        """``connect`` makes a consumer to read the control topic with; ``followed`` has its values by prefix as far as they are known anyway.
+        """``topics`` has the topic that is routed, and then all others that the group reads. ``connect`` makes a consumer to read the control topic with; ``followed`` has its values by prefix as far as they are known anyway.
 
         ``earliest``: where a group without offsets begins.
         """
-        self._topic, self._topic_id = topic
+        (self._topic, self._topic_id), *self._others = topics
         self._control = control
         self._connect = connect
         self._producer = producer
@@ -66,28 +67,37 @@ class Bearings:
         Raises:
             ControlError: the control topic cannot be read or written.
         """
-        known = self._committed(consumer)
+        known = self._committed(consumer, self._topic)
         wanted = list(partitions)
         progress: dict[int, Progress] = {}
+        others: dict[str, Topic] = {}
+        first = 0
         if any(needs_control(known.get(number)) for number in wanted):
-            progress = self._read()
+            committed = {topic_id: self._committed(consumer, topic) for topic, topic_id in self._others}
+            control = self._read()
+            progress = _newest(control, self._topic_id)
+            first = self._first_partitions(control, progress)
+            others = {topic_id: Topic(found, _newest(control, topic_id)) for topic_id, found in committed.items()}
         found: dict[int, Progress] = {}
         for number in wanted:
             if is_of_another(known.get(number), self._topic_id):
                 _log.warning("%s was created again; it is routed from its first event on", self._topic)
                 found[number] = self._fresh(number, earliest=True)
                 continue
-            one = course(self._topic_id, number, known, progress, self._rewinds.values())
+            one = course(self._topic_id, number, known, progress, self._rewinds.values(), others=others)
             if one is not None:
                 self._write_down(number, one)
-            found[number] = self._fresh(number, earliest=self._earliest) if one is None else one.progress
+            # What came into a partition that was added later, nobody has decided to pass over.
+            found[number] = one.progress if one else self._fresh(number, earliest=self._earliest or number >= first)
         return found
 
     def extent(self, topic: str, progress: Progress) -> Extent | None:
         """Return what belongs to the replay that a partition is in, if it is in one."""
         if not progress.replay or progress.offset >= progress.live:
             return None
-        return Extent(progress.replay, topic, self._rewinds[progress.replay].spans)
+        rewind = self._rewinds[progress.replay]
+        elsewhere = {name: rewind.of(topic_id) for name, topic_id in self._others}
+        return Extent(progress.replay, topic, rewind.of(self._topic_id), elsewhere=elsewhere)
 
     def note(self, progress: Mapping[int, Progress], noted: Callable[[], None]) -> None:
         """Write down how far partitions are routed; call ``noted`` from the producer's `poll` once Kafka has all of it."""
@@ -128,15 +138,26 @@ class Bearings:
         except BufferError:
             delivered("the client's queue is full", None)
 
-    def _committed(self, consumer: Consumer) -> dict[int, Committed]:
-        """Return what the group has for all partitions.
+    def _committed(self, consumer: Consumer, topic: str) -> dict[int, Committed]:
+        """Return what the group has for all partitions of a topic.
 
         The producer is asked which there are: in a callback of a consumer, which keeps one call at a time in mind, asking that one would
         end the process at its next callback.
         """
-        numbers = self._producer.list_topics(self._topic, timeout=30).topics[self._topic].partitions
-        parts = consumer.committed([TopicPartition(self._topic, number) for number in numbers], timeout=30)
+        numbers = self._producer.list_topics(topic, timeout=30).topics[topic].partitions
+        parts = consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=30)
         return {part.partition: Committed(part.offset, part.metadata or "") for part in parts if part.offset >= 0}
+
+    def _first_partitions(self, control: Control, progress: Mapping[int, Progress]) -> int:
+        """Return how many partitions the topic had when the app began to route it; whoever asks first writes it down."""
+        key = _BEGUN + self._topic_id
+        raw = control.value(key)
+        if raw is not None:
+            return int(raw)
+        there = len(self._producer.list_topics(self._topic, timeout=30).topics[self._topic].partitions)
+        count = max(progress) + 1 if progress else there
+        write(self._producer, self._control, {key: str(count).encode()})
+        return count
 
     def _fresh(self, partition: int, *, earliest: bool) -> Progress:
         consumer = self._connect()
@@ -152,21 +173,21 @@ class Bearings:
             rewind = msgspec.structs.replace(found.opens, at=now_ms())
             write(self._producer, self._control, {_REWIND + rewind.id: msgspec.json.encode(rewind)})
             self._rewinds[rewind.id] = rewind
-            spans = ", ".join(f"{number}: {start} to {stop}" for number, (start, stop) in rewind.spans.items())
-            _log.info(
-                "an operator rewound %s: its events run again as replay %s (partition %s)",
-                self._topic,
-                rewind.id,
-                spans,
+            names = {topic_id: topic for topic, topic_id in ((self._topic, self._topic_id), *self._others)}
+            spans = ", ".join(
+                f"{names[topic_id]}/{number}: {start} to {stop}"
+                for topic_id in (rewind.topic, *rewind.others)
+                for number, (start, stop) in rewind.of(topic_id).items()
             )
+            _log.info("an operator rewound what is routed: its events run again as replay %s (%s)", rewind.id, spans)
         if found.skipped is not None:
             start, stop = found.skipped
             key = f"{_SKIP}{self._topic_id}/{partition}/{stop}"
             write(self._producer, self._control, {key: msgspec.json.encode(Skip(start, stop, now_ms()))})
             _log.warning("%s/%d: an operator passed over the events %d to %d", self._topic, partition, start, stop)
 
-    def _read(self) -> dict[int, Progress]:
-        """Read the control topic to its end; return the newest progress of each partition."""
+    def _read(self) -> Control:
+        """Read the control topic to its end."""
         consumer = self._connect()
         try:
             control = Control(consumer, self._control)
@@ -176,15 +197,20 @@ class Bearings:
         for raw in control.values(_REWIND).values():
             rewind = msgspec.json.decode(raw, type=Rewind)
             self._rewinds[rewind.id] = rewind
-        newest: dict[int, Progress] = {}
-        for key, raw in control.values(f"{_PROGRESS}{self._topic_id}/").items():
-            number = int(key.partition("/")[0])
-            one = msgspec.json.decode(raw, type=Progress)
-            newest[number] = max(one, newest.get(number, one))
-        return newest
+        return control
 
     def _key(self, partition: int, member: str) -> str:
         return f"{_PROGRESS}{self._topic_id}/{partition}/{member}"
+
+
+def _newest(control: Control, topic_id: str) -> dict[int, Progress]:
+    """Return the newest progress of each partition of a topic."""
+    newest: dict[int, Progress] = {}
+    for key, raw in control.values(f"{_PROGRESS}{topic_id}/").items():
+        number = int(key.partition("/")[0])
+        one = msgspec.json.decode(raw, type=Progress)
+        newest[number] = max(one, newest.get(number, one))
+    return newest
 
 
 def _ignore(_: object, __: object) -> None:

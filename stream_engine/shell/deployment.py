@@ -21,11 +21,17 @@ _LOGS = "logs"
 
 @dataclass(frozen=True)
 class Deployment:
-    """What there is of an app: its topics' names, its logs, and the id of its events topic."""
+    """What there is of an app: its topics' names, its logs, and the ids of its events topic and, by their names, of its sources' topics."""
 
     names: Names
     logs: Logs
     events_id: str
+    sources: dict[str, str]
+
+    @property
+    def routed(self) -> list[tuple[str, str]]:
+        """The names and ids of all topics that have events of the app, its own first."""
+        return [(self.names.events, self.events_id), *self.sources.items()]
 
 
 def deploy(admin: AdminClient, control: Control, engine: Engine, settings: Settings) -> Deployment:
@@ -52,7 +58,22 @@ def deploy(admin: AdminClient, control: Control, engine: Engine, settings: Setti
             raise topics.TopicError(f"the topic {found.name}: {found.finding}")
     logs = topics.logs(admin, names, topics.cluster_id(admin))
     compare(names, _known(control) or logs, logs)
-    return Deployment(names, logs, topics.topic_id(admin, names.events))
+    return Deployment(names, logs, topics.topic_id(admin, names.events), _sources(admin, engine))
+
+
+def _sources(admin: AdminClient, engine: Engine) -> dict[str, str]:
+    """Return the ids of the topics that others own.
+
+    Raises:
+        TopicError: one is not there.
+    """
+    there = topics.partition_counts(admin)
+    for source in engine.sources:
+        if not there.get(source.topic):
+            raise topics.TopicError(
+                f"the source {source.topic} is not there: a worker creates no topic that others own, so have its owner create it first"
+            )
+    return {source.topic: topics.topic_id(admin, source.topic) for source in engine.sources}
 
 
 def write_down(producer: Producer, control: Control, deployment: Deployment) -> None:

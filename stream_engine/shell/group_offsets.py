@@ -19,6 +19,7 @@ _LATEST = -1
 class Move(NamedTuple):
     """What a reset does to a partition: where the group is (None for nowhere), where it goes, and where the log begins and ends."""
 
+    topic: str
     partition: int
     now: int | None
     to: int
@@ -134,7 +135,7 @@ def moves(settings: Settings, group: str, topic: str, to: dict[int, int]) -> lis
     try:
         now = committed(consumer, topic)
         return [
-            Move(number, now.get(number), offset, there.start, there.stop)
+            Move(topic, number, now.get(number), offset, there.start, there.stop)
             for number, offset in sorted(to.items())
             for there in [offsets(consumer, topic, number)]
         ]

@@ -1,5 +1,7 @@
 """The consumer groups of an app: how far each has come, and how far there is to go."""
 
+from collections.abc import Iterable
+
 import msgspec
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -10,6 +12,10 @@ from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 
 _ANSWER_SECONDS = 10
+
+
+Place = tuple[str, int]
+"""A topic and the number of a partition."""
 
 
 class GroupError(UserError):
@@ -28,8 +34,10 @@ class GroupRow(msgspec.Struct, frozen=True):
     replay_id: str | None
 
 
-def inspect(settings: Settings, app: str, events: str | None) -> list[GroupRow]:
-    """Return what the groups of an app have committed: its router's, and its replays'; ``events`` is its events topic.
+def inspect(settings: Settings, app: str, events: str | None, sources: Iterable[str] = ()) -> list[GroupRow]:
+    """Return what the groups of an app have committed: its router's, and its replays'.
+
+    ``events`` is its events topic, ``sources`` are the topics that it reads besides.
 
     The group that proposes leaders commits nothing: how far commands are taken is part of the state.
 
@@ -44,7 +52,8 @@ def inspect(settings: Settings, app: str, events: str | None) -> list[GroupRow]:
                 f"there is no app {app!r} on {settings.bootstrap_servers}: it has no topic {names.events}; a worker, or "
                 f"`stream-engine topics apply`, creates the topics of an app"
             )
-        every = {TopicPartition(names.events, number) for number in range(counts[names.events])}
+        routed = [names.events, *(topic for topic in sources if topic in counts)]
+        every = {TopicPartition(topic, number) for topic in routed for number in range(counts[topic])}
         found = {names.router_group: None, **dict.fromkeys(_replays(admin, names))}
         committed = {group: _committed(admin, group) for group in found}
         parts = every.union(
@@ -59,8 +68,14 @@ def inspect(settings: Settings, app: str, events: str | None) -> list[GroupRow]:
     return [
         _row(group, place, offsets.get(place), ends[place], names)
         for group, offsets in committed.items()
-        for place in sorted(own | offsets.keys())
+        for place in sorted(own | offsets.keys() if group == names.router_group else _with_others(own, offsets))
     ]
+
+
+def _with_others(routed: set[Place], committed: Iterable[Place]) -> set[Place]:
+    """Return the partitions that a group has offsets for, and the others of the same topics."""
+    topics = {topic for topic, _ in committed}
+    return {*committed, *(place for place in routed if place[0] in topics)}
 
 
 def _row(group: str, place: tuple[str, int], offset: int | None, end: int, names: Names) -> GroupRow:

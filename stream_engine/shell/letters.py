@@ -102,8 +102,7 @@ def retry(settings: Settings, letters: Iterable[Letter]) -> list[Sent]:
     """Produce the messages of letters again: the same key, value and headers, to the same partition of the topic they came from.
 
     Raises:
-        LetterError: one of them concerns a single function, its topic is not there, or Kafka did not take it; the message says
-            which were sent nevertheless.
+        LetterError: the topic of one is not there, or Kafka did not take it; the message says which were sent nevertheless.
         NoAnswerError: Kafka does not answer.
     """
     trouble, letters = Trouble(settings), list(letters)
@@ -142,11 +141,6 @@ def retry(settings: Settings, letters: Iterable[Letter]) -> list[Sent]:
 
 
 def _check(letter: Letter, topics: dict[str, int]) -> None:
-    if letter.function is not None:
-        raise LetterError(
-            f"dead letter {letter.id} concerns the function {letter.function!r} alone; sent again, its event would start the other "
-            f"functions once more, so this is not possible. Nothing was sent"
-        )
     if letter.partition not in range(topics.get(letter.topic, 0)):
         raise LetterError(
             f"dead letter {letter.id} came from partition {letter.partition} of {letter.topic!r}, which is not there. Nothing was sent"

@@ -1,16 +1,16 @@
 """Replays, as operators ask for them: what a range has, and the group and the record that make workers carry one out."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import msgspec
 from confluent_kafka import KafkaException, Producer
 
+from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.cause import cause_of
 from stream_engine.core.envelope import Avro, Rejection
 from stream_engine.core.history import EventDisposed, RunStarted
-from stream_engine.core.match import Matched
 from stream_engine.core.receive import Message, receive
 from stream_engine.core.records import Event
 from stream_engine.core.replay import Extent, Replay, Tally
@@ -30,8 +30,6 @@ _CHUNK: Final = 50_000
 _KEPT_MS: Final = 30 * DAY_MS
 
 Spans = dict[int, tuple[int, int]]
-Match = Callable[[Event, int, str | None], Matched]
-
 
 Place = tuple[int, int]
 """The partition and the offset of an event."""
@@ -63,7 +61,7 @@ def spans(settings: Settings, topic: str, since: int, until: int, now: int) -> S
     return found
 
 
-def events(settings: Settings, extent: Extent, match: Match) -> Iterator[Line]:
+def events(settings: Settings, extent: Extent, catalogue: Catalogue) -> Iterator[Line]:
     """Read a range, and give the events of it that are to be replayed.
 
     Raises:
@@ -71,26 +69,29 @@ def events(settings: Settings, extent: Extent, match: Match) -> Iterator[Line]:
     """
     avro = avro_decoder(settings.schemas)
     for message in messages(settings, extent.topic, "", extent.spans):
-        line = _line(message, extent, match, avro)
+        line = _line(message, extent, catalogue, avro)
         if line is not None:
             yield line
 
 
-def chosen_by_status(settings: Settings, app: str, function: str, statuses: tuple[str, ...], since: int) -> set[Place]:
-    """Return the events whose live runs of a function have one of some statuses; history is read from a time on."""
+def chosen_by_status(settings: Settings, app: str, replay: Replay) -> set[Place]:
+    """Return the events whose live runs of a replay's function have one of its statuses."""
     index, places = RunIndex(), dict[str, Place]()
     with HistoryReader(settings, app) as reader:
-        for batch in reader.read(reader.span(reader.partitions(), since)):
+        for batch in reader.read(reader.span(reader.partitions(), replay.since)):
             for entry in batch:
                 record = entry.record
-                if record.function != function:
+                if record.function != replay.function:
                     continue
                 index.add(entry.id, record)
-                if isinstance(record, EventDisposed | RunStarted) and record.replay_id is None:
+                if isinstance(record, EventDisposed | RunStarted) and _is_live(record, replay.topic):
                     places[record.run_id] = record.partition, record.offset
-    return {
-        place for run_id, place in places.items() if (run := index.get(run_id)) is not None and run.status in statuses
-    }
+    found = ((place, index.get(run_id)) for run_id, place in places.items())
+    return {place for place, run in found if run is not None and run.status in replay.statuses}
+
+
+def _is_live(record: EventDisposed | RunStarted, topic: str) -> bool:
+    return record.topic == topic and record.replay_id is None
 
 
 def make(settings: Settings, names: Names, replay: Replay, selected: set[Place] | None) -> None:
@@ -161,10 +162,10 @@ def _chunks(selected: set[Place]) -> Iterator[bytes]:
         yield msgspec.json.encode(chunk)
 
 
-def _line(message: Message, extent: Extent, match: Match, avro: Avro | None) -> Line | None:
-    event = receive(message, {}, avro)
+def _line(message: Message, extent: Extent, catalogue: Catalogue, avro: Avro | None) -> Line | None:
+    event = receive(message, {}, avro, source=catalogue.sources.get(message.topic))
     if isinstance(event, Rejection) or extent.passes_over(cause_of(message.headers)):
         return None
-    matched = extent.part_of(match(event, 1, extent.replay_id), event)
+    matched = extent.part_of(catalogue.match(event, 1, extent.replay_id), event)
     count = len(matched.functions) + len(matched.asked) + len(matched.unfit)
     return Line(event, count) if count else None

@@ -33,12 +33,12 @@ Selected = dict[int, list[int]]
 
 @dataclass(frozen=True)
 class Tools:
-    """What a worker carries replays out with. ``connect`` makes a member of a replay's group; ``values`` has the control topic's, by prefix.
+    """What a worker carries replays out with. ``routes`` has those of all topics with events, by the topic's id. ``connect`` makes a member of a replay's group; ``values`` has the control topic's, by prefix.
 
     ``reused`` returns the steps that the runs of a replay take over, by their events; ``has_room`` says whether live runs have enough room left.
     """
 
-    route: Route
+    routes: Mapping[str, Route]
     connect: Callable[[str], Consumer]
     produce: Callable[[], Producer]
     values: Callable[[str], Mapping[str, bytes]]
@@ -140,7 +140,7 @@ class Replays(threading.Thread):
         routed = self._tools.values(ROUTED)
         for name, raw in self._tools.values(REPLAY).items():
             replay = msgspec.json.decode(raw, type=Replay)
-            goes_on = replay.state == ACTIVE and name not in routed and replay.topic_id == self._tools.route.events_id
+            goes_on = replay.state == ACTIVE and name not in routed and replay.topic_id in self._tools.routes
             running = self._threads.get(name)
             if running is not None and (not goes_on or running[0] != replay):
                 running[1].stop()
@@ -154,7 +154,7 @@ class Replays(threading.Thread):
     def _begin(self, replay: Replay, selected: frozenset[tuple[int, int]] | None) -> Routing:
         tools = self._tools
         plan = ReplayPlan(replay, selected, tools)
-        thread = Routing(tools.connect(replay.id), tools.produce(), tools.route, plan, tools.failed)
+        thread = Routing(tools.connect(replay.id), tools.produce(), tools.routes[replay.topic_id], plan, tools.failed)
         thread.start()
         return thread
 

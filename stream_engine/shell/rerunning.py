@@ -1,15 +1,22 @@
-"""Running a run again: the same event, from the log, as a new run with a link to the first one."""
+"""Runs that operators begin: again, of an event from the log with a link to the first one, or of a dead letter, for the function that it was of no use to.
 
-from typing import NamedTuple
+They are entries that are sent to where they are decided upon first, past the router; a name of its own makes each a run of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 from uuid import uuid4
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from stream_engine.core.catalogue import Catalogue
+from stream_engine.core.dead_letter import Letter
+from stream_engine.core.entering import next_stop
 from stream_engine.core.envelope import Rejection
 from stream_engine.core.history import RunStarted
-from stream_engine.core.identity import digest, partition_of, run_id, run_name
-from stream_engine.core.receive import receive
+from stream_engine.core.identity import digest, home_partition, partition_of, run_id, run_name
+from stream_engine.core.match import Matched
+from stream_engine.core.receive import Message, receive
 from stream_engine.core.records import WRITES, Event, encode
 from stream_engine.core.requests import Asked, Commands, Entry, Pass, Reused
 from stream_engine.core.reuse import excess
@@ -25,87 +32,184 @@ from stream_engine.shell.topics import Names
 _SECONDS = 30
 _GATES = frozenset({"throttle", "concurrency"})
 
+Done = Callable[[int, int], None]
+"""Is told how many of how many are done."""
+
 
 class Again(NamedTuple):
     """What is to be run again, and how."""
 
     run: str
     started: RunStarted
+    event: Event
     reused: tuple[Reused, ...]
     version: str
     new_keys: bool
 
 
-def event_of(settings: Settings, started: RunStarted) -> Event:
-    """Read the event of a run from the log.
+class Events:
+    """Reads events from the log, one after the other. Close it."""
 
-    Raises:
-        UserError: it is not there any more.
-    """
-    topic, number, offset = started.topic, started.partition, started.offset
-    consumer = clients.reader(settings)
-    try:
-        there = offsets(consumer, topic, number)
+    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
+        self._address = settings.bootstrap_servers
+        self._consumer: Consumer = clients.reader(settings)
+        self._admin = clients.admin(settings)
+        self._avro = avro_decoder(settings.schemas)
+        self._sources = catalogue.sources
+        self._ids: dict[str, str] = {}
+
+    def close(self) -> None:
+        """Leave Kafka."""
+        self._consumer.close()
+
+    def of(self, started: RunStarted) -> Event:
+        """Return the event of a run.
+
+        Raises:
+            UserError: it is not there any more.
+        """
+        topic, number, offset = started.topic, started.partition, started.offset
+        there = offsets(self._consumer, topic, number)
         if offset not in there:
             raise UserError(
                 f"the event of this run is not on the log any more: {topic}/{number} begins at offset {there.start}, and it was at {offset}"
             )
-        topic_id = topics.topic_id(clients.admin(settings), topic)
-        consumer.assign([TopicPartition(topic, number, offset)])
+        if topic not in self._ids:
+            self._ids[topic] = topics.topic_id(self._admin, topic)
+        self._consumer.assign([TopicPartition(topic, number, offset)])
         deadline = monotonic() + _SECONDS
         while monotonic() < deadline:
-            raw = consumer.poll(1.0)
+            raw = self._consumer.poll(1.0)
             if raw is None or raw.error() is not None:
                 continue
-            event = receive(message_of(raw, topic, topic_id), {}, avro_decoder(settings.schemas))
+            message = message_of(raw, topic, self._ids[topic])
+            event = receive(message, {}, self._avro, source=self._sources.get(topic))
             if raw.offset() != offset or isinstance(event, Rejection):
                 raise UserError(f"there is no event at offset {offset} of {topic}/{number} any more")
             return event
-        raise UserError(f"{settings.bootstrap_servers} has not answered for half a minute")
-    finally:
-        consumer.close()
+        raise UserError(f"{self._address} has not answered for half a minute")
 
 
-def rerun(settings: Settings, names: Names, catalogue: Catalogue, again: Again, now: int) -> str:
-    """Have a run begin anew; return the new run's id. Concurrency and throttles hold for it; what decides whether there is a run does not.
+class Entries:
+    """Makes entries of an app that begin runs, and sends them."""
 
-    Raises:
-        UserError: its event is gone, or what it takes over is too much for one command.
-    """
-    wrong = excess(again.reused)
-    if wrong is not None:
-        raise UserError(
-            f"run {again.run} cannot be taken up: {wrong}; run it again from an earlier step, or as a whole"
+    def __init__(self, settings: Settings, names: Names, catalogue: Catalogue, now: int) -> None:
+        self._settings = settings
+        self._names = names
+        self._catalogue = catalogue
+        self._now = now
+        self._admin = clients.admin(settings)
+        self._partitions = topics.partition_count(self._admin, names.commands)
+        self._avro = avro_decoder(settings.schemas)
+
+    def again(self, again: Again) -> Entry:
+        """Return the entry of a run that runs again. Concurrency and throttles hold for it; what decides whether there is a run does not.
+
+        Raises:
+            UserError: what it takes over is too much for one command.
+        """
+        wrong = excess(again.reused)
+        if wrong is not None:
+            raise UserError(
+                f"run {again.run} cannot be taken up: {wrong}; run it again from an earlier step, or as a whole"
+            )
+        event, function = again.event, again.started.function
+        name = digest(again.run, "rerun", uuid4().hex)
+        matched = self._catalogue.match(event, self._partitions, again.started.replay_id)
+        gates = next((one for one in matched.asked if one.function == function), Asked(function, ()))
+        return Entry(
+            run_id(name, gates.home if gates.home >= 0 else partition_of(again.run)),
+            function,
+            name if again.new_keys else run_name(self._names.app, function, event.identity, None),
+            self._now,
+            max(0, self._now - gates.head_start),
+            tuple(gate for gate in gates.gates if gate.kind in _GATES),
+            event,
+            again.started.replay_id,
+            reused=again.reused,
+            rerun_of=again.run,
+            version=again.version,
         )
-    event, function = event_of(settings, again.started), again.started.function
-    partitions = topics.partition_count(clients.admin(settings), names.commands)
-    assert partitions is not None
-    name = digest(again.run, "rerun", uuid4().hex)
-    asked = [
-        one for one in catalogue.match(event, partitions, again.started.replay_id).asked if one.function == function
-    ]
-    gates = asked[0] if asked else Asked(function, ())
-    home = gates.home if gates.home >= 0 else partition_of(again.run)
-    root = name if again.new_keys else run_name(names.app, function, event.identity, None)
-    entry = Entry(
-        run_id(name, home),
-        function,
-        root,
-        now,
-        max(0, now - gates.head_start),
-        tuple(gate for gate in gates.gates if gate.kind in _GATES),
-        event,
-        again.started.replay_id,
-        reused=again.reused,
-        rerun_of=again.run,
-        version=again.version,
+
+    def of_letter(self, letter: Letter) -> list[Entry]:
+        """Return the entries by which the function that could not be served gets the event of a dead letter, with all its gates; or all, if it was
+        no event of a source.
+
+        Raises:
+            UserError: it is still of no use, or is for none any more.
+        """
+        topic_id = topics.topic_id(self._admin, letter.topic)
+        place = letter.topic, topic_id, letter.partition, letter.offset
+        message = Message(*place, letter.at, letter.key, letter.value, letter.headers)
+        event = receive(message, {}, self._avro, source=self._catalogue.sources.get(letter.topic))
+        if isinstance(event, Rejection):
+            raise UserError(f"dead letter {letter.id} is still no event: {event.detail}. Nothing was sent")
+        found = _of(self._catalogue.match(event, self._partitions, None), letter.function)
+        if found.unfit:
+            part = found.unfit[0]
+            raise UserError(
+                f"dead letter {letter.id} is still of no use to {part.function}: {part.detail}. Deploy what mends it first; nothing was sent"
+            )
+        asked = [*(Asked(function, ()) for function in found.functions), *found.asked]
+        if not asked:
+            whom = letter.function or f"any function of {self._names.app}"
+            raise UserError(f"the event of dead letter {letter.id} is not for {whom} any more. Nothing was sent")
+        return [self._entry(event, one) for one in asked]
+
+    def _entry(self, event: Event, asked: Asked) -> Entry:
+        name = digest(self._names.app, asked.function, event.identity, "retry", uuid4().hex)
+        home = asked.home if asked.home >= 0 else home_partition(event.identity, self._partitions)
+        return Entry(
+            run_id(name, home),
+            asked.function,
+            run_name(self._names.app, asked.function, event.identity, None),
+            self._now,
+            max(0, self._now - asked.head_start),
+            asked.gates,
+            event,
+        )
+
+    def send(self, entries: Sequence[Entry], done: Done) -> None:
+        """Have runs begin; return once Kafka has all of it.
+
+        Raises:
+            UserError: Kafka did not take one.
+        """
+        producer, failures, taken = clients.producer(self._settings), list[str](), 0
+
+        def delivered(error: Any, _: Any) -> None:
+            nonlocal taken
+            if error is not None:
+                failures.append(error.str())
+            else:
+                taken += 1
+                done(taken, len(entries))
+
+        for entry in entries:
+            while True:
+                try:
+                    producer.produce(
+                        self._names.commands, _command(entry), None, next_stop(entry), on_delivery=delivered
+                    )
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+            producer.poll(0)
+        if producer.flush(_SECONDS) or failures:
+            raise UserError(
+                f"Kafka took {taken} of {len(entries)} commands to {self._names.commands}: {failures[:1] or 'no answer'}"
+            )
+
+
+def _of(matched: Matched, function: str | None) -> Matched:
+    if function is None:
+        return matched
+    return Matched(
+        [one for one in matched.functions if one == function],
+        [one for one in matched.asked if one.function == function],
+        [one for one in matched.unfit if one.function == function],
     )
-    value = encode(Commands("", None, [(0, Pass(entry))], WRITES))
-    failures: list[str] = []
-    producer = clients.producer(settings)
-    producer.produce(
-        names.commands, value, None, home, on_delivery=lambda error, _: failures.append(str(error)) if error else None
-    )
-    if producer.flush(_SECONDS) or failures:
-        raise UserError(f"Kafka did not take the command: {failures[:1] or 'no answer'}")
-    return entry.run_id
+
+
+def _command(entry: Entry) -> bytes:
+    return encode(Commands("", None, [(0, Pass(entry))], WRITES))

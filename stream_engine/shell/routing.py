@@ -13,12 +13,14 @@ from confluent_kafka import Message as KafkaMessage
 from stream_engine.core.callback_event import Completion
 from stream_engine.core.caused import Place
 from stream_engine.core.dead_letter import headers_of
-from stream_engine.core.envelope import Avro
+from stream_engine.core.envelope import Avro, Rejection
 from stream_engine.core.passage import Passage
 from stream_engine.core.receive import Check, Message, receive
+from stream_engine.core.records import Event
 from stream_engine.core.replay import Extent
 from stream_engine.core.rewind import Progress
 from stream_engine.core.route import DeadLetter, Match, Routed, Router
+from stream_engine.core.sources import Source
 from stream_engine.shell.avro_events import UnavailableError
 from stream_engine.shell.clients import Haste, headers
 from stream_engine.shell.clock import monotonic
@@ -35,7 +37,7 @@ _UNAVAILABLE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Route:
-    """Where events come from and go to, and what they are judged by."""
+    """Where events come from and go to, and what they are judged by; with a ``source``, they come from a topic of others."""
 
     events: str
     events_id: str
@@ -47,10 +49,19 @@ class Route:
     checks: dict[str, Check]
     avro: Avro | None = None
     completion: Completion | None = None
+    source: Source | None = None
 
     def router(self, partition: int, start: int, extent: Extent | None) -> Router:
         """Return a router of a partition, from an offset on."""
         return Router(self.events_id, partition, start, self.partitions, extent, completion=self.completion)
+
+    def receive(self, message: Message) -> Event | Rejection:
+        """Return the event that a message is, or why it is none.
+
+        Raises:
+            UnavailableError: its schema cannot be asked for now.
+        """
+        return receive(message, self.checks, self.avro, source=self.source)
 
     def passage(self, partition: int, progress: Progress, extent: Extent | None, *, goes_on: bool) -> Passage:
         """Return the way of a partition from where it has come to."""
@@ -115,7 +126,7 @@ class Routing(threading.Thread):
         plan: Plan,
         failed: Callable[[BaseException], None],
     ) -> None:
-        super().__init__(name="routing", daemon=True)
+        super().__init__(name=f"routing {route.events}", daemon=True)
         self.assigned = threading.Event()
         self._consumer = consumer
         self._producer = producer
@@ -191,9 +202,9 @@ class Routing(threading.Thread):
         _log.warning("reading %s: %s", self._route.events, error)
 
     def _send(self, lane: _Lane, messages: list[Message]) -> None:
-        checks, avro = self._route.checks, self._route.avro
+        take = self._route.receive
         try:
-            received = [(message, receive(message, checks, avro)) for message in messages]
+            received = [(message, take(message)) for message in messages]
         except UnavailableError as error:
             lane.failed = True
             _log.warning("routing waits: %s", error)

@@ -66,3 +66,13 @@ class Patience:
         if now > self._quiet_until:
             self._quiet_until = now + _SAY_EVERY_SECONDS
             _log.warning("Kafka at %s has trouble: %s; the worker waits for it", self._address, error.str())
+
+
+def why(failure: BaseException) -> str:
+    """Return what made a worker unable to go on, in words."""
+    if isinstance(failure, KafkaException):
+        error = failure.args[0]
+        if error.name() in {"_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "UNKNOWN_TOPIC_OR_PART"}:
+            return f"a topic of the app is gone ({error.str()}); `stream-engine doctor` says which, `topics apply` creates it"
+        return str(error.str())
+    return str(failure)

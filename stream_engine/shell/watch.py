@@ -51,8 +51,9 @@ class Watch(threading.Thread):
     def _look(self) -> None:
         names, known = self._deployment.names, self._deployment.logs
         compare(names, known, topics.logs(self._admin, names, known.cluster))
-        if topics.topic_id(self._admin, names.events) != self._deployment.events_id:
-            raise UserError(
-                f"the topic {names.events} was created again while the worker ran; start the worker again, and it begins with the "
-                "first event of the new one"
-            )
+        for topic, topic_id in self._deployment.routed:
+            if topics.topic_id(self._admin, topic) != topic_id:
+                raise UserError(
+                    f"the topic {topic} was created again while the worker ran; start the worker again, and it begins with the "
+                    "first event of the new one"
+                )

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -50,7 +50,7 @@ from stream_engine.shell.settings import Settings
 from stream_engine.shell.standbys import Standbys
 from stream_engine.shell.term import Term
 from stream_engine.shell.topics import Names
-from stream_engine.shell.trouble import Patience
+from stream_engine.shell.trouble import Patience, why
 from stream_engine.shell.watch import Watch
 
 _log = logging.getLogger(__name__)
@@ -128,7 +128,9 @@ class Worker:
         folder = Folder(settings.state_dir, self.engine.name)
         try:
             capacity = self.limits.capacity
-            known = Topics(partial(topics.exists, settings), partial(_partitions, settings))
+            known = Topics(
+                partial(topics.exists, settings), lambda topic: topics.partition_count(clients.admin(settings), topic)
+            )
             async with Executor(self.engine, capacity=capacity, topics=known) as executor:
                 await asyncio.to_thread(self._publish, deployment, control)
                 executor.use_secret(secret_of(control.values) or b"")
@@ -137,7 +139,7 @@ class Worker:
         finally:
             folder.release()
         if self._failure is not None:
-            raise UserError(f"the worker cannot go on: {_why(self._failure)}") from self._failure
+            raise UserError(f"the worker cannot go on: {why(self._failure)}") from self._failure
 
     async def _serve(self, threads: "_Threads", executor: Executor, ready: Callable[[], None]) -> None:
         threads.start()
@@ -216,8 +218,9 @@ class _Threads:
             member=self._reader.member,
             follow=self._leaders.follow,
         )
-        self._routing = _routing(worker, deployment, self._control)
-        self._replays = Replays(_tools(worker, deployment, self._control, room))
+        routes = _routes(worker, deployment, self._control)
+        self._routing = [_routing(worker, deployment, self._control, route) for route in routes]
+        self._replays = Replays(_tools(worker, deployment, self._control, routes, room))
         self._process = Process(
             worker.name,
             clients.producer(settings, **quiet),
@@ -246,20 +249,21 @@ class _Threads:
         self._leaders.begin(self._process)
         self._reader.start()
         self._standbys.start()
-        self._routing.start()
+        for routing in self._routing:
+            routing.start()
         self._replays.start()
 
     def health(self) -> Health:
         """Return whether the threads do their rounds, and whether all that they are to do can be done."""
         for name, beat_at in (("leaders", self._leaders.beat_at), ("commands", self._reader.beat_at)):
             if monotonic() > beat_at + _STUCK_SECONDS:
-                why = f"its thread {name} has not done a round for {_STUCK_SECONDS:g} s"
-                return Health(live=False, ready=False, why=why)
-        return Health(live=True, ready=not (why := self._lacks()), why=why)
+                stuck = f"its thread {name} has not done a round for {_STUCK_SECONDS:g} s"
+                return Health(live=False, ready=False, why=stuck)
+        return Health(live=True, ready=not (lacks := self._lacks()), why=lacks)
 
     def _lacks(self) -> str:
         assigned = self._reader.assigned()
-        if assigned is None or not self._routing.assigned.is_set():
+        if assigned is None or not all(routing.assigned.is_set() for routing in self._routing):
             return "it joins the groups of its app"
         recovering = sorted(assigned - self._leaders.leading())
         if recovering:
@@ -273,7 +277,8 @@ class _Threads:
     def stop_routing(self) -> None:
         """Route no more events."""
         self._replays.stop()
-        self._routing.stop()
+        for routing in self._routing:
+            routing.stop()
 
     def hand_over(self) -> None:
         """Give up all partitions, and leave their group."""
@@ -282,8 +287,7 @@ class _Threads:
 
     def stop(self) -> None:
         """End all threads, the ones that others feed on last."""
-        self._replays.stop()
-        self._routing.stop()
+        self.stop_routing()
         self.hand_over()
         self._leaders.stop(_STOP_SECONDS)
         self._process.outgoing.flush(_STOP_SECONDS)
@@ -313,22 +317,10 @@ class _Threads:
         self._loop.call_soon_threadsafe(self._executor.end_term, term)
 
 
-def _partitions(settings: Settings, topic: str) -> int:
-    return topics.partition_counts(clients.admin(settings)).get(topic, 0)
-
-
-def _why(failure: BaseException) -> str:
-    if isinstance(failure, KafkaException):
-        error = failure.args[0]
-        if error.name() in {"_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "UNKNOWN_TOPIC_OR_PART"}:
-            return f"a topic of the app is gone ({error.str()}); `stream-engine doctor` says which, `topics apply` creates it"
-        return str(error.str())
-    return str(failure)
-
-
-def _route(worker: Worker, deployment: Deployment, control: ControlFollower) -> Route:
+def _routes(worker: Worker, deployment: Deployment, control: ControlFollower) -> list[Route]:
+    """Return how events are routed: the app's own first, and then those of its sources."""
     settings, names, quiet = worker.settings, deployment.names, worker.quiet
-    return Route(
+    own = Route(
         names.events,
         deployment.events_id,
         names.commands,
@@ -340,33 +332,42 @@ def _route(worker: Worker, deployment: Deployment, control: ControlFollower) -> 
         avro_decoder(settings.schemas),
         completions(names.app, secret_of(control.values) or b"", names.dead_letters),
     )
+    sources = worker.engine.sources
+    return [
+        own,
+        *(replace(own, events=one.topic, events_id=deployment.sources[one.topic], source=one) for one in sources),
+    ]
 
 
-def _routing(worker: Worker, deployment: Deployment, control: ControlFollower) -> Routing:
+def _routing(worker: Worker, deployment: Deployment, control: ControlFollower, route: Route) -> Routing:
+    """Return the thread that routes one topic. All of them are members of one group, so that its offsets are all that there is to rewind."""
     settings, names, quiet = worker.settings, deployment.names, worker.quiet
     producer = clients.producer(settings, **quiet)
+    own = route.events, route.events_id
     bearings = Bearings(
-        (names.events, deployment.events_id),
+        [own, *(topic for topic in deployment.routed if topic != own)],
         names.control,
         partial(clients.reader, settings, **quiet),
         producer,
         control.values,
         earliest=settings.start == "earliest",
     )
-    consumer = clients.member(settings, names.router_group, **quiet)
-    return Routing(consumer, producer, _route(worker, deployment, control), bearings, worker.failed)
+    known_by = settings.kafka.get("group.instance.id")
+    if route.source is not None and known_by is not None:
+        quiet = quiet | {"group.instance.id": f"{known_by}/{route.events}"}
+    return Routing(clients.member(settings, names.router_group, **quiet), producer, route, bearings, worker.failed)
 
 
-def _tools(worker: Worker, deployment: Deployment, control: ControlFollower, room: Room) -> Tools:
+def _tools(worker: Worker, deployment: Deployment, control: ControlFollower, routes: list[Route], room: Room) -> Tools:
     settings, names, quiet = worker.settings, deployment.names, worker.quiet
     produce = partial(clients.producer, settings, **quiet)
     return Tools(
-        _route(worker, deployment, control),
+        {route.events_id: route for route in routes},
         lambda replay_id: clients.member(settings, names.replay_group(replay_id), **quiet),
         produce,
         control.values,
         lambda values: write(produce(), names.control, values),
-        lambda replay: reusing.of_events(settings, names.app, replay.function, replay.since, replay.created_at),
+        partial(reusing.of_events, settings, names.app),
         # Half of the room is for what is live.
         lambda: room.free > worker.limits.runs // 2,
         worker.failed,

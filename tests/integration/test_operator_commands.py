@@ -110,28 +110,6 @@ def test_a_dead_letter_is_listed_shown_and_sent_again_as_it_was(operator: Operat
     until(lambda: len(operator.told("dead-letters", "list")) == 4, "letters of what was sent again")
 
 
-def test_a_letter_of_one_function_is_not_sent_again(operator: Operator) -> None:
-    headers: list[tuple[str, str | bytes | None]] = [
-        ("reason", b"bad-key"),
-        ("detail", b"no such field"),
-        ("topic", operator.names.events.encode()),
-        ("partition", b"0"),
-        ("offset", b"5"),
-        ("function", b"nap"),
-    ]
-    operator.producer.produce(operator.names.dead_letters, b"{}", headers=headers, partition=0)
-    operator.producer.produce(operator.names.dead_letters, b"{}", headers=headers[:5], partition=0)
-    assert operator.producer.flush(30) == 0
-    assert [letter["function"] for letter in operator.told("dead-letters", "list")] == [None, "nap"]
-    result = operator.command("dead-letters", "retry", "0-1", "0-0")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "dead letter 0-0 concerns the function 'nap' alone" in result.stderr
-    assert "Nothing was sent" in result.stderr
-    consumer = clients.reader(operator.settings)
-    assert not any(clients.offsets(consumer, operator.names.events, number) for number in range(2))
-    consumer.close()
-
-
 def test_functions_and_groups_tell_how_an_app_is(operator: Operator) -> None:
     operator.worker.ready()
     for number in range(3):
