@@ -9,6 +9,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from stream_engine.core.pausing import Pause
+from stream_engine.core.runs import iso
+
 Level = Literal["error", "warning", "ok"]
 
 _SAFE_REPLICAS: Final = 3
@@ -17,6 +20,10 @@ _NO_DISK: Final = 128 * 1024**2
 _SKEW_MS: Final = 1_000
 # Readers of history allow for as much between the machines that decide and those that store.
 _GREAT_SKEW_MS: Final = 60_000
+_STUCK_MS: Final = 30_000
+_LONG_LAG_MS: Final = 60_000
+_RECORD_BYTES: Final = 4 * 1024**2
+_DAY_MS: Final = 86_400_000
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -60,7 +67,7 @@ class TopicFacts(msgspec.Struct, frozen=True):
 class GroupFacts(msgspec.Struct, frozen=True):
     """A consumer group. ``lag``: how many records lie before it. ``lost``: how many were deleted before it read them.
 
-    ``catalogues``: the digests of the catalogues of its members, as far as they tell.
+    ``waited`` is for how long the oldest of those that lie before it has, in milliseconds. ``catalogues``: the digests of the catalogues of its members, as far as they tell.
     """
 
     name: str
@@ -68,12 +75,31 @@ class GroupFacts(msgspec.Struct, frozen=True):
     lag: int = 0
     lost: int = 0
     catalogues: frozenset[str] = frozenset()
+    waited: int = 0
+
+
+class LeadFacts(msgspec.Struct, frozen=True):
+    """A partition: how many commands wait to be decided upon, and for how long nothing has been, in milliseconds; None for never."""
+
+    number: int
+    waiting: int
+    idle: int | None
+
+
+class WaitFacts(msgspec.Struct, frozen=True):
+    """Of the runs that wait, the one that has been told of for longest when its wait ends; times in milliseconds since the epoch."""
+
+    run_id: str
+    function: str
+    created_at: int
+    until: int
 
 
 class AppFacts(msgspec.Struct, frozen=True):
     """An app. ``skew`` is how far, in milliseconds, the broker's clock is ahead of this machine's at least, None where unknown.
 
-    ``took`` is how long the question took: what that hides of a difference. ``catalogue`` is the digest of the one in force.
+    ``took`` is how long the question took: what that hides of a difference. ``catalogue`` is the digest of the one in force. ``sources`` are topics
+    of others. ``pauses`` has functions that are paused, or have missed something, ``now`` is milliseconds since the epoch.
     """
 
     name: str
@@ -85,6 +111,11 @@ class AppFacts(msgspec.Struct, frozen=True):
     took: int = 0
     problem: str | None = None
     catalogue: str | None = None
+    sources: list[TopicFacts] = []
+    leads: list[LeadFacts] = []
+    longest: WaitFacts | None = None
+    pauses: dict[str, Pause] = {}
+    now: int = 0
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -137,12 +168,16 @@ def _app(facts: Facts, app: AppFacts) -> Iterator[Finding]:
         )
         return
     found = [finding for topic in app.topics for finding in _topic(topic, facts.broker.brokers)]
+    found.extend(finding for topic in app.topics if topic.name != app.events for finding in _sizes(topic))
+    found.extend(finding for topic in app.sources for finding in _source(topic))
     found.extend(_kept(app))
     if not found:
         names = f"{len(app.topics)} topics are there and as they must be"
         found.append(Finding("ok", app.name, f"{names}; events are in {app.events}"))
     yield from found
     yield from _groups(app)
+    yield from _leads(app)
+    yield from _pauses(app)
     yield from _clock(app)
 
 
@@ -160,6 +195,26 @@ def _topic(topic: TopicFacts, brokers: int) -> Iterator[Finding]:
         what = f"a partition has {topic.in_sync} of {topic.replicas} replicas in sync"
         yield Finding("warning", about, what, "look for a broker that is down or slow")
     yield from _replication(topic, brokers, about)
+
+
+def _sizes(topic: TopicFacts) -> Iterator[Finding]:
+    most = int(topic.config.get("max.message.bytes", _RECORD_BYTES))
+    if most < _RECORD_BYTES:
+        what = f"max.message.bytes is {most}: what is decided at once may have {_RECORD_BYTES}, and is refused"
+        yield Finding("error", f"topic {topic.name}", what, f"set it to {_RECORD_BYTES + 65_536} on the topic")
+
+
+def _source(topic: TopicFacts) -> Iterator[Finding]:
+    """What others own is theirs to keep safe; what a replay of it can rely on is said."""
+    about = f"source {topic.name}"
+    if not topic.partitions:
+        yield Finding("error", about, "the topic is not there", "have its owner create it; no worker starts without it")
+    elif topic.leaderless:
+        what = f"{topic.leaderless} of {topic.partitions} partitions have no leader"
+        yield Finding("error", about, what, "bring the brokers back that hold them")
+    elif "delete" not in topic.config.get("cleanup.policy", "delete"):
+        what = "it is compacted: of each key only the last record is left to be replayed"
+        yield Finding("warning", about, what, "know it when you replay; its owner may keep more")
 
 
 def _replication(topic: TopicFacts, brokers: int, about: str) -> Iterator[Finding]:
@@ -193,6 +248,14 @@ def _kept(app: AppFacts) -> Iterator[Finding]:
         what = "history is kept for a shorter time than events: a replay cannot tell what older events came to"
         yield Finding("warning", f"topic {app.name}.history", what, f"set its retention.ms to that of {app.events}")
 
+    longest, kept = app.longest, _forever(history)
+    if longest is not None and longest.until - longest.created_at > kept:
+        days = (longest.until - longest.created_at) / _DAY_MS
+        what = f"run {longest.run_id} of {longest.function} waits until {iso(longest.until)}: history forgets its beginning before it ends"
+        yield Finding(
+            "warning", f"topic {app.name}.history", what, f"set its retention.ms to more than {days:.0f} days"
+        )
+
 
 def _forever(config: dict[str, str]) -> float:
     kept = int(config.get("retention.ms", "-1"))
@@ -206,6 +269,7 @@ def _groups(app: AppFacts) -> Iterator[Finding]:
             yield Finding(
                 "error", f"group {group.name}", what, "reset the group, and keep events for longer than outages last"
             )
+        yield from _lag(app, group)
     catalogues = frozenset().union(*(group.catalogues for group in app.groups))
     if catalogues and app.catalogue is not None and app.catalogue not in catalogues:
         what = f"events are routed by functions that no worker here has: {', '.join(app.functions or [])}"
@@ -225,6 +289,60 @@ def _groups(app: AppFacts) -> Iterator[Finding]:
     else:
         ever = "no worker serves it now" if app.functions is not None else "no worker has ever served it"
         yield Finding("warning", app.name, ever, "start one: `stream-engine worker APP`")
+
+
+def _lag(app: AppFacts, group: GroupFacts) -> Iterator[Finding]:
+    """Whether events wait for long, which without a worker is no wonder, and whether they will be there when it is their turn."""
+    kept = min((_forever(topic.config) for topic in app.topics if topic.name == app.events), default=float("inf"))
+    if group.waited > kept / 2:
+        what = f"the oldest of {group.lag} events before it has waited for {_span(group.waited)}, and is deleted after {_span(kept)}"
+        yield Finding("error", f"group {group.name}", what, "start workers, or raise retention.ms of the topic")
+    elif group.members and group.waited > _LONG_LAG_MS:
+        what = f"the oldest of {group.lag} events before it has waited for {_span(group.waited)}"
+        yield Finding(
+            "warning", f"group {group.name}", what, "see by `groups list` whether that falls; if not, add workers"
+        )
+
+
+def _leads(app: AppFacts) -> Iterator[Finding]:
+    if not all(group.members for group in app.groups):
+        return
+    for lead in app.leads:
+        if lead.waiting and (lead.idle is None or lead.idle > _STUCK_MS):
+            since = "ever" if lead.idle is None else f"for {_span(lead.idle)}"
+            what = f"partition {lead.number} is stuck: {lead.waiting} records of commands wait, and nothing has been decided {since}"
+            to_do = "look at the log of the worker that leads it, and restart it; another one goes on from the journal"
+            yield Finding("error", app.name, what, to_do)
+
+
+def _pauses(app: AppFacts) -> Iterator[Finding]:
+    kept = min((_forever(topic.config) for topic in app.topics if topic.name == app.events), default=float("inf"))
+    for function, pause in sorted(app.pauses.items()):
+        rest = pause.since + kept - app.now
+        if pause.paused:
+            lost = "" if rest == float("inf") else f"; its first missed events expire {_when(rest)}"
+            what = f"{function} is paused since {iso(pause.at)}{lost}"
+            level: Level = "error" if rest < kept / 4 else "warning"
+            yield Finding(
+                level, app.name, what, f"`stream-engine functions resume {function} --replay` runs what it missed"
+            )
+        elif rest > 0:
+            what = f"{function} was paused at {iso(pause.since)}, and what it missed then has not been run"
+            yield Finding(
+                "ok", app.name, what, f"`stream-engine functions resume {function} --replay` runs it, if it is to"
+            )
+
+
+def _when(rest: float) -> str:
+    return f"in {_span(rest)}" if rest > 0 else "now"
+
+
+def _span(ms: float) -> str:
+    """Return a length of time in words, in the unit that suits it."""
+    for unit, size in (("days", _DAY_MS), ("hours", 3_600_000), ("minutes", 60_000)):
+        if ms >= 2 * size:
+            return f"{ms / size:.0f} {unit}"
+    return f"{ms / 1_000:.0f} s"
 
 
 def _clock(app: AppFacts) -> Iterator[Finding]:

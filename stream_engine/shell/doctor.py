@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,15 +16,17 @@ from confluent_kafka.admin import (
     ResourceType,
     TopicMetadata,
 )
+from msgspec.structs import replace
 
 from stream_engine.core.catalogue import RESERVED
 from stream_engine.core.diagnosis import AppFacts, BrokerFacts, Facts, GroupFacts, StateFacts, TopicFacts
 from stream_engine.sdk.events import Event, message
-from stream_engine.shell import clients, topics
+from stream_engine.shell import clients, topics, vitals
 from stream_engine.shell.apps import apps
 from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.localbroker import connected
+from stream_engine.shell.pausing import pauses
 from stream_engine.shell.published import Published
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
@@ -79,22 +81,34 @@ def _broker(settings: Settings) -> BrokerFacts:
 def _app(settings: Settings, app: str) -> AppFacts:
     admin = clients.admin(settings)
     names = Names.of(app)
-    catalogue = None
     try:
         there = admin.list_topics(timeout=_ANSWER_SECONDS).topics
-        if names.control in there:
-            catalogue = Published(settings, names.control).catalogue()
-            names = Names.of(app, None if catalogue is None else catalogue.events)
+        published = Published(settings, names.control) if names.control in there else None
+        catalogue = None if published is None else published.catalogue()
+        names = Names.of(app, None if catalogue is None else catalogue.events)
         found = _topics(admin, names, there, settings.partitions)
-        groups = [_group(admin, names.router_group, found), _group(admin, names.leader_group, found)]
+        sources = _sources(admin, () if catalogue is None else catalogue.sources, there)
+        groups = [
+            _group(settings, admin, names.router_group, [*found, *sources]),
+            _group(settings, admin, names.leader_group, found),
+        ]
         skew, took = _clock(settings, found[0])
+        facts = AppFacts(app, names.events, found, groups, skew=skew, took=took, sources=sources, now=now_ms())
+        if published is None or catalogue is None:
+            return facts
+        has_logs = {names.journal, names.commands} <= there.keys()
+        return replace(
+            facts,
+            functions=sorted(catalogue.functions),
+            catalogue=catalogue.digest,
+            leads=vitals.leads(settings, names, facts.now) if has_logs else [],
+            longest=vitals.longest_wait(settings, app),
+            pauses=pauses(published.control),
+        )
     except KafkaException as error:
         return AppFacts(app, names.events, [], [], problem=f"Kafka does not tell about it: {error.args[0].str()}")
     except UserError as error:
         return AppFacts(app, names.events, [], [], problem=str(error))
-    functions = None if catalogue is None else sorted(catalogue.functions)
-    digest = None if catalogue is None else catalogue.digest
-    return AppFacts(app, names.events, found, groups, functions, skew, took, catalogue=digest)
 
 
 def _topics(
@@ -104,6 +118,15 @@ def _topics(
     found = topics.inspect(admin, names, partitions)
     configs = _configs(admin, [topic.name for topic in found if topic.partitions])
     return [_topic(topic, there.get(topic.name), configs.get(topic.name, {})) for topic in found]
+
+
+def _sources(admin: AdminClient, names: Iterable[str], there: Mapping[str, TopicMetadata]) -> list[TopicFacts]:
+    configs = _configs(admin, [name for name in names if name in there])
+    return [
+        _topic(topics.Found(name, count, "", 0, ok=True, finding=None), there.get(name), configs.get(name, {}))
+        for name in names
+        for count in [len(there[name].partitions) if name in there else 0]
+    ]
 
 
 def _topic(found: topics.Found, metadata: TopicMetadata | None, config: dict[str, str]) -> TopicFacts:
@@ -143,7 +166,7 @@ def _members(admin: AdminClient, group: str) -> list[MemberDescription]:
             return members
 
 
-def _group(admin: AdminClient, group: str, found: list[TopicFacts]) -> GroupFacts:
+def _group(settings: Settings, admin: AdminClient, group: str, found: list[TopicFacts]) -> GroupFacts:
     try:
         members = _members(admin, group)
     except KafkaException as error:
@@ -155,10 +178,16 @@ def _group(admin: AdminClient, group: str, found: list[TopicFacts]) -> GroupFact
     parts = [part for part in committed.topic_partitions if part.offset >= 0 and part.topic in known]
     starts, ends = _offsets(admin, parts, _EARLIEST), _offsets(admin, parts, _LATEST)
     places = [(part.offset, starts[part.topic, part.partition], ends[part.topic, part.partition]) for part in parts]
+    next_ones = [
+        TopicPartition(part.topic, part.partition, max(offset, start))
+        for part, (offset, start, end) in zip(parts, places, strict=True)
+        if max(offset, start) < end
+    ]
     lag = sum(max(end - max(offset, start), 0) for offset, start, end in places)
     lost = sum(max(start - offset, 0) for offset, start, _ in places)
     digests = (member.client_id.rpartition(clients.CATALOGUE_MARK) for member in members)
-    return GroupFacts(group, len(members), lag, lost, frozenset(digest for _, mark, digest in digests if mark))
+    catalogues = frozenset(digest for _, mark, digest in digests if mark)
+    return GroupFacts(group, len(members), lag, lost, catalogues, vitals.oldest(settings, next_ones, now_ms()))
 
 
 def _offsets(admin: AdminClient, parts: list[TopicPartition], at: OffsetSpec) -> Mapping[tuple[str, int], int]:

@@ -11,11 +11,11 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from stream_engine.cli.main import main
-from stream_engine.shell import clients
+from stream_engine.shell import cancelling, clients
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names, apply
 from tests.raw import produce
-from tests.workers import WorkerProcess
+from tests.workers import WorkerProcess, until
 
 SHOP = Path(__file__).resolve().parents[2] / "topologies" / "shop.py"
 
@@ -87,6 +87,35 @@ def test_events_that_were_deleted_before_they_were_routed(settings: Settings, ap
         future.result()
     result = doctor(settings, "--app", app_name, "--json")
     assert ("error", f"group {names.router_group}", "2 events were deleted before they were routed") in findings(result)
+
+
+def test_a_leader_that_decides_nothing_and_a_function_that_is_paused(
+    settings: Settings, app_name: str, tmp_path: Path
+) -> None:
+    code = tmp_path / "app.py"
+    code.write_text(SHOP.read_text("utf-8").replace('Engine("shop"', f'Engine("{app_name}"'), "utf-8")
+    worker = WorkerProcess(f"{code}:engine", settings, {"STREAM_ENGINE_KAFKA__SESSION_TIMEOUT_MS": "300000"})
+    env = {"STREAM_ENGINE_BOOTSTRAP_SERVERS": str(settings.bootstrap_servers), "STREAM_ENGINE_APP": app_name}
+    env["STREAM_ENGINE_STATE_DIR"] = str(settings.state_dir)
+    try:
+        worker.ready()
+        assert CliRunner().invoke(main, ["functions", "pause", "remind"], env=env).exit_code == 0
+        worker.pause()
+        cancelling.send(settings, app_name, [f"{'a' * 24}-1"], "so that there is something to decide")
+
+        def stuck() -> bool:
+            found = findings(doctor(settings, "--app", app_name, "--json"))
+            return any(level == "error" and "partition 1 is stuck: 1 records" in what for level, _, what in found)
+
+        until(stuck, "it is found that nothing is decided", 120)
+        result = doctor(settings, "--app", app_name, "--json")
+        assert result.exit_code == 1
+        assert any("remind is paused since" in what for level, _, what in findings(result) if level == "warning")
+        worker.resume()
+        until(lambda: doctor(settings, "--app", app_name).exit_code == 0, "what was waiting is decided upon")
+    finally:
+        worker.resume()
+        worker.kill()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", ""])

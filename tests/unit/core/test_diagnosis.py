@@ -11,10 +11,13 @@ from stream_engine.core.diagnosis import (
     Facts,
     Finding,
     GroupFacts,
+    LeadFacts,
     StateFacts,
     TopicFacts,
+    WaitFacts,
     diagnose,
 )
+from stream_engine.core.pausing import Pause
 
 GIB = 1024**3
 SAFE = {"min.insync.replicas": "2", "message.timestamp.type": "LogAppendTime", "retention.ms": "1000"}
@@ -119,6 +122,98 @@ def test_functions_in_force_that_no_worker_has() -> None:
 def test_events_that_are_gone_before_they_were_routed() -> None:
     [finding] = broken(apps=[replace(APP, groups=[GroupFacts("shop.router", 1, lost=7), GROUPS[1]])])
     assert (finding.level, finding.what) == ("error", "7 events were deleted before they were routed")
+
+
+DAY = 86_400_000
+DAYS = {"retention.ms": str(8 * DAY)}
+
+
+def in_app(**over: Any) -> list[Finding]:
+    kept = [topic(config=SAFE | DAYS), replace(HISTORY, config=SAFE | DAYS)]
+    return broken(apps=[replace(APP, **{"topics": kept, "now": 100 * DAY} | over)])
+
+
+def test_records_that_a_topic_refuses() -> None:
+    small = {"max.message.bytes": "1048588"}
+    [finding] = broken(apps=[replace(APP, topics=[topic(config=SAFE | small), replace(HISTORY, config=SAFE | small)])])
+    assert (finding.level, finding.about) == ("error", "topic shop.history")
+    assert "max.message.bytes is 1048588" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("over", "level", "what"),
+    [
+        ({"partitions": 0}, "error", "the topic is not there"),
+        ({"leaderless": 1}, "error", "1 of 16 partitions have no leader"),
+        ({"config": {"cleanup.policy": "compact"}}, "warning", "it is compacted"),
+        ({"config": {"cleanup.policy": "compact,delete"}, "replicas": 1}, "", ""),
+    ],
+)
+def test_topics_of_others(over: dict[str, Any], level: str, what: str) -> None:
+    found = in_app(sources=[topic("orders", **over)])
+    assert [finding.level for finding in found] == ([level] if level else [])
+    assert all(what in finding.what and finding.to_do for finding in found)
+
+
+def test_a_partition_that_decides_nothing_is_stuck_if_something_waits_and_somebody_leads() -> None:
+    leads = [LeadFacts(0, 5, 40_000), LeadFacts(1, 5, 3_000), LeadFacts(2, 0, 900_000), LeadFacts(3, 7, None)]
+    first, second = in_app(leads=leads)
+    assert (first.level, first.about) == ("error", "shop")
+    assert "partition 0 is stuck: 5 records of commands wait, and nothing has been decided for 40 s" in first.what
+    assert "partition 3 is stuck: 7 records of commands wait, and nothing has been decided ever" in second.what
+    [finding] = in_app(leads=leads, groups=[GroupFacts("shop.router", 0), GroupFacts("shop.leaders", 0)])
+    assert finding.what == "no worker serves it now"
+
+
+@pytest.mark.parametrize(
+    ("members", "waited", "level", "what"),
+    [
+        (1, 59_000, "", ""),
+        (1, 180_000, "warning", "the oldest of 9 events before it has waited for 3 minutes"),
+        (0, 180_000, "", ""),
+        (0, 5 * DAY, "error", "has waited for 5 days, and is deleted after 8 days"),
+    ],
+)
+def test_events_that_wait_for_long(members: int, waited: int, level: str, what: str) -> None:
+    groups = [GroupFacts("shop.router", members, lag=9, waited=waited), GroupFacts("shop.leaders", members)]
+    found = [finding for finding in in_app(groups=groups) if finding.about.startswith("group")]
+    assert [finding.level for finding in found] == ([level] if level else [])
+    assert all(what in finding.what and finding.to_do for finding in found)
+
+
+def test_a_run_that_waits_for_longer_than_history_is_kept() -> None:
+    wait = WaitFacts("f00d-1", "remind", 100 * DAY, 108 * DAY)
+    assert in_app(longest=wait) == []
+    [finding] = in_app(longest=replace(wait, until=110 * DAY))
+    assert (finding.level, finding.about, finding.to_do) == (
+        "warning", "topic shop.history", "set its retention.ms to more than 10 days"
+    )  # fmt: skip
+    assert "run f00d-1 of remind waits until 1970-04-21" in finding.what
+    forever = {"retention.ms": "-1"}
+    kept = [topic(config=SAFE | forever), replace(HISTORY, config=SAFE | forever)]
+    assert in_app(longest=replace(wait, until=900 * DAY), topics=kept) == []
+
+
+@pytest.mark.parametrize(
+    ("days", "level", "what"),
+    [
+        (1, "warning", "its first missed events expire in 7 days"),
+        (7, "error", "its first missed events expire in 24 hours"),
+        (9, "error", "its first missed events expire now"),
+    ],
+)
+def test_a_function_that_is_paused(days: int, level: str, what: str) -> None:
+    [finding] = in_app(pauses={"pay": Pause(paused=True, at=99 * DAY, since=(100 - days) * DAY)})
+    assert (finding.level, finding.about) == (level, "shop")
+    assert what in finding.what
+    assert "functions resume pay --replay" in str(finding.to_do)
+
+
+def test_what_a_function_missed_is_mentioned_while_it_is_there() -> None:
+    for days, count in ((1, 1), (9, 0)):
+        facts = replace(APP, topics=[topic(config=SAFE | DAYS), HISTORY], now=100 * DAY)
+        facts = replace(facts, pauses={"pay": Pause(paused=False, at=99 * DAY, since=(100 - days) * DAY)})
+        assert sum("has not been run" in finding.what for finding in diagnose(replace(FACTS, apps=[facts]))) == count
 
 
 @pytest.mark.parametrize(
