@@ -29,7 +29,7 @@ from stream_engine.core.records import Record
 from stream_engine.core.run_listing import Selection
 from stream_engine.core.runs import STATUSES, Place
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Raised when keys or values have another meaning, or when `FoldedRun.status` has."""
 
 WHERE: Final = b"w"
@@ -37,7 +37,7 @@ COUNTS: Final = b"c"
 
 _LENGTH: Final = struct.Struct(">I")
 _LONG: Final = struct.Struct(">Q")
-_PLACE: Final = struct.Struct(">QQI")
+_PLACE: Final = struct.Struct(">BIQQI")
 _BEHIND_ALL: Final = b"\xff" * _LONG.size
 _DIGEST_BYTES: Final = 16
 
@@ -83,8 +83,8 @@ def place_bytes(place: Place) -> bytes:
 
 def place_in(key: bytes) -> Place:
     """Return the place that a key ends with."""
-    epoch, n, index = _PLACE.unpack(key[-_PLACE.size :])
-    return epoch, n, index
+    stage, partition, epoch, n, index = _PLACE.unpack(key[-_PLACE.size :])
+    return stage, partition, epoch, n, index
 
 
 def found_by(run_id: str, head: Head) -> set[bytes]:

@@ -90,7 +90,7 @@ class Batch:
         if is_about_a_run(record):
             known = self.runs.get(record.run_id)
             records = {} if known is None else known[2]
-            records.setdefault(place(record_id), record)
+            records.setdefault(place(record_id, record), record)
             self.runs[record.run_id] = (partition, offset, records)
 
 

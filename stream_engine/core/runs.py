@@ -1,7 +1,7 @@
 """Runs as history tells them: the fold that the command line, the dashboard and clients look at.
 
 A partition's history is in the order of its journal but for what was told again after a failure, so a record's place is
-in its id, not in the order of reading. `fold` takes the records of one run in the order of their places; `RunIndex` puts
+in its id, not in the order of reading; and a run that has waited at a gate was told of by several partitions (see `place`). `fold` takes the records of one run in the order of their places; `RunIndex` puts
 them there, each once, however often and in whatever order they are read.
 
 How a status follows::
@@ -40,7 +40,10 @@ _PHASES: Final = {"queued": "queued", "delayed": "queued", "cancelled": "cancell
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999, where `datetime` ends
 
-Place = tuple[int, int, int]
+Place = tuple[int, int, int, int, int]
+
+_ELSEWHERE: Final = {"delayed": 0, "queued": 1}
+_AT_HOME: Final = 3
 
 
 class StepAttempt(msgspec.Struct):
@@ -181,7 +184,7 @@ class RunIndex:
     def add(self, record_id: str, record: HistoryRecord) -> None:
         """Take a record of the history topic and the id that names it."""
         if is_about_a_run(record):
-            self._records.setdefault(record.run_id, {}).setdefault(place(record_id), record)
+            self._records.setdefault(record.run_id, {}).setdefault(place(record_id, record), record)
 
     def get(self, run_id: str) -> FoldedRun | None:
         """Return a run, or None if nothing was told of it, or its event got none in the end."""
@@ -201,7 +204,23 @@ class RunIndex:
         return len(self._records)
 
 
-def place(record_id: str) -> Place:
+def place(record_id: str, record: HistoryRecord) -> Place:
+    """Return the place of the record with this id among those of its run: its stage, its partition, and its place there.
+
+    Of several partitions, the numbers say nothing about each other. But what is told elsewhere than at the run's home comes before anything that
+    happens there: that its event is delayed, and then that it waits in a debounce or a batch, or has come to nothing.
+
+    Raises:
+        ValueError: it is not the id of a history record.
+    """
+    partition = record_id.partition(".")[0]
+    stage = _AT_HOME
+    if isinstance(record, EventDisposed) and record.run_id.rpartition("-")[2] != partition:
+        stage = _ELSEWHERE.get(record.disposition, _AT_HOME - 1)
+    return stage, int(partition), *journal_place(record_id)
+
+
+def journal_place(record_id: str) -> tuple[int, int, int]:
     """Return the place in its partition's journal (epoch, n, index) of the record with this id.
 
     Raises:

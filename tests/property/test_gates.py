@@ -314,7 +314,7 @@ def test_runs_begin_in_the_order_of_arrival_less_head_start(head_starts: list[in
     network.now = 1_000_000
     for offset, head_start in enumerate(head_starts):
         world.keys.append(0)
-        event = Event("e", f"at:T/0/{offset}", f"t/0/{offset}", 0, 0, "t", 0, offset, b"{}")
+        event = Event("e", f"at:T/0/{offset}", f"t/0/{offset}", 0, network.now, "t", 0, offset, b"{}")
         asked = Asked("f", world.gates[0], world.gates[0][0].partition, head_start)
         network.give(offset % PARTITIONS, Admit(event, [], None, (asked,)))
         if offset == 0:

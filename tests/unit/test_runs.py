@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -16,7 +18,7 @@ from stream_engine.core.history import (
     StepRecorded,
 )
 from stream_engine.core.run_document import document
-from stream_engine.core.runs import STATUSES, RunIndex, fold, iso, place
+from stream_engine.core.runs import STATUSES, RunIndex, fold, iso, journal_place
 
 RUN = "abc-3"
 T = 1_790_000_000_000
@@ -184,7 +186,29 @@ def test_the_index_orders_places_as_numbers() -> None:
     run = index.get(RUN)
     assert run is not None
     assert run.status == "completed"
-    assert place("3.10.1.0") > place("3.9.12.4")
+    assert journal_place("3.10.1.0") > journal_place("3.9.12.4")
+
+
+def test_where_a_run_waited_before_it_came_home_says_nothing_of_it_afterwards_whichever_terms_the_partitions_have() -> (
+    None
+):
+    here, home = ("4", "5"), RUN.rpartition("-")[2]
+    told: dict[str, HistoryRecord] = {
+        f"{here[0]}.1.7.0": replace(_disposed("delayed"), detail=str(T + 5)),
+        f"{here[1]}.900.1.0": replace(
+            _disposed("queued"), gate="debounce", gate_key="7", gate_id="6a7e", earliest=T + 9
+        ),
+        f"{home}.3.1.0": STARTED,
+        f"{home}.3.2.0": ENDED,
+    }
+    for seen, status in ((1, "queued"), (2, "queued"), (3, "running"), (4, "completed")):
+        for order in permutations(list(told.items())[:seen]):
+            index = RunIndex()
+            for record_id, record in order:
+                index.add(record_id, record)
+            run = index.get(RUN)
+            assert run is not None
+            assert run.status == status
 
 
 @pytest.mark.parametrize(

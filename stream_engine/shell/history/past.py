@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.rehearsal import Past, SentEvent, past
-from stream_engine.core.runs import place
+from stream_engine.core.runs import journal_place
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.codec import Entry
 
@@ -80,12 +80,12 @@ class Pasts:
         for entry in entries:
             record = entry.record
             if isinstance(record, EventDisposed):
-                self._dispose(record, place(entry.id))
+                self._dispose(record, journal_place(entry.id))
                 continue
             if isinstance(record, RunStarted):
                 self._begin(record)
             if isinstance(record, _KINDS):
-                rows.append((record.run_id, *place(entry.id), _encode(record)))
+                rows.append((record.run_id, *journal_place(entry.id), _encode(record)))
         self._db.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?)", rows)
 
     def sent(self, run: str, event: SentEvent) -> None:
