@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from stream_engine.sdk.cancelling_events import CancelOn
 from stream_engine.sdk.context import Context, SyncContext
 from stream_engine.sdk.declaration import function
 from stream_engine.sdk.engine import Engine
@@ -29,6 +30,7 @@ from stream_engine.sdk.triggers import Cron, On
 
 __all__ = [
     "Batch",
+    "CancelOn",
     "Concurrency",
     "Context",
     "Cron",

@@ -18,6 +18,9 @@ from stream_engine.core.turn import Live, Turn
 from stream_engine.core.wanted import Await, Found
 from stream_engine.core.withdrawal import withdraw_step
 
+_LEAST_KEPT = 60_000
+"""For how many milliseconds an event is kept at least: one that comes first has to be there when the wait comes."""
+
 TIMEOUT = "wait timeout"
 """The kind of timer that ends the wait of a step for an event."""
 
@@ -32,7 +35,7 @@ def wait(turn: Turn, command: WaitForEvent) -> None:
     if live.run.replay_id is None:
         after = max(after, before(turn.now - command.lookback))
     wake_at = FOREVER if command.timeout is None else turn.now + command.timeout
-    awaited = Awaited(command.wanted, after, command.lookback)
+    awaited = Awaited(command.wanted, after, max(command.lookback, _LEAST_KEPT))
     step = Step("wait", "waiting", len(live.recorded), 0, turn.now, turn.now, wake_at, awaited=awaited)
     live.pending.add(command.step_id)
     keep(turn, live, command.run_id, command.step_id, step)

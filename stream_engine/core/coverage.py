@@ -48,7 +48,6 @@ class Coverage:
         known = turn.state.get(INTERESTS, INTERESTS.key(interest))
         if known is None:
             known = Interest(name=name, path=path, used_at=turn.now)
-            turn.set_timer(turn.now + _UNUSED, Timer(INTEREST, interest))
         elif turn.now - known.used_at > _USED_EVERY:
             known = replace(known, used_at=turn.now)
         return cls(turn, interest, known)
@@ -64,6 +63,8 @@ class Coverage:
     def count(self, more: int) -> None:
         """Note that so many more waits are open."""
         self.now = replace(self.now, open=self.now.open + more)
+        if not self.now.open and not self.now.timer:
+            self._set_timer()
 
     def need(self, since: int, keep: int) -> None:
         """Have the lanes offer events since a time, if that has not been asked for already, and keep them for so long."""
@@ -88,11 +89,19 @@ class Coverage:
     def look(self) -> None:
         """Look at whether the interest is still one; if it is not, nothing more is to be offered."""
         turn, now = self._turn, self.now
-        if now.open or turn.now - now.used_at < max(now.keep, _UNUSED):
-            turn.set_timer(turn.now + _UNUSED, Timer(INTEREST, self.interest))
+        self.now = replace(now, timer=0)
+        if not now.open and turn.now - now.used_at > max(now.keep, _UNUSED):
+            turn.state.delete(INTERESTS.key(self.interest))
+            self._tell(None)
             return
-        turn.state.delete(INTERESTS.key(self.interest))
-        self._tell(None)
+        if not now.open:
+            self._set_timer()
+        self.save()
+
+    def _set_timer(self) -> None:
+        at = self._turn.now + max(self.now.keep, _UNUSED)
+        self._turn.set_timer(at, Timer(INTEREST, self.interest))
+        self.now = replace(self.now, timer=at)
 
     def save(self) -> None:
         """Put the state, if it has changed."""

@@ -6,7 +6,7 @@ from stream_engine.core import batch, debounce, event_time, handlers
 from stream_engine.core.gates import BATCH, DEBOUNCE, IDEMPOTENCY
 from stream_engine.core.gathering import go_on
 from stream_engine.core.identity import partition_of
-from stream_engine.core.payload import drop_span, gathered, keep
+from stream_engine.core.payload import drop_span, first_gathered, gathered, keep
 from stream_engine.core.records import Event
 from stream_engine.core.replying import tell_disposition
 from stream_engine.core.requests import Collect, Entry, Pass, Span
@@ -161,7 +161,7 @@ def _know(turn: Turn, entry: Entry) -> None:
 def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
     if span is not None and span.told == batch.BATCHED and not span.first:
         # The one that it began with may have been taken out of it.
-        entry = replace(entry, event=next(iter(gathered(turn, span, 1)), entry.event))
+        entry = replace(entry, event=first_gathered(turn, span) or entry.event)
     event = entry.event
     if span is not None and not _all_told(turn, entry, span, span.told):
         return

@@ -32,6 +32,9 @@ LONGEST = 1_000
 STEPS = 10_000
 """How many elements one evaluation may go through; the library's own bound."""
 
+ASYNC = frozenset({"event", "async_event"})
+"""The names of events in conditions of waits: what the run is about, and what it waits for."""
+
 _LONGEST_TEXT = 200
 _EXACT = 2**53
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
@@ -105,7 +108,7 @@ class Expression:
             EvaluationError: it fails, or its value is none of text, number, true, false, and lists of these.
         """
         value = self.value(scope)
-        canonical = self._canonical(value) if not isinstance(value, list) else self._canonical_list(value)
+        canonical = canonical_key(value, self.text)
         text = value if isinstance(value, str) and value and value.isprintable() else canonical
         return canonical, text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
@@ -149,21 +152,30 @@ class Expression:
             raise kind(f"{self.text}: {_CODE.sub('', reason)}")
         return result.plain_value()
 
-    def _canonical_list(self, values: list[Any]) -> str:
-        return f"[{','.join(map(self._canonical, values))}]"
 
-    def _canonical(self, value: Any) -> str:
-        if isinstance(value, str | bool):
-            return msgspec.json.encode(value).decode()
-        if isinstance(value, int):
-            return str(value)
-        if isinstance(value, float) and isfinite(value):
-            if abs(value) < _EXACT:
-                return str(int(value)) if value.is_integer() else repr(value)
-            raise EvaluationError(f"{self.text}: a number as large as {_shown(value)} is no key; send it as text")
-        raise EvaluationError(
-            f"{self.text}: a key is text, a number, true or false, or a list of these, and this is {_shown(value)}"
-        )
+def canonical_key(value: Any, what: str) -> str:
+    """Return a value as `Expression.key` writes it; ``what`` names it in the error.
+
+    Raises:
+        EvaluationError: it is none of text, number, true, false, and lists of these.
+    """
+    if isinstance(value, list):
+        return f"[{','.join(_canonical(item, what) for item in value)}]"
+    return _canonical(value, what)
+
+
+def _canonical(value: Any, what: str) -> str:
+    if isinstance(value, str | bool):
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float) and isfinite(value):
+        if abs(value) < _EXACT:
+            return str(int(value)) if value.is_integer() else repr(value)
+        raise EvaluationError(f"{what}: a number as large as {_shown(value)} is no key; send it as text")
+    raise EvaluationError(
+        f"{what}: a key is text, a number, true or false, or a list of these, and this is {_shown(value)}"
+    )
 
 
 @cache

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from stream_engine.core.coverage import Coverage
-from stream_engine.core.expression import EvaluationError, ExpressionError, compile_expression
+from stream_engine.core.expression import ASYNC, EvaluationError, ExpressionError, compile_expression
 from stream_engine.core.identity import partition_of
 from stream_engine.core.interests import interest_of, moment, place, slot
 from stream_engine.core.records import Event
@@ -25,9 +25,6 @@ from stream_engine.core.scope import Scope
 from stream_engine.core.turn import Turn
 from stream_engine.core.wait_tables import HELD_BACK, OFFERED, WAITERS, HeldBack, Offered, Waiter
 from stream_engine.core.wanted import Await, Compare, Found, Offer, Offering, Release, Search, TakeOut, Withdraw
-
-ASYNC = frozenset({"event", "async_event"})
-"""The names that conditions of waits may use."""
 
 _AT_ONCE = 200
 """How many events or waits one decision compares at most, before others have their turn."""

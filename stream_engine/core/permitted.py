@@ -98,6 +98,11 @@ def _tokens(text: str) -> Iterator[_Token]:
             yield _Token(found[0], found.start() + 1, found["text"] is not None)
 
 
+def pieces(text: str) -> Iterator[str]:
+    """Give an expression word by word and mark by mark, with its texts whole and its blanks."""
+    return (found[0] for found in _TOKEN.finditer(text))
+
+
 def has_words(text: str, *words: str) -> bool:
     """Return whether one of these stands in an expression, outside of its texts."""
     tokens = [token.text for token in _tokens(text) if not token.is_literal]

@@ -58,11 +58,12 @@ class StepAttempt(msgspec.Struct):
 
 
 class RunStep(msgspec.Struct):
-    """A step of a run. ``result`` is JSON text; ``attempts`` are in order, the last one tells the step's status."""
+    """A step of a run. ``result`` is JSON text; ``waits_for`` is an event, in words; ``attempts`` are in order, the last one tells the step's status."""
 
     id: str
     kind: str
     result: str | None = None
+    waits_for: str | None = None
     attempts: list[StepAttempt] = msgspec.field(default_factory=list)
 
     @property
@@ -301,6 +302,7 @@ def _step(run: FoldedRun, record: StepRecorded) -> None:
         step.attempts.pop()
     step.attempts.append(attempt)
     step.result = record.result
+    step.waits_for = record.waits_for
 
 
 def _change(run: FoldedRun, record: RunChanged) -> None:
@@ -336,6 +338,8 @@ def _wakes_at(step: RunStep) -> int:
 def _what_is_pending(step: RunStep) -> str:
     if step.last.status == "retrying":
         return f"retry {step.last.number + 1} of step {step.id}{_at(step.last.wake_at)}"
+    if step.waits_for is not None:
+        return f"event {step.waits_for}{_at(step.last.wake_at, ', until ')}"
     if step.last.status == "waiting":
         what = f"callback {step.id}" if step.kind == "callback" else f"what step {step.id} has invoked"
         return f"{what}{_at(step.last.wake_at, ', until ')}"

@@ -43,7 +43,8 @@ class Lane(Record, frozen=True):
 class Interest(Record, frozen=True):
     """Events of a name are waited for here by a field. ``lanes`` have said what they have offered, None where one has not.
 
-    Events ``since`` a time were asked for, at ``asked_at``, to be kept for so long. ``open`` waits are there, the newest since ``used_at``.
+    Events ``since`` a time were asked for, at ``asked_at``, to be kept for so long. ``open`` waits are there, the newest since ``used_at``; if there
+    are none, ``timer`` says when it is looked at whether there will be more.
     """
 
     lanes: tuple[Lane | None, ...] = ()
@@ -54,6 +55,7 @@ class Interest(Record, frozen=True):
     used_at: int = 0
     name: str = ""
     path: str = ""
+    timer: int = 0
 
 
 OFFERED = Table(b"O", Offered)

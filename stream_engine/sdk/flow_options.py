@@ -11,6 +11,7 @@ from stream_engine.core.expression import EvaluationError, compile_expression
 from stream_engine.core.records import Event
 from stream_engine.core.scope import Scope
 from stream_engine.sdk import checks
+from stream_engine.sdk.cancelling_events import CancelOn, cancel_on_of
 from stream_engine.sdk.errors import DeclarationError
 from stream_engine.sdk.gathering import Batch, Debounce
 from stream_engine.sdk.limits import Concurrency, RateLimit, Throttle, concurrency_of
@@ -30,6 +31,7 @@ class FlowOptions(TypedDict, total=False):
         throttle: at most so many starts in a time; further ones wait.
         concurrency: at most so many runs at a time; further ones wait. Also a list of two.
         priority: which of the runs that wait goes first.
+        cancel_on: an event that cancels the run. Also a list of up to five.
     """
 
     idempotency: str | None
@@ -40,6 +42,7 @@ class FlowOptions(TypedDict, total=False):
     throttle: Throttle | None
     concurrency: Concurrency | list[Concurrency] | None
     priority: Priority | None
+    cancel_on: CancelOn | list[CancelOn] | None
 
 
 _CLASSES: dict[str, tuple[type, str]] = {
@@ -65,6 +68,8 @@ def flow_of(where: str, options: Mapping[str, Any]) -> flow.Flow:
     for name, value in given.items():
         if name == "concurrency":
             specs[name] = concurrency_of(where, value)
+        elif name == "cancel_on":
+            specs[name] = cancel_on_of(where, value)
         elif name == "idempotency":
             specs[name] = checks.expression(where, name, value, checks.KEYS).text
         else:

@@ -47,16 +47,16 @@ def check_event_name(where: str, option: str, name: object) -> str:
     return name
 
 
-def check_trigger(where: str, name: object) -> str:
+def check_trigger(where: str, name: object, option: str = "on") -> str:
     """Return an event's name, or a pattern of names: a prefix followed by ``*``."""
     prefix = name.removesuffix(WILDCARD) if isinstance(name, str) else name
     if isinstance(name, str) and name.endswith(WILDCARD) and not prefix:
         return name
     if isinstance(prefix, str) and WILDCARD in prefix:
         raise DeclarationError.of(
-            where, "on", name, f"a {WILDCARD} may only stand at the end, as in 'order/{WILDCARD}'"
+            where, option, name, f"a {WILDCARD} may only stand at the end, as in 'order/{WILDCARD}'"
         )
-    check_event_name(where, "on", prefix)
+    check_event_name(where, option, prefix)
     return str(name)
 
 

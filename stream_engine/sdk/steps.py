@@ -16,6 +16,7 @@ from stream_engine.sdk.retry import Retry, retry_of
 from stream_engine.sdk.run import Execution, Unwind
 from stream_engine.sdk.sending import Message, produce_step, send_events_step
 from stream_engine.sdk.step import Body, run_step, sleep_step
+from stream_engine.sdk.waiting import LOOKBACK, Which, wait_step, wanted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -143,6 +144,21 @@ class Steps(Runner):
         most = None if timeout is None else _milliseconds(id, timeout)
         return Callback(execution, execution.name(id), most)
 
+    def wait_for_event(self, id: str, name: str, **which: Unpack[Which]) -> Eventually[Event[Any] | None]:
+        """Wait for an event, also if it has come since the run's own one; return it, or None after ``timeout``. No worker is held meanwhile.
+
+        It is the earliest that no other wait of this run has had. ``name`` may end in ``*``; see `stream_engine.sdk.waiting.Which`.
+
+        Raises:
+            StepUsageError: which event is meant cannot be told, or the run's own event lacks the field.
+        """
+        execution = self._execution
+        meant = wanted(execution, id, name, which)
+        timeout = which.get("timeout")
+        most = None if timeout is None else _milliseconds(id, timeout)
+        lookback = _milliseconds(id, which.get("lookback", LOOKBACK))
+        return wait_step(execution, execution.name(id), meant, most, lookback)
+
     def send_event(self, id: str, events: Event[Any] | Iterable[Event[Any]]) -> Eventually[list[str]]:
         """Send events exactly once; return their ids. Those without an id get one that follows from the step."""
         execution = self._execution
@@ -226,6 +242,10 @@ class SyncSteps(SyncRunner):
     def callback(self, id: str, *, timeout: Duration | None = None) -> SyncCallback:
         """See `Steps.callback`; `SyncCallback.result` waits."""
         return SyncCallback(self._steps.callback(id, timeout=timeout), self._wait)
+
+    def wait_for_event(self, id: str, name: str, **which: Unpack[Which]) -> Event[Any] | None:
+        """See `Steps.wait_for_event`."""
+        return self._wait(self._steps.wait_for_event(id, name, **which))
 
     def send_event(self, id: str, events: Event[Any] | Iterable[Event[Any]]) -> list[str]:
         """See `Steps.send_event`."""

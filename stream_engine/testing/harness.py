@@ -29,7 +29,7 @@ from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.receive import Message as ReceivedMessage
 from stream_engine.core.receive import Rejection, receive
-from stream_engine.core.requests import Cancel, CompleteCallback, ReturnRun, ReturnStep
+from stream_engine.core.requests import Cancel, Commands, CompleteCallback, ReturnRun, ReturnStep
 from stream_engine.core.route import DeadLetter, Router
 from stream_engine.core.runs import RunIndex
 from stream_engine.core.tables import Outgoing
@@ -42,6 +42,7 @@ from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity
 from stream_engine.sdk.topics import Topics
 from stream_engine.sdk.transport import ENDED, Outcome
+from stream_engine.testing.lane import MemoryLane
 from stream_engine.testing.memory import TOPIC_ID, MemoryStore, MemoryTopic, MemoryTransport
 from stream_engine.testing.runs import Run
 from stream_engine.testing.waiting import Wait, Waits
@@ -72,6 +73,8 @@ class Harness:
         self._graves = f"{engine.name}.dead-letters"
         self._topic = MemoryTopic(engine.events_topic, self._clock, self._wake)
         self._router = Router(TOPIC_ID, 0, 0, 1, completion=completions(engine.name, _SECRET, self._graves))
+        self._lane = MemoryLane()
+        self._control = f"{engine.name}.control"
         self._catalogue = engine.catalogue()
         self._store = MemoryStore()
         self._inputs: list[Take | Input] = []
@@ -169,7 +172,8 @@ class Harness:
         self._appended += 1
         source = leader_source(TOPIC_ID, 0)
         topic = f"{engine.name}.commands"
-        rules = Rules(engine.name, engine.rules_functions(), 1, topic, source, 0, events_topic=engine.events_topic)
+        own = engine.name, engine.rules_functions(), 1, topic, source, 0
+        rules = Rules(*own, events_topic=engine.events_topic, control_topic=self._control)
         return candidate.lead(rules)
 
     def _wake(self) -> None:
@@ -210,9 +214,14 @@ class Harness:
         for _ in routed.dead_letters:
             self._router.acknowledged(routed.ticket)
         for _, raw in routed.commands:
-            self._inputs.append(Take(self._taken, decode_commands(raw)))
-            self._taken += 1
+            self._take([decode_commands(raw)])
             self._router.acknowledged(routed.ticket)
+        self._take(self._lane.route(message, event))
+
+    def _take(self, records: Iterable[Commands]) -> None:
+        for commands in records:
+            self._inputs.append(Take(self._taken, commands))
+            self._taken += 1
 
     def _commit(self, committed: Committed) -> None:
         self._store.write(committed.change)
@@ -229,6 +238,8 @@ class Harness:
     def _deliver(self, message: Outgoing) -> None:
         if message.topic == self._graves:
             self.dead_letters.append(_letter(message))
+        elif message.topic == self._control:
+            self._take(self._lane.control(message))
         elif message.topic == self._topic.name:
             self._topic.append(Message(message.key, message.value or b"", list(message.headers)))
         else:

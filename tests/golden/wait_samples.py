@@ -85,7 +85,9 @@ STORE: Final[dict[str, Record]] = {
     "W a wait": Waiter(_AWAIT, True, place(_EVENT), _AT),
     "W a wait that was withdrawn": Waiter(None),
     "H a wait that is held": HeldBack(b"W\x00"),
-    "I an interest": Interest((None, Lane(_AT, _AT + 9, 60_000)), _AT, 60_000, _AT, 2, _AT, "order/paid", "data.order"),
+    "I an interest": Interest(
+        (None, Lane(_AT, _AT + 9, 60_000)), _AT, 60_000, _AT, 2, _AT, "order/paid", "data.order", _AT + 8
+    ),
     "I an interest in nothing": Interest(),
     "s a step that waits for an event": Step(
         "wait", "waiting", 4, 0, _AT, _AT, _AT + 9, awaited=Awaited(_WANTED, place(_EVENT), 86_400_000)

@@ -73,7 +73,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "option of another age": (
         lambda: declare(quux=1),
-        r"quux=1: there is no such option; there are accepts_new, batch, concurrency,",
+        r"quux=1: there is no such option; there are accepts_new, batch, cancel_on, concurrency,",
     ),
     "trigger": (lambda: declare(on=""), r"function 'f': on='': give text of 1 to 256 characters"),
     "trigger is no text": (lambda: declare(on=[3]), r"function 'f': on=3: give text"),
