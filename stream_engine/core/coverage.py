@@ -56,9 +56,7 @@ class Coverage:
     def reach(self) -> int:
         """Since when all events of the interest are here that are here at all; `LAST_MS` while a lane has not said so."""
         now = self._turn.now
-        if not self.now.lanes:
-            return LAST_MS
-        return max(_reach(lane, now) for lane in self.now.lanes)
+        return max((LAST_MS if lane is None else _reach(lane, now) for lane in self._all()), default=LAST_MS)
 
     def count(self, more: int) -> None:
         """Note that so many more waits are open."""
@@ -69,7 +67,7 @@ class Coverage:
     def need(self, since: int, keep: int) -> None:
         """Have the lanes offer events since a time, if that has not been asked for already, and keep them for so long."""
         now = self.now
-        is_here = self.reach <= since and all(lane is not None and lane.keep >= keep for lane in now.lanes)
+        is_here = self.reach <= since and all(lane is not None and lane.keep >= keep for lane in self._all())
         is_asked = now.since <= since and now.keep >= keep and not self._is_answered()
         if is_here or is_asked:
             return
@@ -81,10 +79,9 @@ class Coverage:
 
     def told(self, offering: Offering) -> None:
         """Take what a lane says."""
-        lanes = list(self.now.lanes)
-        lanes += [None] * (max(offering.lanes, offering.lane + 1) - len(lanes))
-        lanes[offering.lane] = Lane(offering.since, self._turn.now, offering.keep)
-        self.now = replace(self.now, lanes=tuple(lanes))
+        said = Lane(offering.topic, offering.lane, offering.since, self._turn.now, offering.keep)
+        others = (lane for lane in self.now.lanes if (lane.topic, lane.number) != (said.topic, said.number))
+        self.now = replace(self.now, lanes=(*others, said), many=offering.lanes)
 
     def look(self) -> None:
         """Look at whether the interest is still one; if it is not, nothing more is to be offered."""
@@ -110,8 +107,13 @@ class Coverage:
 
     def _is_answered(self) -> bool:
         """Return whether all lanes have said something since they were asked, though it may be about an earlier question."""
-        lanes = self.now.lanes
+        lanes = self._all()
         return bool(lanes) and all(lane is not None and lane.at > self.now.asked_at for lane in lanes)
+
+    def _all(self) -> list[Lane | None]:
+        """Return what all lanes have said, None where one has not."""
+        said = {(lane.topic, lane.number): lane for lane in self.now.lanes}
+        return [said.get((topic, number)) for topic, count in self.now.many for number in range(count)]
 
     def _tell(self, value: bytes | None) -> None:
         rules = self._turn.rules
@@ -126,7 +128,5 @@ def look(turn: Turn, interest: str) -> None:
         coverage.look()
 
 
-def _reach(lane: Lane | None, now: int) -> int:
-    if lane is None:
-        return LAST_MS
+def _reach(lane: Lane, now: int) -> int:
     return lane.since if now < lane.at + lane.keep else max(lane.since, now - lane.keep)

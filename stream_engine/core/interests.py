@@ -7,6 +7,7 @@ the control topic, once for all of its slots; the lanes that route events follow
 
 from collections.abc import Mapping
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -20,7 +21,7 @@ from stream_engine.core.wanted import Offer, Wanted
 INTEREST: Final = "interest/"
 """What the keys of the control topic begin with by which partitions ask for events: ``interest/<interest>/<partition>``."""
 
-PLACE_BYTES: Final = 20
+PLACE_BYTES: Final = 24
 
 _REMEMBERED: Final = 10_000
 
@@ -51,8 +52,9 @@ def slot(wanted: Wanted) -> str:
 
 
 def place(event: Event) -> bytes:
-    """Return where an event stands in the order of all: by the log's time, then by partition and offset."""
-    return event.timestamp.to_bytes(8, "big") + event.partition.to_bytes(4, "big") + event.offset.to_bytes(8, "big")
+    """Return where an event stands in the order of all: by the log's time, then by partition and offset, and by topic where that is the same."""
+    where = event.partition.to_bytes(4, "big") + event.offset.to_bytes(8, "big")
+    return event.timestamp.to_bytes(8, "big") + where + crc32(event.topic.encode()).to_bytes(4, "big")
 
 
 def before(at: int) -> bytes:

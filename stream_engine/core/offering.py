@@ -18,34 +18,36 @@ from stream_engine.core.wanted import Offering
 
 
 class Scan(Record, frozen=True):
-    """Events of a partition since a time, and before an offset, are to be offered to those who ask.
+    """Events of a topic's partition since a time, and before an offset, are to be offered to those who ask.
 
     ``answered`` is what `LaneOffers.done` will be.
     """
 
+    topic: str
     partition: int
     since: int
     stop: int
     answered: int
     asking: Interests
 
-    def answers(self, lanes: int) -> list[tuple[int, Offering]]:
-        """Return what those who asked are told, as one of so many lanes, once all has been offered."""
+    def answers(self, lanes: tuple[tuple[str, int], ...]) -> list[tuple[int, Offering]]:
+        """Return what those who asked are told once all has been offered; ``lanes`` says how many partitions each topic of events has."""
         return [
-            (owner, Offering(interest, self.partition, lanes, request.since, request.keep))
+            (owner, Offering(interest, self.topic, self.partition, lanes, request.since, request.keep))
             for (interest, owner), (_, request) in self.asking.requests.items()
         ]
 
 
 class LaneOffers:
-    """What is offered of one partition of the events topic.
+    """What is offered of one partition of a topic of events.
 
     Attributes:
         done: the offset of the control topic below which all requests have been answered.
         interests: what the lane offers by.
     """
 
-    def __init__(self, partition: int, done: int) -> None:
+    def __init__(self, topic: str, partition: int, done: int) -> None:
+        self._topic = topic
         self.done = done
         self.interests = NO_INTERESTS
         self._partition = partition
@@ -72,5 +74,5 @@ class LaneOffers:
             self.done = max(self.done, self.interests.read)
             return None
         since = min(request.since for _, request in asking.values())
-        self._scan = Scan(self._partition, since, self._position, self.interests.read, Interests(asking))
+        self._scan = Scan(self._topic, self._partition, since, self._position, self.interests.read, Interests(asking))
         return self._scan

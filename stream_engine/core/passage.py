@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from stream_engine.core.envelope import Rejection
+from stream_engine.core.offering import LaneOffers
 from stream_engine.core.receive import Message
 from stream_engine.core.records import Event
 from stream_engine.core.replay import Extent
@@ -20,10 +21,20 @@ class Passage:
 
     The seam is that of `Router`: everything that ``route`` returns is to be produced, and reported to the router that it comes with;
     only what ``progress`` returns may be committed, with its mark. Without ``goes_on`` it ends where the extent ends.
+    What is routed live is offered to those who wait for it, if there are ``offers``.
     """
 
-    def __init__(self, progress: Progress, extent: Extent | None, make: MakeRouter, *, goes_on: bool = True) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        extent: Extent | None,
+        make: MakeRouter,
+        *,
+        goes_on: bool = True,
+        offers: LaneOffers | None = None,
+    ) -> None:
         self._begun = progress
+        self._offers = offers
         self._border = progress.offset if extent is None else progress.live
         self._goes_on = goes_on
         self._again = None if extent is None else make(progress.offset, extent)
@@ -35,6 +46,11 @@ class Passage:
         return self._live.in_flight + (0 if self._again is None else self._again.in_flight)
 
     @property
+    def position(self) -> int:
+        """The offset that is to be routed live next."""
+        return self._live.position
+
+    @property
     def over(self) -> bool:
         """Whether there is nothing more to route, ever."""
         return not self._goes_on and (self._again is None or self._again.floor >= self._border)
@@ -42,11 +58,12 @@ class Passage:
     def progress(self) -> Progress:
         """Return how far the partition is routed, as far as that is acknowledged."""
         begun = self._begun
+        done = begun.interests if self._offers is None else self._offers.done
         if self._again is not None and self._goes_on and self._again.floor >= self._border:
             self._again = None
         if self._again is not None:
-            return Progress(begun.rewinds, begun.live, self._again.floor, begun.replay)
-        return Progress(begun.rewinds, max(begun.live, self._live.floor), self._live.floor)
+            return Progress(begun.rewinds, begun.live, self._again.floor, begun.replay, done)
+        return Progress(begun.rewinds, max(begun.live, self._live.floor), self._live.floor, "", done)
 
     def route(self, received: Received, end: int, match: Match) -> list[tuple[Router, Routed]]:
         """Route messages in log order; ``end`` is the offset behind the last of them."""

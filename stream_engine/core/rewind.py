@@ -39,7 +39,7 @@ _BY = "stream-engine"
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is committed beside an offset: that it is the engine's, of which topic of the name, and of which replay until where.
 
-    ``rewinds`` is that of `Progress`. The first engines did not name the topic.
+    ``rewinds`` and ``interests`` are those of `Progress`. The first engines did not name the topic.
     """
 
     by: str
@@ -47,6 +47,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     replay: str = ""
     until: int = 0
     rewinds: int = 0
+    interests: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
@@ -54,17 +55,19 @@ class Progress(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
 
     ``rewinds`` is the number of the newest rewind that it joined, ``live`` the offset below which all is routed live or was
     skipped, ``offset`` the place of the router, and ``replay`` the replay that it routes for until it comes to ``live``.
+    Requests for events below ``interests``, an offset of the control topic, have been answered (see `stream_engine.core.offering`).
     """
 
     rewinds: int
     live: int
     offset: int
     replay: str = ""
+    interests: int = 0
 
     def mark(self, topic_id: str) -> str:
         """Return what is committed beside the offset."""
         until = self.live if self.replay else 0
-        return msgspec.json.encode(Mark(_BY, topic_id, self.replay, until, self.rewinds)).decode()
+        return msgspec.json.encode(Mark(_BY, topic_id, self.replay, until, self.rewinds, self.interests)).decode()
 
 
 Spans = dict[int, tuple[int, int]]
@@ -155,7 +158,7 @@ def course(
     if own.offset >= known.live:
         # What was left of a rewind is passed over as well.
         skipped = (known.offset, own.offset) if known.offset < own.offset else None
-        return Course(Progress(known.rewinds, own.offset, own.offset), None, skipped)
+        return Course(Progress(known.rewinds, own.offset, own.offset, "", known.interests), None, skipped)
     topics = {topic_id: Topic(committed, progress), **(others or {})}
     related = [one for one in rewinds if topics.keys() & {one.topic, *one.others}]
     return _rewind(topic_id, partition, topics, related)
@@ -170,8 +173,8 @@ def needs_control(committed: Committed | None) -> bool:
 def _go_on(offset: int, mark: Mark, known: Progress | None) -> Progress:
     rewinds = mark.rewinds if known is None else max(mark.rewinds, known.rewinds)
     if mark.replay and offset < mark.until:
-        return Progress(rewinds, mark.until, offset, mark.replay)
-    return Progress(rewinds, max(offset, 0 if known is None else known.live), offset)
+        return Progress(rewinds, mark.until, offset, mark.replay, mark.interests)
+    return Progress(rewinds, max(offset, 0 if known is None else known.live), offset, "", mark.interests)
 
 
 def _rewind(topic_id: str, partition: int, topics: Mapping[str, Topic], rewinds: list[Rewind]) -> Course:
@@ -182,14 +185,14 @@ def _rewind(topic_id: str, partition: int, topics: Mapping[str, Topic], rewinds:
         and known.rewinds < newest.number
         and newest.of(topic_id).get(partition, (-1, -1))[0] == start
     ):
-        return Course(Progress(newest.number, known.live, start, newest.id))
+        return Course(Progress(newest.number, known.live, start, newest.id, known.interests))
     number = max((one.number for one in rewinds), default=0) + 1
     # In the order of the ids, so that whoever finds it writes the same down.
     reset = {name: spans for name, topic in sorted(topics.items()) if (spans := _reset(topic))}
     first = min(reset)
     rest = {name: spans for name, spans in reset.items() if name != first}
     opened = Rewind(_name(number, reset), number, first, reset[first], 0, rest)
-    return Course(Progress(number, known.live, start, opened.id), opened)
+    return Course(Progress(number, known.live, start, opened.id, known.interests), opened)
 
 
 def _reset(topic: Topic) -> Spans:

@@ -11,6 +11,7 @@ router is dropped and a new one starts from the committed offset. Only offsets b
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from stream_engine.core.callback_event import COMPLETED_EVENT, Completion
 from stream_engine.core.cause import cause_of
@@ -18,12 +19,12 @@ from stream_engine.core.envelope import Rejection
 from stream_engine.core.identity import home_partition, partition_of
 from stream_engine.core.intake import router_source
 from stream_engine.core.match import Matched
+from stream_engine.core.offering import LaneOffers
+from stream_engine.core.parcels import Parcels, unnumbered
 from stream_engine.core.receive import Message
 from stream_engine.core.records import WRITES, Event, Record, encode
 from stream_engine.core.replay import Extent
 from stream_engine.core.requests import Admit, Command, Commands, CompleteCallback
-
-RECORD_BYTES = 512 * 1024
 
 _SMALL = 300
 """How many bytes an event takes besides its data, and each of its gates."""
@@ -52,8 +53,25 @@ class Routed(Record, frozen=True):
     events: int = 0
 
 
+class Live(NamedTuple):
+    """What else is done with events that are routed live.
+
+    ``completion`` judges those that complete callbacks, which are passed over without it. By ``offers`` they are offered to those who wait for them.
+    """
+
+    completion: Completion | None = None
+    offers: LaneOffers | None = None
+
+
+_NOTHING_ELSE = Live()
+
+
 class Router:
-    """Routes one partition of an events topic, from an offset on: live, or for a replay, as far as its ``extent`` goes."""
+    """Routes one partition of an events topic, from an offset on: live, or for a replay, as far as its ``extent`` goes.
+
+    Attributes:
+        position: the offset that is to be routed next.
+    """
 
     def __init__(
         self,
@@ -63,11 +81,12 @@ class Router:
         partitions: int,
         extent: Extent | None = None,
         *,
-        completion: Completion | None = None,
+        live: Live = _NOTHING_ELSE,
     ) -> None:
-        """Begin at the offset ``start``; ``completion`` judges events that complete callbacks, which are passed over without it."""
+        """Begin at the offset ``start``; for a replay, what there is to do live is left out."""
+        self.position = start
         self._extent = extent
-        self._completion = completion if extent is None else None
+        self._completion, self._offers = live if extent is None else _NOTHING_ELSE
         self._source = router_source(topic_id, partition, None if extent is None else extent.replay_id)
         self._partitions = partitions
         self._floor = start
@@ -86,7 +105,7 @@ class Router:
 
     def route(self, received: Iterable[tuple[Message, Event | Rejection]], end: int, match: Match) -> Routed:
         """Route messages in log order; ``end`` is the offset behind the last of them."""
-        packed = _Packed(self._record)
+        packed, offered = Parcels(self._record), Parcels(unnumbered)
         dead: list[DeadLetter] = []
         events = 0
         for message, received_event in received:
@@ -102,6 +121,9 @@ class Router:
                 continue
             matched, replay_id, sent_at = self._judge(message, event, match)
             dead += [DeadLetter(message, Rejection(part.reason, part.detail), part.function) for part in matched.unfit]
+            if self._offers is not None:
+                for owner, offer in self._offers.interests.offers(event, self._partitions, replay_id):
+                    offered.add(owner, 0, offer, _SMALL * (1 + len(offer.slots)) + len(event.data))
             if not any(matched):
                 continue
             home = home_partition(event.identity, self._partitions)
@@ -112,7 +134,8 @@ class Router:
                 admit = Admit(event, matched.functions, replay_id, asked, unfit, paused=matched.paused, sent_at=sent_at)
             packed.add(home, event.offset, admit, _weight(admit))
             events += 1
-        records = packed.all()
+        self.position = end
+        records = packed.take() + offered.take()
         self._flight.append([end, len(records) + len(dead)])
         ticket = self._first_ticket + len(self._flight) - 1
         self._settle()
@@ -147,28 +170,6 @@ class Router:
         while self._flight and not self._flight[0][1]:
             self._floor = self._flight.popleft()[0]
             self._first_ticket += 1
-
-
-class _Packed:
-    """Commands by their partitions, in records that are not too large."""
-
-    def __init__(self, record: Callable[[list[tuple[int, Command]]], bytes]) -> None:
-        self._record = record
-        self._open: dict[int, list[tuple[int, Command]]] = {}
-        self._sizes: dict[int, int] = {}
-        self._records: list[tuple[int, bytes]] = []
-
-    def add(self, partition: int, offset: int, command: Command, size: int) -> None:
-        """Add a command, of about so many bytes, for the event at an offset."""
-        self._open.setdefault(partition, []).append((offset, command))
-        self._sizes[partition] = self._sizes.get(partition, 0) + size
-        if self._sizes[partition] > RECORD_BYTES:
-            self._records.append((partition, self._record(self._open.pop(partition))))
-            self._sizes[partition] = 0
-
-    def all(self) -> list[tuple[int, bytes]]:
-        """Return the records, with their partitions."""
-        return self._records + [(partition, self._record(items)) for partition, items in self._open.items()]
 
 
 def _weight(admit: Admit) -> int:

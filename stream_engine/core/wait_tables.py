@@ -33,21 +33,23 @@ class HeldBack(Record, frozen=True):
 
 
 class Lane(Record, frozen=True):
-    """What a lane has offered of an interest, as of a time: all since another, to be kept for so many milliseconds."""
+    """What a lane of a topic has offered of an interest, as of a time: all since another, to be kept for so many milliseconds."""
 
+    topic: str
+    number: int
     since: int
     at: int
     keep: int
 
 
 class Interest(Record, frozen=True):
-    """Events of a name are waited for here by a field. ``lanes`` have said what they have offered, None where one has not.
+    """Events of a name are waited for here by a field. ``lanes`` have said what they have offered; each topic has so ``many``.
 
     Events ``since`` a time were asked for, at ``asked_at``, to be kept for so long. ``open`` waits are there, the newest since ``used_at``; if there
     are none, ``timer`` says when it is looked at whether there will be more.
     """
 
-    lanes: tuple[Lane | None, ...] = ()
+    lanes: tuple[Lane, ...] = ()
     since: int = LAST_MS
     keep: int = 0
     asked_at: int = 0
@@ -56,6 +58,7 @@ class Interest(Record, frozen=True):
     name: str = ""
     path: str = ""
     timer: int = 0
+    many: tuple[tuple[str, int], ...] = ()
 
 
 OFFERED = Table(b"O", Offered)

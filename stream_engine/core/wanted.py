@@ -75,11 +75,12 @@ class Offer(Record, frozen=True, tag="offer"):
 
 
 class Offering(Record, frozen=True, tag="offering"):
-    """One of the ``lanes`` that offer events of an interest has offered all since a time, and goes on with it."""
+    """One lane of a topic has offered all events of an interest since a time, and goes on with it; ``lanes`` has how many each topic has."""
 
     interest: str
+    topic: str
     lane: int
-    lanes: int
+    lanes: tuple[tuple[str, int], ...]
     since: int
     keep: int
 

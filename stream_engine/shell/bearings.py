@@ -36,8 +36,6 @@ class Skip(msgspec.Struct, frozen=True):
 class Bearings:
     """The `Plan` of live routing: from where the group and the control topic say, as fast as can be."""
 
-    goes_on = True
-
     def __init__(
         self,
         topics: Sequence[TopicId],

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from queue import SimpleQueue
 
 import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_engine.core.catalogue import Catalogue
+from stream_engine.core.interests import INTEREST, Interests
 from stream_engine.core.match import Matched
 from stream_engine.core.pausing import Pause, PausedFunctions, hold_back
 from stream_engine.core.records import READS, WRITES, Event
@@ -55,6 +57,8 @@ class Control:
         self._consumer = consumer
         self._topic = topic
         self._values: dict[str, bytes] = {}
+        self._requests: dict[str, tuple[int, bytes]] = {}
+        self._interests: Interests | None = None
         self._offset = 0
 
     def read_to_end(self) -> None:
@@ -85,11 +89,31 @@ class Control:
         assert offset is not None
         self._offset = offset + 1
         name = (key or b"").decode(errors="replace")
-        if value is None:
+        if name.startswith(INTEREST):
+            self._request(name.removeprefix(INTEREST), offset, value)
+        elif value is None:
             self._values.pop(name, None)
         else:
             self._values[name] = value
         return True
+
+    @property
+    def read(self) -> int:
+        """The offset behind what has been read."""
+        return self._offset
+
+    def interests(self) -> Interests:
+        """Return which events are waited for, the same object as long as that does not change."""
+        if self._interests is None:
+            self._interests = Interests.of(self._requests)
+        return self._interests
+
+    def _request(self, name: str, offset: int, value: bytes | None) -> None:
+        self._interests = None
+        if value is None:
+            self._requests.pop(name, None)
+        else:
+            self._requests[name] = offset, value
 
     def value(self, key: str) -> bytes | None:
         """Return the newest value of a key that has been read."""
@@ -190,6 +214,7 @@ class ControlFollower(threading.Thread):
 
     Attributes:
         paused: the functions that are paused.
+        interests: which events are waited for.
     """
 
     def __init__(
@@ -206,8 +231,21 @@ class ControlFollower(threading.Thread):
         self._pauses = decode(control.values(PAUSE))
         self.paused.follow(self._pauses)
         self._control = control
+        self.interests = control.interests()
         self._failed = failed
         self._stopping = threading.Event()
+        self._to_catch_up: SimpleQueue[threading.Event] = SimpleQueue()
+
+    def catch_up(self, given_up: threading.Event) -> int:
+        """Wait until everything has been read that is there now; return the offset behind it. From any other thread.
+
+        Returns earlier if that is ``given_up``, or the thread ends.
+        """
+        read = threading.Event()
+        self._to_catch_up.put(read)
+        while not read.wait(_POLL_SECONDS) and self.is_alive() and not given_up.is_set():
+            continue
+        return self._control.read
 
     def stop(self) -> None:
         """End the thread."""
@@ -230,16 +268,31 @@ class ControlFollower(threading.Thread):
         try:
             while not self._stopping.is_set():
                 if self._control.poll(_POLL_SECONDS):
-                    self._control.check_formats()
-                    self.catalogue = self._control.active()
-                    self._pauses = decode(self._control.values(PAUSE))
-                    self.paused.follow(self._pauses)
+                    self._note()
                 self._tell(self._pauses)
+                if not self._to_catch_up.empty():
+                    self._read_to_end()
         except UserError as error:
             self._failed(error)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the worker must hear of it and end
             _log.exception("the thread that follows the control topic failed")
             self._failed(error)
+
+    def _note(self) -> None:
+        self._control.check_formats()
+        self.catalogue = self._control.active()
+        self._pauses = decode(self._control.values(PAUSE))
+        self.paused.follow(self._pauses)
+        self.interests = self._control.interests()
+
+    def _read_to_end(self) -> None:
+        waiting = []
+        while not self._to_catch_up.empty():
+            waiting.append(self._to_catch_up.get())
+        self._control.read_to_end()
+        self._note()
+        for read in waiting:
+            read.set()
 
 
 def engine_version() -> str:

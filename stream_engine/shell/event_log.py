@@ -9,7 +9,7 @@ from stream_engine.core.receive import Message
 from stream_engine.shell import clients
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
-from stream_engine.shell.routing import message_of
+from stream_engine.shell.route import message_of
 from stream_engine.shell.settings import Settings
 
 _BATCH: Final = 1_000

@@ -13,7 +13,8 @@ from stream_engine.core.replay import ACTIVE, Allowance, Extent, Replay
 from stream_engine.core.requests import Reused
 from stream_engine.core.rewind import Progress
 from stream_engine.shell.clock import monotonic
-from stream_engine.shell.routing import Route, Routing
+from stream_engine.shell.route import Route
+from stream_engine.shell.routing import Routing
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 0.2
@@ -50,8 +51,6 @@ class Tools:
 
 class ReplayPlan:
     """The `Plan` of a replay: its fixed range, at its pace, from where its group is."""
-
-    goes_on = False
 
     def __init__(self, replay: Replay, selected: frozenset[tuple[int, int]] | None, tools: Tools) -> None:
         self._replay = replay

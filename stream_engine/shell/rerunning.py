@@ -25,7 +25,7 @@ from stream_engine.shell.avro_events import avro_decoder
 from stream_engine.shell.clients import offsets
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
-from stream_engine.shell.routing import message_of
+from stream_engine.shell.route import message_of
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 

@@ -3,29 +3,26 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from stream_engine.core.callback_event import Completion
 from stream_engine.core.caused import Place
 from stream_engine.core.dead_letter import headers_of
-from stream_engine.core.envelope import Avro, Rejection
 from stream_engine.core.passage import Passage
-from stream_engine.core.receive import Check, Message, receive
-from stream_engine.core.records import Event
+from stream_engine.core.receive import Message
 from stream_engine.core.replay import Extent
 from stream_engine.core.rewind import Progress
-from stream_engine.core.route import DeadLetter, Match, Routed, Router
-from stream_engine.core.sources import Source
+from stream_engine.core.route import DeadLetter, Routed
 from stream_engine.shell.avro_events import UnavailableError
-from stream_engine.shell.clients import Haste, headers
+from stream_engine.shell.clients import Haste
 from stream_engine.shell.clock import monotonic
-from stream_engine.shell.dead_letters import Buried, Grave
+from stream_engine.shell.dead_letters import Grave
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.offers import Offers
+from stream_engine.shell.route import Route, message_of
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
@@ -35,47 +32,8 @@ _COMMIT_SECONDS = 0.5
 _UNAVAILABLE_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Route:
-    """Where events come from and go to, and what they are judged by; with a ``source``, they come from a topic of others."""
-
-    events: str
-    events_id: str
-    commands: str
-    partitions: int
-    dead_letters: str
-    buried: Buried
-    match: Match
-    checks: dict[str, Check]
-    avro: Avro | None = None
-    completion: Completion | None = None
-    source: Source | None = None
-
-    def router(self, partition: int, start: int, extent: Extent | None) -> Router:
-        """Return a router of a partition, from an offset on."""
-        return Router(self.events_id, partition, start, self.partitions, extent, completion=self.completion)
-
-    def receive(self, message: Message) -> Event | Rejection:
-        """Return the event that a message is, or why it is none.
-
-        Raises:
-            UnavailableError: its schema cannot be asked for now.
-        """
-        return receive(message, self.checks, self.avro, source=self.source)
-
-    def passage(self, partition: int, progress: Progress, extent: Extent | None, *, goes_on: bool) -> Passage:
-        """Return the way of a partition from where it has come to."""
-        return Passage(progress, extent, partial(self.router, partition), goes_on=goes_on)
-
-
 class Plan(Protocol):
-    """Where partitions are routed from, at which pace, and who is to know how far they have come; for the routing thread.
-
-    Attributes:
-        goes_on: whether events are routed live behind what is replayed.
-    """
-
-    goes_on: bool
+    """Where partitions are routed from, at which pace, and who is to know how far they have come; for the routing thread."""
 
     def begin(self, consumer: Consumer, partitions: Iterable[int]) -> dict[int, Progress]:
         """Return from where partitions are routed that the group assigns."""
@@ -116,7 +74,7 @@ class _Lane:
 
 
 class Routing(threading.Thread):
-    """Routes the partitions of the events topic that the group assigns."""
+    """Routes the partitions of the events topic that the group assigns; with ``offers``, also to those who wait for events."""
 
     def __init__(
         self,
@@ -125,6 +83,8 @@ class Routing(threading.Thread):
         route: Route,
         plan: Plan,
         failed: Callable[[BaseException], None],
+        *,
+        offers: Offers | None = None,
     ) -> None:
         super().__init__(name=f"routing {route.events}", daemon=True)
         self.assigned = threading.Event()
@@ -133,6 +93,7 @@ class Routing(threading.Thread):
         self._route = route
         self._plan = plan
         self._failed = failed
+        self._offers = offers
         self._lanes: dict[int, _Lane] = {}
         self._commit_at = 0.0
         self._haste = Haste(consumer, route.events)
@@ -145,6 +106,8 @@ class Routing(threading.Thread):
 
     def run(self) -> None:
         """Route, until told to stop."""
+        if self._offers is not None:
+            self._offers.begin()
         try:
             self._consumer.subscribe(
                 [self._route.events], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -160,8 +123,11 @@ class Routing(threading.Thread):
             self._failed(error)
         finally:
             self._consumer.close()
+            if self._offers is not None:
+                self._offers.end()
 
     def _cycle(self) -> None:
+        self._look()
         most = min(self._plan.most(sum(not lane.passage.over for lane in self._lanes.values())), _BATCH)
         if not most or any(lane.passage.in_flight > _IN_FLIGHT for lane in self._lanes.values()):
             self._producer.poll(_POLL_SECONDS)
@@ -178,13 +144,18 @@ class Routing(threading.Thread):
             if self._lanes and all(lane.passage.over for lane in self._lanes.values()):
                 self._plan.over(self._consumer)
 
+    def _look(self) -> None:
+        if self._offers is not None:
+            self._offers.look({partition: lane.passage.position for partition, lane in self._lanes.items()})
+
     def _take(self, batch: list[KafkaMessage]) -> None:
+        self._look()  # some may be of a partition that came with them
         lanes: dict[int, list[Message]] = {}
         topic, topic_id = self._route.events, self._route.events_id
         for raw in batch:
             error = raw.error()
             if error is not None:
-                self._complain(error)
+                _complain(topic, error)
                 continue
             message = message_of(raw, topic, topic_id)
             lanes.setdefault(message.partition, []).append(message)
@@ -192,14 +163,6 @@ class Routing(threading.Thread):
             lane = self._lanes.get(partition)
             if lane is not None and lane.joined and not lane.failed:
                 self._send(lane, messages)
-
-    def _complain(self, error: Any) -> None:
-        if error.name() in {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"}:
-            raise UserError(
-                f"the events of {self._route.events} that are to be routed next are not there: {error.str()}. If the topic was created "
-                "again, start the worker again; if they expired before they were routed, have its group begin where the topic does"
-            )
-        _log.warning("reading %s: %s", self._route.events, error)
 
     def _send(self, lane: _Lane, messages: list[Message]) -> None:
         take = self._route.receive
@@ -308,6 +271,8 @@ class Routing(threading.Thread):
         return True
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._offers is not None:
+            self._offers.catch_up(self._stopping)
         begins = self._plan.begin(consumer, [part.partition for part in partitions])
         for partition, progress in begins.items():
             self._lanes[partition] = self._lane(partition, progress)
@@ -343,7 +308,8 @@ class Routing(threading.Thread):
 
     def _lane(self, partition: int, progress: Progress) -> _Lane:
         extent = self._plan.extent(self._route.events, progress)
-        return _Lane(self._route.passage(partition, progress, extent, goes_on=self._plan.goes_on))
+        offers = None if self._offers is None else self._offers.lane(partition, progress.interests)
+        return _Lane(self._route.passage(partition, progress, extent, offers))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._producer.flush()
@@ -354,18 +320,15 @@ class Routing(threading.Thread):
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for part in partitions:
             self._lanes.pop(part.partition, None)
+            if self._offers is not None:
+                self._offers.drop(part.partition)
         consumer.incremental_unassign(partitions)
 
 
-def message_of(raw: KafkaMessage, topic: str, topic_id: str) -> Message:
-    """Return what Kafka delivered as the core takes it."""
-    return Message(
-        topic,
-        topic_id,
-        raw.partition() or 0,
-        raw.offset() or 0,
-        raw.timestamp()[1],
-        raw.key(),
-        raw.value(),
-        headers(raw),
-    )
+def _complain(topic: str, error: Any) -> None:
+    if error.name() in {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"}:
+        raise UserError(
+            f"the events of {topic} that are to be routed next are not there: {error.str()}. If the topic was created "
+            "again, start the worker again; if they expired before they were routed, have its group begin where the topic does"
+        )
+    _log.warning("reading %s: %s", topic, error)

@@ -27,6 +27,7 @@ from stream_engine.sdk.slots import Capacity
 from stream_engine.sdk.topics import Topics
 from stream_engine.shell import clients, reusing, topics
 from stream_engine.shell.avro_events import avro_decoder
+from stream_engine.shell.backfill import Backfill
 from stream_engine.shell.bearings import Bearings
 from stream_engine.shell.checkpoints import PRODUCER, Checkpoints
 from stream_engine.shell.clock import monotonic, now_ms
@@ -40,11 +41,13 @@ from stream_engine.shell.health import Health
 from stream_engine.shell.history import schemas
 from stream_engine.shell.lead import Process
 from stream_engine.shell.leaders import Leaders
+from stream_engine.shell.offers import Offers
 from stream_engine.shell.pace import Pace
 from stream_engine.shell.pauses import Follows
 from stream_engine.shell.recovery import Recovery
 from stream_engine.shell.replays import Replays, Tools
-from stream_engine.shell.routing import Route, Routing
+from stream_engine.shell.route import Route
+from stream_engine.shell.routing import Routing
 from stream_engine.shell.secret import make_secret, secret_of
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.standbys import Standbys
@@ -331,6 +334,7 @@ def _routes(worker: Worker, deployment: Deployment, control: ControlFollower) ->
         worker.engine.checks(),
         avro_decoder(settings.schemas),
         completions(names.app, secret_of(control.values) or b"", names.dead_letters),
+        routed=tuple(topic for topic, _ in deployment.routed),
     )
     sources = worker.engine.sources
     return [
@@ -342,20 +346,17 @@ def _routes(worker: Worker, deployment: Deployment, control: ControlFollower) ->
 def _routing(worker: Worker, deployment: Deployment, control: ControlFollower, route: Route) -> Routing:
     """Return the thread that routes one topic. All of them are members of one group, so that its offsets are all that there is to rewind."""
     settings, names, quiet = worker.settings, deployment.names, worker.quiet
-    producer = clients.producer(settings, **quiet)
-    own = route.events, route.events_id
-    bearings = Bearings(
-        [own, *(topic for topic in deployment.routed if topic != own)],
-        names.control,
-        partial(clients.reader, settings, **quiet),
-        producer,
-        control.values,
-        earliest=settings.start == "earliest",
-    )
+    read, produce = partial(clients.reader, settings, **quiet), partial(clients.producer, settings, **quiet)
+    producer, own = produce(), (route.events, route.events_id)
+    topics_routed = [own, *(topic for topic in deployment.routed if topic != own)]
+    earliest = settings.start == "earliest"
+    bearings = Bearings(topics_routed, names.control, read, producer, control.values, earliest=earliest)
     known_by = settings.kafka.get("group.instance.id")
     if route.source is not None and known_by is not None:
         quiet = quiet | {"group.instance.id": f"{known_by}/{route.events}"}
-    return Routing(clients.member(settings, names.router_group, **quiet), producer, route, bearings, worker.failed)
+    offers = Offers(route.events, control, Backfill(route, read, produce, worker.failed))
+    consumer = clients.member(settings, names.router_group, **quiet)
+    return Routing(consumer, producer, route, bearings, worker.failed, offers=offers)
 
 
 def _tools(worker: Worker, deployment: Deployment, control: ControlFollower, routes: list[Route], room: Room) -> Tools:
@@ -388,6 +389,7 @@ def _rules(worker: Worker, deployment: Deployment, room: Room, paused: PausedFun
             partition,
             checkpoint_bytes=worker.settings.checkpoint_bytes,
             events_topic=names.events,
+            control_topic=names.control,
             room=room,
             paused=paused,
         )

@@ -16,7 +16,6 @@ from typing import Any, Self
 
 from stream_engine.core.callback_event import completions
 from stream_engine.core.callback_token import is_genuine, read
-from stream_engine.core.candidate import Candidate
 from stream_engine.core.caused import INTERIM
 from stream_engine.core.change import Committed, Take
 from stream_engine.core.commands import Input
@@ -26,11 +25,10 @@ from stream_engine.core.duration import Duration, milliseconds
 from stream_engine.core.history import CompletionDisposed, EventDisposed, HistoryRecord, RunEnded, RunStarted
 from stream_engine.core.intake import leader_source
 from stream_engine.core.leader import Leader
-from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.receive import Message as ReceivedMessage
 from stream_engine.core.receive import Rejection, receive
 from stream_engine.core.requests import Cancel, Commands, CompleteCallback, ReturnRun, ReturnStep
-from stream_engine.core.route import DeadLetter, Router
+from stream_engine.core.route import DeadLetter, Live, Router
 from stream_engine.core.runs import RunIndex
 from stream_engine.core.tables import Outgoing
 from stream_engine.core.turn import Rules
@@ -43,7 +41,7 @@ from stream_engine.sdk.slots import Capacity
 from stream_engine.sdk.topics import Topics
 from stream_engine.sdk.transport import ENDED, Outcome
 from stream_engine.testing.lane import MemoryLane
-from stream_engine.testing.memory import TOPIC_ID, MemoryStore, MemoryTopic, MemoryTransport
+from stream_engine.testing.memory import TOPIC_ID, MemoryStore, MemoryTopic, MemoryTransport, lead
 from stream_engine.testing.runs import Run
 from stream_engine.testing.waiting import Wait, Waits
 
@@ -51,7 +49,6 @@ _CAPACITY = Capacity(threads=8)
 _OF_ANOTHER = frozenset({"duplicate", "batched"})
 """Dispositions that name a run which another event has."""
 _SECRET = b"of the test"
-_ORIGIN = Origin(Logs("memory", TOPIC_ID, TOPIC_ID, 1), 0)
 
 
 class Harness:
@@ -72,7 +69,7 @@ class Harness:
         self._loop = asyncio.get_running_loop()
         self._graves = f"{engine.name}.dead-letters"
         self._topic = MemoryTopic(engine.events_topic, self._clock, self._wake)
-        self._router = Router(TOPIC_ID, 0, 0, 1, completion=completions(engine.name, _SECRET, self._graves))
+        self._router = Router(TOPIC_ID, 0, 0, 1, live=Live(completions(engine.name, _SECRET, self._graves)))
         self._lane = MemoryLane()
         self._control = f"{engine.name}.control"
         self._catalogue = engine.catalogue()
@@ -163,18 +160,10 @@ class Harness:
 
     def _lead(self) -> Leader:
         engine = self._engine
-        candidate = Candidate("test", self._store, _ORIGIN)
-        claim = candidate.campaign(self._now)
-        for offset in candidate.elected(self._appended):
-            change = candidate.replay(offset, claim)
-            assert change is not None
-            self._store.write(change)
-        self._appended += 1
-        source = leader_source(TOPIC_ID, 0)
-        topic = f"{engine.name}.commands"
-        own = engine.name, engine.rules_functions(), 1, topic, source, 0
+        own = engine.name, engine.rules_functions(), 1, f"{engine.name}.commands", leader_source(TOPIC_ID, 0), 0
         rules = Rules(*own, events_topic=engine.events_topic, control_topic=self._control)
-        return candidate.lead(rules)
+        self._appended += 1
+        return lead(self._store, self._now, rules)
 
     def _wake(self) -> None:
         if not self._awake:

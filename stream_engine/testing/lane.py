@@ -11,12 +11,14 @@ from stream_engine.core.records import Event
 from stream_engine.core.requests import Command, Commands
 from stream_engine.core.tables import Outgoing
 
+_TOPIC = "events"
+
 
 class MemoryLane:
     """Keeps all events that were routed, and what is asked for by way of the control topic."""
 
     def __init__(self) -> None:
-        self._offers = LaneOffers(0, 0)
+        self._offers = LaneOffers(_TOPIC, 0, 0)
         self._asked: dict[str, tuple[int, bytes]] = {}
         self._written = 0
         self._log: list[tuple[Event, str | None]] = []
@@ -47,7 +49,7 @@ class MemoryLane:
             for event, replay_id in self._log:
                 if event.timestamp >= scan.since:
                     yield from self._offered(event, replay_id, scan.asking)
-            for _, answer in scan.answers(1):
+            for _, answer in scan.answers(((_TOPIC, 1),)):
                 yield _record(answer)
             scan = self._offers.finished(scan)
 

@@ -8,8 +8,12 @@ from concurrent.futures import Future
 from itertools import count
 from typing import TypeVar
 
+from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change
+from stream_engine.core.leader import Leader
+from stream_engine.core.origin import Logs, Origin
 from stream_engine.core.receive import Message as ReceivedMessage
+from stream_engine.core.turn import Rules
 from stream_engine.sdk.client import Clock
 from stream_engine.sdk.events import Message
 from stream_engine.sdk.transport import Outcome
@@ -44,6 +48,17 @@ class MemoryStore:
         for key in change.deletes:
             if self._values.pop(key, None) is not None:
                 del self._keys[bisect_left(self._keys, key)]
+
+
+def lead(store: MemoryStore, now: int, rules: Rules) -> Leader:
+    """Begin to lead a partition that nobody has led; its first record is the claim."""
+    candidate = Candidate("test", store, Origin(Logs("memory", TOPIC_ID, TOPIC_ID, 1), 0))
+    claim = candidate.campaign(now)
+    for offset in candidate.elected(0):
+        change = candidate.replay(offset, claim)
+        assert change is not None
+        store.write(change)
+    return candidate.lead(rules)
 
 
 class MemoryTopic:

@@ -64,7 +64,7 @@ COMMANDS: Final = {
             (0, Withdraw(RUN, "paid", _SLOT)),
             (0, Offer(_EVENT, ((_SLOT, 86_400_000),), "r1")),
             (0, Offer(_EVENT, ())),
-            (0, Offering("1d", 2, 3, _AT, 86_400_000)),
+            (0, Offering("1d", "shop.events", 2, (("shop.events", 3),), _AT, 86_400_000)),
             (0, Search(b"W\x00")),
             (0, Compare(b"O\x00", b"W\x00")),
             (0, Release("1d")),
@@ -86,7 +86,9 @@ STORE: Final[dict[str, Record]] = {
     "W a wait that was withdrawn": Waiter(None),
     "H a wait that is held": HeldBack(b"W\x00"),
     "I an interest": Interest(
-        (None, Lane(_AT, _AT + 9, 60_000)), _AT, 60_000, _AT, 2, _AT, "order/paid", "data.order", _AT + 8
+        (Lane("shop.events", 2, _AT, _AT + 9, 60_000),),
+        *(_AT, 60_000, _AT, 2, _AT, "order/paid", "data.order", _AT + 8),
+        (("shop.events", 3),),
     ),
     "I an interest in nothing": Interest(),
     "s a step that waits for an event": Step(

@@ -34,7 +34,7 @@ class Lane:
         self.log: list[Event] = []
         self.position = 0
         self.committed = (0, 0)
-        self.offers = LaneOffers(number, 0)
+        self.offers = LaneOffers("events", number, 0)
         self.scan: Scan | None = None
 
 
@@ -99,7 +99,7 @@ class World(RuleBasedStateMachine):
             if event.timestamp >= scan.since:
                 self.offer(event, scan.asking)
         if is_answered:
-            for owner, answer in scan.answers(LANES):
+            for owner, answer in scan.answers((("events", LANES),)):
                 self.arrive(owner, answer)
             one.scan = one.offers.finished(scan)
 
@@ -112,7 +112,7 @@ class World(RuleBasedStateMachine):
     def crash(self, lane: int) -> None:
         one = self.lanes[lane]
         one.position, done = one.committed
-        one.offers, one.scan = LaneOffers(lane, done), None
+        one.offers, one.scan = LaneOffers("events", lane, done), None
         self.follow(lane)
 
     @rule(partition=PARTITION)

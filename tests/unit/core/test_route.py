@@ -5,11 +5,12 @@ import json
 from stream_engine.core.decoding import decode_commands
 from stream_engine.core.envelope import Rejection
 from stream_engine.core.match import Matched
+from stream_engine.core.parcels import RECORD_BYTES
 from stream_engine.core.receive import Message, receive
 from stream_engine.core.records import Event, Gate
 from stream_engine.core.replay import Extent
 from stream_engine.core.requests import Admit, Asked, Reused, Unfit
-from stream_engine.core.route import RECORD_BYTES, Routed, Router
+from stream_engine.core.route import Routed, Router
 
 Received = list[tuple[Message, Event | Rejection]]
 
