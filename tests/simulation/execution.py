@@ -15,6 +15,7 @@ from stream_engine.core.commands import (
     Sleep,
     Stopped,
     Suspend,
+    WaitForEvent,
 )
 from stream_engine.core.failure import Failure
 from stream_engine.core.identity import idempotency_key
@@ -22,12 +23,13 @@ from stream_engine.core.outbox import topic_queue
 from stream_engine.core.requests import ReturnStep
 from stream_engine.core.tables import Outgoing, Step
 from stream_engine.core.turn import Attempt, Deliver, Effect, Execute, Release, Stop
-from tests.simulation.programs import Emit, Fork, Nap, Op, Program, SimFunction, Stumble, Work
+from stream_engine.core.wanted import Wanted
+from tests.simulation.programs import LONG, Emit, Expect, Fork, Nap, Op, Program, SimFunction, Stumble, Work
 from tests.simulation.referee import Referee
 from tests.simulation.schedule import MILLISECOND
 from tests.simulation.term import Term
 
-StepOp = Work | Nap | Emit
+StepOp = Work | Nap | Emit | Expect
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,11 @@ class Execution:
             if known.status == "due":
                 self._work(op, known.attempt)
             return
-        if isinstance(op, Nap):
+        if isinstance(op, Expect):
+            self._timed.add(op.id)
+            wanted = Wanted(op.name, "data.k", str(json.loads(self._effect.event.data)["k"]))
+            self._term.post(WaitForEvent(self._run_id, op.id, wanted, op.timeout, LONG))
+        elif isinstance(op, Nap):
             self._timed.add(op.id)
             self._term.post(Sleep(self._run_id, op.id, op.delay))
         elif isinstance(op, Emit):
@@ -226,7 +232,8 @@ class Execution:
     def _emit(self, op: Emit) -> None:
         key = idempotency_key(self._effect.run.root, op.id)
         topic = self._machine.events_topic
-        value = json.dumps({"name": op.name, "data": {"by": self._run_id}, "id": key}).encode()
+        data = {"by": self._run_id, "k": json.loads(self._effect.event.data)["k"]}
+        value = json.dumps({"name": op.name, "data": data, "id": key}).encode()
         partition = int(key, 36) % self._machine.events_partitions
         message = Outgoing(topic, partition, None, value)
         now = self._machine.clock()

@@ -5,9 +5,12 @@ The key is the event's name, which every event has, also those that runs send. W
 
 from random import Random
 
+from msgspec.structs import replace
+
 from stream_engine.core.flow import (
     PLAIN,
     Batch,
+    CancelOn,
     Concurrency,
     Debounce,
     Flow,
@@ -38,7 +41,8 @@ def draw_flow(random: Random) -> Flow:
     which = random.choice(
         ("plain", "limits", "limits", "rate limit", "singleton", "debounce", "batch", "idempotency", "run", "gathered")
     )
-    return {
+    cancel_on = (CancelOn("c", "data.k", "data.k"),) if random.random() < 0.3 else ()
+    drawn = {
         "plain": PLAIN,
         "limits": limits,
         "rate limit": Flow(rate_limit=rate),
@@ -49,6 +53,7 @@ def draw_flow(random: Random) -> Flow:
         "run": Flow(limits.concurrency, throttle, rate, debounce, None, singleton, PRIORITY),
         "gathered": Flow(own, throttle, random.choice((None, rate)), None, batch, priority=PRIORITY),
     }[which]
+    return replace(drawn, cancel_on=cancel_on) if cancel_on else drawn
 
 
 def _concurrency(random: Random, key: str | None) -> tuple[Concurrency, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stream_engine.core.origin import Logs, Origin
+from stream_engine.core.receive import Message
 from tests.simulation.schedule import MILLISECOND, Host, Schedule
 
 FATES = ("lost", "late", "refused", "no offset", "twice")
@@ -51,6 +52,7 @@ class Topics:
     state: str = "state"
     history: str = "history"
     dead_letters: str = "dead-letters"
+    control: str = "control"
 
 
 class TrimmedError(Exception):
@@ -99,6 +101,12 @@ class Log:
         """End what `watch` began."""
         if watcher in self.watchers:
             self.watchers.remove(watcher)
+
+
+def message_of(topic: str, log: Log, partition: int, stored: Stored) -> Message:
+    """Return what Kafka delivers of a record as the core takes it."""
+    where = topic, log.topic_id, partition, stored.offset, stored.timestamp
+    return Message(*where, stored.key, stored.value, stored.headers)
 
 
 class SimKafka:

@@ -37,6 +37,15 @@ class Emit:
 
 
 @dataclass(frozen=True)
+class Expect:
+    """``ctx.step.wait_for_event``, for an event whose ``k`` is that of the run's own event; ``timeout`` is in milliseconds."""
+
+    id: str
+    name: str
+    timeout: int
+
+
+@dataclass(frozen=True)
 class Fork:
     """``gather`` of branches, or a ``wait`` for the first of them, after which ``then`` names the step that depends on it."""
 
@@ -53,7 +62,7 @@ class Stumble:
     retries: int = 3
 
 
-Op = Work | Nap | Emit | Fork | Stumble
+Op = Work | Nap | Emit | Expect | Fork | Stumble
 Program = tuple[Op, ...]
 
 
@@ -69,6 +78,9 @@ class SimFunction:
     flow: Flow = PLAIN
 
 
+SHORT, LONG = 400, 600_000
+"""Timeouts of waits: one that may well end while things go wrong, and one that is much longer than they take."""
+
 _WEIGHTS = ((5, 5, 4, 4, 7, 1), (5, 6, 8, 2, 0, 1))
 """How often the body has work, flaky work, a nap, an emit, a fork and a stumble; and how often a branch of it."""
 
@@ -76,15 +88,24 @@ _WEIGHTS = ((5, 5, 4, 4, 7, 1), (5, 6, 8, 2, 0, 1))
 class Author:
     """Writes random programs."""
 
-    def __init__(self, random: Random, emits: tuple[str, ...]) -> None:
+    def __init__(self, random: Random, emits: tuple[str, ...], expects: tuple[str, ...] = ()) -> None:
+        """``emits`` and ``expects`` are the names of events that programs send and wait for."""
         self._random = random
         self._emits = emits
+        self._expects = expects
         self._steps = 0
 
     def program(self, depth: int = 0) -> Program:
         """Return a program of a few operations."""
-        ops = [self._op(depth) for _ in range(self._random.randrange(1, 4))]
+        ops = [self._expect() or self._op(depth) for _ in range(self._random.randrange(1, 4))]
         return tuple(ops)
+
+    def _expect(self) -> Expect | None:
+        random = self._random
+        if not self._expects or random.random() > 0.3:
+            return None
+        self._steps += 1
+        return Expect(f"s{self._steps}", random.choice(self._expects), random.choice((SHORT, LONG, LONG)))
 
     def _op(self, depth: int) -> Op:
         random = self._random

@@ -60,6 +60,7 @@ class Referee:
         self.ended: dict[str, tuple[int, RunEnded]] = {}
         self.disposed: list[EventDisposed] = []
         self.settled: dict[tuple[str, str], tuple[int, StepRecorded]] = {}
+        self.waits: dict[tuple[str, str], StepRecorded] = {}
         self.completions: dict[tuple[str, str], str] = {}
         self._bodies: set[tuple[Execution, int]] = set()
         self._retries: dict[str, int] = {}
@@ -228,6 +229,8 @@ class Referee:
             self._changed(told)
         elif isinstance(told, CompletionDisposed):
             self._completed(told)
+        elif told.kind == "wait" and told.status == "waiting":
+            self.waits[told.run_id, told.step_id] = told
         elif told.status in {"completed", "failed"}:
             self._settled(told, epoch)
 

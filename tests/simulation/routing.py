@@ -1,12 +1,14 @@
 """One partition of the events topic that a group has assigned to a simulated worker: received, routed, committed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from stream_engine.core.receive import Message, receive
-from stream_engine.core.route import Match, Routed, Router
+from stream_engine.core.offering import LaneOffers
+from stream_engine.core.receive import receive
+from stream_engine.core.route import Live, Match, Routed, Router
 from tests.simulation.groups import Group
-from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored, Topics
+from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored, Topics, message_of
+from tests.simulation.scanning import Scanning
 from tests.simulation.schedule import MILLISECOND, Body, Host, Thread
 
 
@@ -20,7 +22,8 @@ class Depot:
     producer: Callable[[], Producer]
     group: Group
     match: Match
-    router: Callable[[str, int, int, int], Router]
+    router: type[Router]
+    lane: type[LaneOffers]
 
 
 @dataclass
@@ -30,8 +33,10 @@ class _Term:
     router: Router
     producer: Producer
     position: int
+    lane: LaneOffers
+    scanning: Scanning
+    committed: tuple[int, str]
     failed: bool = False
-    committed: int = field(default=-1)
 
 
 class Routing:
@@ -42,13 +47,19 @@ class Routing:
         self._partition = partition
         self._random = depot.kafka.schedule.random
         self._log = depot.kafka.log(depot.topics.events, partition)
-        self._log.watch(self._arrived)
+        self._control = depot.kafka.log(depot.topics.control, 0)
+        self._scanning: Scanning | None = None
+        for log in (self._log, self._control):
+            log.watch(self._arrived)
         self.thread = Thread(depot.host, self._run())
 
     def stop(self) -> None:
         """Give up the partition."""
-        self._log.unwatch(self._arrived)
+        for log in (self._log, self._control):
+            log.unwatch(self._arrived)
         self.thread.end()
+        if self._scanning is not None:
+            self._scanning.thread.end()
 
     def _arrived(self, _: Stored) -> None:
         self._depot.host.do(self.thread.wake)
@@ -61,27 +72,41 @@ class Routing:
 
     def _term(self) -> Body:
         depot, partition = self._depot, self._partition
-        start = depot.group.committed.get(partition, (0, ""))[0]
+        start, done = depot.group.committed.get(partition, (0, ""))
         partitions = depot.kafka.partitions(depot.topics.commands)
-        router = depot.router(self._log.topic_id, partition, start, partitions)
-        term = _Term(router, depot.producer(), start, committed=start)
+        lane = depot.lane(partition, int(done or 0))
+        if self._scanning is not None:
+            self._scanning.thread.end()
+        self._scanning = Scanning(depot.host, depot.kafka, depot.topics, depot.producer(), lane)
+        router = depot.router(self._log.topic_id, partition, start, partitions, live=Live(offers=lane))
+        term = _Term(router, depot.producer(), start, lane, self._scanning, (start, done))
+        # What was asked for before has to be known before anything is routed.
+        term.scanning.learn(router.position)
+        yield "router caught up"
         while not term.failed:
-            if term.position < self._log.end and router.in_flight < 3:
+            if term.scanning.behind and self._random.random() < 0.3:
+                term.scanning.learn(router.position)
+                yield "router learnt"
+            elif term.position < self._log.end and router.in_flight < 3:
                 yield from self._route(term)
-            elif router.floor > term.committed and self._random.random() < 0.7:
-                term.committed = router.floor
+            elif self._progress(term) != term.committed and self._random.random() < 0.7:
+                term.committed = self._progress(term)
                 # Refused: another member has the partition, or had it. Whatever it did, the committed offset says so.
-                term.failed = not depot.group.commit(depot.host, partition, router.floor)
+                term.failed = not depot.group.commit(depot.host, partition, *term.committed)
                 yield "router commit"
-            elif router.floor == term.committed:
+            elif self._progress(term) == term.committed and not term.scanning.behind:
                 yield None
             else:
                 yield "router idle"
 
+    def _progress(self, term: _Term) -> tuple[int, str]:
+        return term.router.floor, str(term.lane.done)
+
     def _route(self, term: _Term) -> Body:
         depot = self._depot
         end = min(self._log.end, term.position + self._random.randrange(1, 5))
-        batch = [self._message(stored) for stored in self._log.records[term.position : end]]
+        records = self._log.records[term.position : end]
+        batch = [message_of(depot.topics.events, self._log, self._partition, stored) for stored in records]
         received = [(message, receive(message, {})) for message in batch]
         routed = term.router.route(received, end, depot.match)
         term.position = end
@@ -106,15 +131,3 @@ class Routing:
             self.thread.wake()
 
         term.producer.append(*place, draft, reported)
-
-    def _message(self, stored: Stored) -> Message:
-        return Message(
-            self._depot.topics.events,
-            self._log.topic_id,
-            self._partition,
-            stored.offset,
-            stored.timestamp,
-            stored.key,
-            stored.value,
-            stored.headers,
-        )

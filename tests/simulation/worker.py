@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from stream_engine.core.intake import leader_source
 from stream_engine.core.match import Matched, Wish, match
+from stream_engine.core.offering import LaneOffers
 from stream_engine.core.records import Event
 from stream_engine.core.room import Room
 from stream_engine.core.route import Router
@@ -38,7 +39,8 @@ class Parts:
     """What a worker is made of; a test of the tests puts a broken part in."""
 
     leading: type[Leading] = Leading
-    router: Callable[[str, int, int, int], Router] = Router
+    router: type[Router] = Router
+    lane: type[LaneOffers] = LaneOffers
     store: type[SimStore] = SimStore
     keeper: type[Keeper] = Keeper
 
@@ -161,9 +163,9 @@ class Worker:
 
     def _depot(self) -> Depot:
         cluster = self._cluster
-        return Depot(
-            self.host, cluster.kafka, cluster.topics, self._producer, cluster.routers, self._match, cluster.parts.router
-        )
+        parts = cluster.parts
+        shared = cluster.kafka, cluster.topics, self._producer, cluster.routers
+        return Depot(self.host, *shared, self._match, parts.router, parts.lane)
 
     def _producer(self) -> Producer:
         return Producer(self._cluster.kafka, self.host, self._cluster.faults.appends)
@@ -190,6 +192,7 @@ class Worker:
             topics.commands,
             source,
             partition,
+            control_topic=topics.control,
             checkpoint_bytes=self._cluster.checkpoint_bytes,
             record_bytes=self._cluster.record_bytes,
             room=self._room,

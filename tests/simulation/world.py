@@ -14,6 +14,7 @@ from tests.simulation.kafka import FATES, Draft, SimKafka, Topics
 from tests.simulation.programs import Author, SimFunction, Stumble, Work
 from tests.simulation.referee import Referee, ViolationError
 from tests.simulation.schedule import MILLISECOND, Faults, Schedule
+from tests.simulation.waits import audit_waits
 from tests.simulation.worker import Cluster, Disk, Parts, Worker
 
 EPOCH_MS = 1_700_000_000_000
@@ -36,6 +37,7 @@ class Config:
     places: int
     flows: bool
     record_bytes: int
+    waits: bool
 
 
 def draw(random: Random) -> Config:
@@ -60,6 +62,7 @@ def draw(random: Random) -> Config:
         places=random.choice((1, 2, 5, 1_000, 1_000)),
         flows=random.random() < 0.4,
         record_bytes=random.choice((200, 2_000, 1_000_000)),
+        waits=random.random() < 0.4,
     )
 
 
@@ -112,6 +115,7 @@ class World:
         if not self.schedule.run(None, _MOST_CALLS):
             raise ViolationError("invariant 6: the world does not come to rest")
         audit(self.referee, self.kafka, self.topics, self.catalogues)
+        audit_waits(self.referee, self.kafka, self.topics, self.catalogues[-1])
         for partition in set(range(self.config.events_partitions)) - self.routers.overridden:
             end = self.kafka.log(self.topics.events, partition).end
             if end and self.routers.committed.get(partition, (0, ""))[0] != end:
@@ -139,13 +143,15 @@ class World:
         for topic in (self.topics.commands, self.topics.journal, self.topics.state, self.topics.history):
             kafka.create(topic, self.config.partitions)
         kafka.create(self.topics.dead_letters, 1)
+        kafka.create(self.topics.control, 1)
         return kafka
 
     def _catalogues(self) -> list[dict[str, SimFunction]]:
         """Return the app's functions, oldest deployment first; the last one has a function more, and a newer version."""
         random = self.schedule.random
-        author = Author(random, emits=("c",))
-        quiet = Author(random, emits=())
+        expects = ("b", "c") if self.config.waits else ()
+        author = Author(random, ("c",), expects)
+        quiet = Author(random, (), expects)
         functions = {
             "f": SimFunction("f", ("1",), ("a",), author.program(), on_failure="handler"),
             "g": SimFunction("g", ("1",), ("a", "b"), author.program(), on_failure="handler"),
@@ -180,7 +186,10 @@ class World:
         random = self.schedule.random
         bursts = [random.randrange(self.config.lasts_ms * MILLISECOND) for _ in range(3)]
         for number in range(self.config.events):
-            event: dict[str, object] = {"name": random.choice(_NAMES), "data": {"number": number}}
+            event: dict[str, object] = {
+                "name": random.choice(_NAMES),
+                "data": {"number": number, "k": random.randrange(2)},
+            }
             if random.random() < 0.4:
                 event["id"] = f"e{random.randrange(4)}"
             if random.random() < 0.2:
