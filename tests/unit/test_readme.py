@@ -9,12 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import click
 import pytest
 
-from stream_engine import DeclarationError, Event, Function, function, testing
+from stream_engine import Event, Function, testing
 from stream_engine.cli.main import main
 from stream_engine.cli.sample import command
 from stream_engine.testing import Kit
@@ -57,16 +56,6 @@ def test_its_functions_are_declared(readme: ModuleType) -> None:
         "report",
         "resize",
     ]
-
-
-def test_options_that_it_says_are_missing_are_errors() -> None:
-    _, _, missing = README.partition("\nNot there yet: ")
-    options = re.findall(r"`(\w+)=`", missing)
-    assert options == ["cancel_on"]
-    for option in options:
-        unchecked: Any = {option: 1}
-        with pytest.raises(DeclarationError, match="there is no such option"):
-            function("f", **unchecked)
 
 
 def test_its_tests_pass(readme: ModuleType, stream_engine: Kit) -> None:
