@@ -74,7 +74,7 @@ class Routing:
         depot, partition = self._depot, self._partition
         start, done = depot.group.committed.get(partition, (0, ""))
         partitions = depot.kafka.partitions(depot.topics.commands)
-        lane = depot.lane(partition, int(done or 0))
+        lane = depot.lane(depot.topics.events, partition, int(done or 0))
         if self._scanning is not None:
             self._scanning.thread.end()
         self._scanning = Scanning(depot.host, depot.kafka, depot.topics, depot.producer(), lane)

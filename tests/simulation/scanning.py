@@ -91,7 +91,7 @@ class Scanning:
 
     def _answers(self, scan: Scan) -> Parcels:
         parcels = Parcels(unnumbered)
-        for owner, answer in scan.answers(self._kafka.partitions(self._topics.events)):
+        for owner, answer in scan.answers(((scan.topic, self._kafka.partitions(scan.topic)),)):
             parcels.add(owner, 0, answer, 0)
         return parcels
 
