@@ -92,7 +92,7 @@ def until_text(kind: str, at: int | None) -> str:
 class AtGate(msgspec.Struct, frozen=True):
     """Where a queued run waits; times in milliseconds since the epoch. Of those with one ``id``, the lowest ``order`` comes first.
 
-    ``place`` is that among those that waited when it came, from 1.
+    ``place`` is how many waited when it came, itself included: where it stands by now would take a look at all of them.
     """
 
     kind: str
@@ -105,7 +105,7 @@ class AtGate(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         of = f" of {self.key}" if self.key else ""
-        place = "" if self.place is None else f", place {self.place} when it came"
+        place = "" if self.place is None else f", {self.place} waited when it came"
         until = until_text(self.kind, self.earliest)
         return f"{self.kind}{of}{place}{until and f', {until}'}"
 

@@ -147,7 +147,7 @@ def test_what_waits_is_listed_with_what_it_waits_for(history: History) -> None:
     history.tell(0, 2, told_of(3, now))
     [run] = history.listed("--waiting")
     assert run["run_id"] == run_id(5)
-    assert run["waiting_on"].startswith("throttle of ada, place 2 when it came, not before ")
+    assert run["waiting_on"].startswith("throttle of ada, 2 waited when it came, not before ")
     both = history.command("list", "--waiting", "--status", "failed")
     assert both.exit_code == 2
     assert "--waiting stands for" in both.stderr

@@ -65,7 +65,7 @@ def test_thirty_a_minute_per_account(stream_engine: Kit) -> None:
     assert len(results(stream_engine, "sync-crm")) == 60
     [waiting, *_] = stream_engine.runs("sync-crm", "queued")
     assert waiting.waiting_on is not None
-    assert waiting.waiting_on.startswith("throttle of a, place 1 when it came, not before ")
+    assert waiting.waiting_on.startswith("throttle of a, 1 waited when it came, not before ")
     stream_engine.advance("59s")
     assert len(results(stream_engine, "sync-crm")) == 60
     stream_engine.advance("1s")
