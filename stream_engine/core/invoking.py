@@ -25,7 +25,7 @@ from stream_engine.core.requests import Call, Caller, Entry, Reply
 from stream_engine.core.run import disposed
 from stream_engine.core.step import FOREVER, keep, open_step, settle
 from stream_engine.core.tables import STEPS, Child, Run, Step, Timer
-from stream_engine.core.turn import Turn
+from stream_engine.core.turn import Live, Turn
 from stream_engine.core.wanted import Canceller
 
 MOST_DEPTH = 32
@@ -56,7 +56,7 @@ def invoke(turn: Turn, command: Invoke) -> None:
     event = Event(
         start_event(command.function), identity, place, turn.now, turn.now, "", 0, 0, command.data, None, command.run_id
     )
-    caller = Caller(rules.commands_topic, command.run_id, command.step_id, path, _held(run))
+    caller = Caller(rules.commands_topic, command.run_id, command.step_id, path, _held(run), *_cause(live))
     wake_at = FOREVER if command.timeout is None else turn.now + command.timeout
     step = Step("invoke", "waiting", len(live.recorded), 0, turn.now, turn.now, wake_at, child=child)
     live.pending.add(command.step_id)
@@ -155,6 +155,14 @@ def _refusal(command: Invoke, path: tuple[str, ...]) -> tuple[str, Failure] | No
 def _held(run: Run) -> tuple[str, ...]:
     own = (gate.id for gate in run.gates[: run.passed] if gate.kind == CONCURRENCY and gate.mode != "release")
     return tuple(dict.fromkeys((*(run.caller.held if run.caller else ()), *own)))
+
+
+def _cause(live: Live) -> tuple[str, str, int, int]:
+    """Return what names the run that was invoked by nobody: a replay runs that again, and what it invokes anew sends anew."""
+    run, event, caller = live.run, live.event, live.run.caller
+    if caller is not None and caller.function:
+        return caller.function, caller.topic_of, caller.partition, caller.offset
+    return run.function, event.topic, event.partition, event.offset
 
 
 def _stands(gate: Gate, shared: tuple[str, ...]) -> bool:

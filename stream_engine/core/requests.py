@@ -116,7 +116,8 @@ class Caller(Record, frozen=True):
 
     ``topic`` is where commands to the app of the run ``run_id`` go, whose step ``step_id`` it is. ``path`` has the functions, as
     ``app/function``, of the run that was invoked by nobody and of those between, down to the one that invokes; ``held`` the ids of the
-    gates of concurrency of which these runs hold a slot.
+    gates of concurrency of which these runs hold a slot. ``function`` is that of the run that was invoked by nobody, and ``topic_of``, ``partition`` and
+    ``offset`` where the event of that is.
     """
 
     topic: str
@@ -124,6 +125,10 @@ class Caller(Record, frozen=True):
     step_id: str
     path: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    function: str = ""
+    topic_of: str = ""
+    partition: int = 0
+    offset: int = 0
 
 
 class Entry(Record, frozen=True):

@@ -97,7 +97,11 @@ def _event(execution: Execution, step: str, event: Event[Any], id: str) -> tuple
 def _sender(execution: Execution) -> tuple[tuple[str, bytes], ...]:
     """Return the headers that tell replays, and people, which run sent a message."""
     run, event = execution.run, execution.event
-    cause = Cause(run.function, event.topic, event.partition, event.offset, run.replay_id, run.moment)
+    about = (run.function, event.topic, event.partition, event.offset)
+    if run.caller is not None and run.caller.function:
+        # A replay does not know the event of this run: it runs that one again which led to it.
+        about = (run.caller.function, run.caller.topic_of, run.caller.partition, run.caller.offset)
+    cause = Cause(*about, run.replay_id, run.moment)
     return (SENDER_HEADER, execution.run_id.encode()), cause_header(cause)
 
 

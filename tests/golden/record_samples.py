@@ -126,7 +126,9 @@ _GATE: Final = Gate("throttle", "6a7e", "pay", "customer-9", 3, 30, 60_000, 5, "
 _PLAIN_GATE: Final = Gate("singleton", "6a7f", "pay", "", 3)
 _ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT - 120_000, (_GATE, _PLAIN_GATE), _EVENT, "r1")
 _LIVE_ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE)
-_CALLER: Final = Caller("shop.commands", RUN, "fraud", ("shop/order", "shop/pay"), ("6a7e",))
+_CALLER: Final = Caller(
+    "shop.commands", RUN, "fraud", ("shop/order", "shop/pay"), ("6a7e",), "order", "shop.events", 1, 42
+)
 _INVOKED: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _EVENT, None, _CALLER)
 _LETTER: Final = Letter("shop.dead-letters", b"k", b"v", (("topic", b"shop.events"),))
 _REUSED: Final = Reused("charge", "run", 1, _AT, _AT + 9, b'"paid"')
