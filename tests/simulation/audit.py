@@ -9,7 +9,9 @@ import msgspec
 from stream_engine.core.flow import PLAIN
 from stream_engine.core.identity import event_identity, idempotency_key
 from stream_engine.core.tables import INTAKE, SEQUENCES
+from tests.simulation.graphs import audit_graphs
 from tests.simulation.kafka import SimKafka, Topics
+from tests.simulation.outside import Outside
 from tests.simulation.programs import SimFunction
 from tests.simulation.referee import Referee
 
@@ -18,7 +20,7 @@ _INTERIM = {"delayed", "queued"}
 _LASTING = (INTAKE.prefix, SEQUENCES.prefix)
 
 
-def audit(referee: Referee, kafka: SimKafka, topics: Topics, catalogues: list[Catalogue]) -> None:
+def audit(referee: Referee, kafka: SimKafka, topics: Topics, catalogues: list[Catalogue], outside: Outside) -> None:
     """Object to anything lost, doubled, or still waiting."""
     _audit_rest(referee)
     _audit_events(referee, kafka, topics, catalogues)
@@ -27,6 +29,7 @@ def audit(referee: Referee, kafka: SimKafka, topics: Topics, catalogues: list[Ca
     _audit_handlers(referee, catalogues[-1])
     _audit_sent_events(referee, kafka, topics)
     _audit_history(referee, kafka, topics)
+    audit_graphs(referee, kafka.partitions(topics.commands), catalogues[-1], outside)
 
 
 def _audit_rest(referee: Referee) -> None:
@@ -53,10 +56,12 @@ def _events(kafka: SimKafka, topics: Topics) -> Iterator[tuple[tuple[int, int], 
 
 
 def _audit_events(referee: Referee, kafka: SimKafka, topics: Topics, catalogues: list[Catalogue]) -> None:
-    dispositions = _dispositions(referee)
+    handlers = {function.id for function in catalogues[-1].values() if not function.triggers}
+    dispositions = _dispositions(referee, handlers)
     dead = {dict(stored.headers)["origin"].decode() for stored in kafka.log(topics.dead_letters, 0).records}
     starts: Counter[tuple[str, str]] = Counter()
     repeats: set[tuple[str, str]] = set()
+    cancelled: set[tuple[str, str]] = set()
     for place, event, identity in _events(kafka, topics):
         had = dispositions.pop(place, [])
         if (f"{place[0]}/{place[1]}" in dead) is not (event is None):
@@ -66,23 +71,24 @@ def _audit_events(referee: Referee, kafka: SimKafka, topics: Topics, catalogues:
             referee.object(1, f"the event at {place} has the dispositions {had}, not one for each of {expected}")
         starts.update((identity, function) for function, disposition in had if disposition == "started")
         repeats.update((identity, function) for function, disposition in had if disposition == "duplicate")
+        cancelled.update((identity, function) for function, disposition in had if disposition == "cancelled")
     if dispositions:
         referee.object(1, f"dispositions of no event: {dict(dispositions)}")
     gated = {function.id for function in catalogues[-1].values() if function.flow != PLAIN}
     for about in starts.keys() | repeats:
-        # An event that gates dropped, or took up into another run, has no run that bears its identity.
-        if starts[about] > 1 or (starts[about] == 0 and about[1] not in gated):
+        # An event that gates dropped, or took up into another run, has no run that bears its identity; nor has one that was cancelled.
+        if starts[about] > 1 or (starts[about] == 0 and about[1] not in gated and about not in cancelled):
             referee.object(1, f"{about} was started {starts[about]} times")
 
 
-def _dispositions(referee: Referee) -> dict[tuple[int, int], list[tuple[str, str]]]:
-    """Return the final dispositions of each event, by its place, with their functions."""
+def _dispositions(referee: Referee, handlers: set[str]) -> dict[tuple[int, int], list[tuple[str, str]]]:
+    """Return the final dispositions of each event, by its place, with their functions; what was invoked, or is a handler's, has none."""
     found: dict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
     for started in referee.started.values():
-        if started.of_run is None:
+        if started.of_run is None and started.topic:
             found[started.partition, started.offset].append((started.function, "started"))
     for disposed in referee.disposed:
-        if disposed.disposition not in _INTERIM:
+        if disposed.disposition not in _INTERIM and disposed.topic and disposed.function not in handlers:
             found[disposed.partition, disposed.offset].append((disposed.function, disposed.disposition))
     return found
 
@@ -94,11 +100,16 @@ def _matching(catalogue: Catalogue, event: dict[str, str] | None) -> list[str]:
 
 
 def _audit_handlers(referee: Referee, catalogue: Catalogue) -> None:
-    handled = Counter(started.of_run for started in referee.started.values() if started.of_run is not None)
+    # A handler's run may have been cancelled before it began. What a run has invoked names it too.
+    cancelled = {disposed.function for disposed in referee.disposed if disposed.disposition == "cancelled"}
+    handled = Counter((started.of_run, started.function) for started in referee.started.values())
     for run_id, (_, ended) in referee.ended.items():
-        due = int(ended.status == "failed" and catalogue[ended.function].on_failure is not None)
-        if handled[run_id] != due:
-            referee.object(1, f"{run_id} ended as {ended.status} and was handled {handled[run_id]} times")
+        handler = catalogue[ended.function].on_failure
+        due = int(ended.status == "failed" and handler is not None)
+        if due and handler in cancelled and not handled[run_id, handler]:
+            continue
+        if handler is not None and handled[run_id, handler] != due:
+            referee.object(1, f"{run_id} ended as {ended.status} and was handled {handled[run_id, handler]} times")
 
 
 def _audit_sent_events(referee: Referee, kafka: SimKafka, topics: Topics) -> None:

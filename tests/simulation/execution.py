@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from stream_engine.core.commands import (
+    OWN,
+    AwaitCallback,
     FailRun,
     FailStep,
     FinishRun,
+    Invoke,
     LendStep,
     RecordStep,
     RetryRun,
@@ -24,12 +27,29 @@ from stream_engine.core.requests import ReturnStep
 from stream_engine.core.tables import Outgoing, Step
 from stream_engine.core.turn import Attempt, Deliver, Effect, Execute, Release, Stop
 from stream_engine.core.wanted import Wanted
-from tests.simulation.programs import LONG, Emit, Expect, Fork, Nap, Op, Program, SimFunction, Stumble, Work
+from tests.simulation.outside import Outside
+from tests.simulation.programs import (
+    LONG,
+    Answered,
+    Call,
+    Emit,
+    Expect,
+    Fork,
+    HandOut,
+    Nap,
+    Op,
+    Program,
+    SimFunction,
+    Stumble,
+    Work,
+)
 from tests.simulation.referee import Referee
 from tests.simulation.schedule import MILLISECOND
 from tests.simulation.term import Term
 
-StepOp = Work | Nap | Emit | Expect
+APP = "sim"
+
+StepOp = Work | Nap | Emit | Expect | Call | Answered
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,7 @@ class Machine:
     clock: Callable[[], int]
     events_topic: str
     events_partitions: int
+    outside: Outside
 
 
 class Executor:
@@ -171,7 +192,7 @@ class Execution:
 
     def _outcome(self, strand: Strand, op: StepOp, step: Step) -> None:
         self._machine.referee.step_delivered(self._run_id, op.id, step)
-        if step.status == "failed" and not (isinstance(op, Work) and op.caught):
+        if step.status == "failed" and not (isinstance(op, Work | Call) and op.caught):
             assert step.error is not None
             self._end(FailRun(self._run_id, step.error))
             return
@@ -187,6 +208,8 @@ class Execution:
             elif isinstance(op, Fork):
                 self._fork(strand, op)
                 return
+            elif isinstance(op, HandOut):
+                self._hand_out(op)
             else:
                 self._waiting[op.id] = (strand, op)
                 self._reach(op)
@@ -226,8 +249,18 @@ class Execution:
             self._term.post(Sleep(self._run_id, op.id, op.delay))
         elif isinstance(op, Emit):
             self._emit(op)
-        else:
+        elif isinstance(op, Call):
+            self._timed.add(op.id)
+            self._term.post(Invoke(self._run_id, op.id, APP, op.function, OWN, b"{}", op.timeout, op.detached))
+        elif isinstance(op, Work):
             self._work(op, 0)
+
+    def _hand_out(self, op: HandOut) -> None:
+        if op.id not in self._known:
+            self._timed.add(op.id)
+            self._term.post(AwaitCallback(self._run_id, op.id, op.timeout))
+        # The code goes on at once, and may do so before that is recorded.
+        self._machine.outside.handed_out(self._run_id, op.id, op.timeout)
 
     def _emit(self, op: Emit) -> None:
         key = idempotency_key(self._effect.run.root, op.id)

@@ -62,7 +62,33 @@ class Stumble:
     retries: int = 3
 
 
-Op = Work | Nap | Emit | Expect | Fork | Stumble
+@dataclass(frozen=True)
+class Call:
+    """``ctx.step.invoke`` of a function of the app; ``timeout`` is in milliseconds."""
+
+    id: str
+    function: str
+    timeout: int | None = None
+    detached: bool = False
+    caught: bool = False
+
+
+@dataclass(frozen=True)
+class HandOut:
+    """``ctx.step.callback``, whose token is handed out at once; ``timeout`` is in milliseconds."""
+
+    id: str
+    timeout: int | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Waits for the callback that was handed out by this id."""
+
+    id: str
+
+
+Op = Work | Nap | Emit | Expect | Fork | Stumble | Call | HandOut | Answered
 Program = tuple[Op, ...]
 
 

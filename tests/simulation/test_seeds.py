@@ -6,6 +6,7 @@ import pytest
 
 from tests.simulation.campaign import campaign, live
 from tests.simulation.gate_mutants import GATE_MUTANTS
+from tests.simulation.graph_mutants import GRAPH_MUTANTS
 from tests.simulation.kafka import FATES
 from tests.simulation.leading import Leading
 from tests.simulation.mutants import MUTANTS, Mutant
@@ -53,6 +54,8 @@ HAPPENS = [
     *("trimmed journal", "trimmed commands", "trimmed state", "trim undone", "read what was trimmed"),
     *("followed", "crash after follow", "pause after follow"),
     *("step returned", "lent step recorded"),
+    *("call answered", "call failed", "child cancelled"),
+    *("completion completed", "completion already-completed", "completion timed-out", "completion run-ended"),
     *("crash after chunk appended", "crash after restoring", "pause after snapshot under way"),
 ]
 
@@ -83,7 +86,9 @@ def test_a_failing_seed_says_what_it_was(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "append" in failure
 
 
-@pytest.mark.parametrize("mutant", [*MUTANTS, *GATE_MUTANTS], ids=lambda mutant: mutant.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "mutant", [*MUTANTS, *GATE_MUTANTS, *GRAPH_MUTANTS], ids=lambda mutant: mutant.name.replace(" ", "-")
+)
 def test_a_bug_put_back_is_caught(mutant: Mutant) -> None:
     """The simulation is only worth what it finds."""
     with mutant.alive() as parts:

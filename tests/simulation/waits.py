@@ -19,7 +19,9 @@ _LATE = 30_000
 def audit_waits(referee: Referee, kafka: SimKafka, topics: Topics, functions: dict[str, SimFunction]) -> None:
     """Object to a wait that had no event, another one than it wanted, or one that its run has had, and to a run that an event had to cancel."""
     events = {(event.partition, event.offset): event for event in _events(kafka, topics)}
-    triggers = {run: events[started.partition, started.offset] for run, started in referee.started.items()}
+    triggers = {
+        run: events[started.partition, started.offset] for run, started in referee.started.items() if started.topic
+    }
     taken: dict[str, set[str]] = defaultdict(set)
     for (run, step), wait in referee.waits.items():
         result = _result(referee, run, step)

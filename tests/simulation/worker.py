@@ -10,18 +10,17 @@ from stream_engine.core.records import Event
 from stream_engine.core.room import Room
 from stream_engine.core.route import Router
 from stream_engine.core.turn import Function, Rules
-from tests.simulation.execution import Machine
+from tests.simulation.execution import APP, Machine
 from tests.simulation.groups import Group, Member
 from tests.simulation.kafka import Producer, SimKafka, Topics
 from tests.simulation.keeping import Keeper
 from tests.simulation.leading import Leading, Site
+from tests.simulation.outside import Outside
 from tests.simulation.programs import SimFunction
 from tests.simulation.referee import Referee
 from tests.simulation.routing import Depot, Routing
 from tests.simulation.schedule import MILLISECOND, Faults, Host
 from tests.simulation.store import SimStore
-
-APP = "sim"
 
 
 @dataclass
@@ -59,6 +58,7 @@ class Cluster:
     checkpoint_bytes: int
     places: int
     record_bytes: int
+    outside: Outside
 
 
 class Worker:
@@ -130,7 +130,9 @@ class Worker:
     def _site(self) -> Site:
         cluster = self._cluster
         events = cluster.topics.events
-        machine = Machine(self.functions, cluster.referee, self.clock, events, cluster.kafka.partitions(events))
+        machine = Machine(
+            self.functions, cluster.referee, self.clock, events, cluster.kafka.partitions(events), cluster.outside
+        )
         return Site(
             self.host,
             cluster.kafka,

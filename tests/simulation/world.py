@@ -9,8 +9,10 @@ from random import Random
 
 from tests.simulation.audit import audit
 from tests.simulation.flows import draw_flow
+from tests.simulation.graphs import CALLEES, Weaver
 from tests.simulation.groups import Group
 from tests.simulation.kafka import FATES, Draft, SimKafka, Topics
+from tests.simulation.outside import Outside
 from tests.simulation.programs import Author, SimFunction, Stumble, Work
 from tests.simulation.referee import Referee, ViolationError
 from tests.simulation.schedule import MILLISECOND, Faults, Schedule
@@ -38,6 +40,8 @@ class Config:
     flows: bool
     record_bytes: int
     waits: bool
+    graphs: bool = False
+    cancels: float = 0.0
 
 
 def draw(random: Random) -> Config:
@@ -72,10 +76,16 @@ class World:
     def __init__(self, seed: int, parts: Parts | None = None) -> None:
         self.schedule = Schedule(seed)
         self.config = draw(self.schedule.random)
+        graphs = Random(f"graphs {seed}")
+        if graphs.random() < 0.3:
+            # Gates and waits are judged in worlds of their own, where all runs are made by events.
+            cancels = graphs.choice((0.0, 5.0, 20.0))
+            self.config = replace(self.config, flows=False, waits=False, graphs=True, cancels=cancels)
         self.topics = Topics()
         self.kafka = self._kafka()
         self.referee = Referee(self.schedule, self.kafka, self.topics)
         self.routers = Group(self.schedule, "routers", self.config.events_partitions)
+        self.outside = Outside(self.schedule, self.kafka, self.topics)
         leaders = Group(self.schedule, "leaders", self.config.partitions)
         faults = self.config.faults
         self._cluster = Cluster(
@@ -89,6 +99,7 @@ class World:
             self.config.checkpoint_bytes,
             self.config.places,
             self.config.record_bytes,
+            self.outside,
         )
         self.catalogues = self._catalogues()
         self.referee.watch_gates(self.catalogues[-1])
@@ -109,12 +120,13 @@ class World:
         lasts = self.config.lasts_ms * MILLISECOND
         self._plan(self.config.faults.kills, self._strike)
         self._plan(self.config.faults.rebalances, self._rebalance)
+        self._plan(self.config.cancels, self._cancel)
         if not self.schedule.run(lasts, _MOST_CALLS):
             raise ViolationError("invariant 6: the world does not come to its end")
         self._calm_down()
         if not self.schedule.run(None, _MOST_CALLS):
             raise ViolationError("invariant 6: the world does not come to rest")
-        audit(self.referee, self.kafka, self.topics, self.catalogues)
+        audit(self.referee, self.kafka, self.topics, self.catalogues, self.outside)
         audit_waits(self.referee, self.kafka, self.topics, self.catalogues[-1])
         for partition in set(range(self.config.events_partitions)) - self.routers.overridden:
             end = self.kafka.log(self.topics.events, partition).end
@@ -166,11 +178,24 @@ class World:
         if self.config.flows:
             for id in ("f", "g", "h"):
                 functions[id] = replace(functions[id], flow=draw_flow(random))
+        if self.config.graphs:
+            functions |= self._woven(functions, quiet)
         if not self.config.rolling:
             return [functions]
         versions = ("2", "1") if random.random() < 0.5 else ("2",)
         newer = replace(functions["f"], versions=versions)
         return [functions, functions | {"f": newer, "late": SimFunction("late", ("1",), ("b",), quiet.program())}]
+
+    def _woven(self, functions: dict[str, SimFunction], author: Author) -> dict[str, SimFunction]:
+        """Return functions that invoke others, and these; those that are invoked invoke only later ones, so that it comes to an end."""
+        weaver = Weaver(self.schedule.random)
+        woven = {
+            id: replace(functions[id], program=weaver.weave(functions[id].program, CALLEES)) for id in ("f", "g", "h")
+        }
+        for number, id in enumerate(CALLEES):
+            program = weaver.weave(author.program(), CALLEES[number + 1 :])
+            woven[id] = SimFunction(id, ("1",), (), program, on_failure="handler")
+        return woven
 
     def _start(self) -> None:
         """Start a worker on a free machine: the one that was there before, or another."""
@@ -230,6 +255,12 @@ class World:
         group = self.schedule.random.choice((self._cluster.leaders, self.routers))
         self.schedule.happened("rebalance", group.name)
         group.rebalance()
+
+    def _cancel(self) -> None:
+        waiting = [disposed.run_id for disposed in self.referee.disposed if disposed.disposition == "queued"]
+        runs = [*self.referee.started, *waiting]
+        if runs:
+            self.outside.cancel(self.schedule.random.choice(runs))
 
     def _crashed(self) -> None:
         self.schedule.at(self.schedule.random.randrange(1, 100 * MILLISECOND), self._start)

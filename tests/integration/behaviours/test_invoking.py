@@ -12,6 +12,7 @@ from tests.integration.behaviours.deploys import Deploys
 from tests.integration.behaviours.served import Here
 
 _CALLS = 6
+_MANY = 1_000
 
 
 def test_a_call_returns_what_the_function_returns(served: Here) -> None:
@@ -58,3 +59,20 @@ def test_a_call_to_another_app_survives_the_crash_of_both(deploys: Deploys, brok
             starts = Counter(told["run_id"] for told in side.served.told("RunStarted", 2 * _CALLS, function="child"))
             assert set(starts.values()) == {1}
             assert len(starts) == 2 * _CALLS
+
+
+@pytest.mark.parametrize("deploys", ["approvals.py"], indirect=True)
+def test_a_thousand_calls_side_by_side_survive_a_crash(deploys: Deploys) -> None:
+    """Each is answered, and each function called once, though the worker is killed in the middle."""
+    worker = deploys.deploy()
+    run_id = deploys.served.started(deploys.served.send({"name": "ask-many", "data": {"count": _MANY}}), "ask-many")
+    deploys.served.told("RunEnded", _MANY // 10, function="answer")
+    worker.kill()
+    deploys.worker = None
+    deploys.deploy()
+    assert deploys.served.result(run_id) == sum(range(_MANY))
+    answers = deploys.served.told("RunStarted", _MANY, function="answer")
+    assert Counter(told["run_id"] for told in answers) == dict.fromkeys({told["run_id"] for told in answers}, 1)
+    assert len(answers) == _MANY
+    ended = deploys.served.told("StepRecorded", _MANY, run_id=run_id, status="completed")
+    assert Counter(told["step_id"] for told in ended) == {f"ask-{n}": 1 for n in range(_MANY)}

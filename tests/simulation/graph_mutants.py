@@ -1,0 +1,40 @@
+"""Bugs of calls and callbacks, put back into the core; see `tests.simulation.mutants`."""
+
+from unittest.mock import patch
+
+from stream_engine.core import callbacks, finish
+from stream_engine.core.decide import FIRED, HANDLERS
+from stream_engine.core.requests import CompleteCallback, Reply
+from stream_engine.core.tables import Run, Step
+from stream_engine.core.turn import Turn
+from tests.simulation.mutants import Mutant
+
+_complete = callbacks.complete
+
+
+def _takes_any(run: Run | None, step: Step | None) -> str:
+    ended = run is None or bool(run.cancelled)
+    return "run-ended" if ended or (step is not None and step.kind != callbacks.KIND) else ""
+
+
+def _takes_while_loaded(turn: Turn, command: CompleteCallback) -> None:
+    if command.run_id in turn.live:
+        _complete(turn, command)
+
+
+def _wakes_nobody(turn: Turn, command: CompleteCallback) -> None:
+    before = list(turn.resumes)
+    _complete(turn, command)
+    turn.resumes[:] = before
+
+
+GRAPH_MUTANTS = (
+    Mutant(
+        "what an ended run has invoked goes on", [patch.object(finish, "give_up_all", lambda turn, run, live: None)]
+    ),
+    Mutant("an answer to a call is lost", [patch.dict(HANDLERS, {Reply: lambda turn, command: None})]),
+    Mutant("two completions count", [patch.object(callbacks, "_refusal", _takes_any)]),
+    Mutant("only what is loaded is completed", [patch.dict(HANDLERS, {CompleteCallback: _takes_while_loaded})]),
+    Mutant("a completion wakes nobody", [patch.dict(HANDLERS, {CompleteCallback: _wakes_nobody})]),
+    Mutant("a callback waits for ever", [patch.dict(FIRED, {callbacks.TIMEOUT: lambda turn, timer, at: None})]),
+)

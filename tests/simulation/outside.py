@@ -1,0 +1,54 @@
+"""People outside of a simulated app: they complete callbacks whose tokens they were handed, and cancel runs; no worker's crash takes that away."""
+
+from functools import partial
+
+from stream_engine.core.identity import partition_of
+from stream_engine.core.records import WRITES, encode
+from stream_engine.core.requests import Cancel, Command, Commands, CompleteCallback
+from tests.simulation.kafka import Draft, SimKafka, Topics
+from tests.simulation.schedule import MILLISECOND, Schedule
+
+Callback = tuple[str, str]
+"""The run and the step."""
+
+
+class Outside:
+    """Knows what was asked for.
+
+    Attributes:
+        completions: the ids of those that were sent for a callback, in the order of the log.
+        cancelled: the runs that somebody wanted to be cancelled.
+    """
+
+    def __init__(self, schedule: Schedule, kafka: SimKafka, topics: Topics) -> None:
+        self.completions: dict[Callback, list[str]] = {}
+        self.cancelled: set[str] = set()
+        self._schedule = schedule
+        self._kafka = kafka
+        self._topics = topics
+        self._sent = 0
+
+    def handed_out(self, run_id: str, step_id: str, timeout: int | None) -> None:
+        """Somebody is handed a token, and may do so more than once; one without a timeout is completed some time."""
+        if (run_id, step_id) in self.completions:
+            return
+        self.completions[run_id, step_id] = []
+        random = self._schedule.random
+        for _ in range(random.choice((1, 1, 2, 3) if timeout is None else (0, 1, 2))):
+            after = random.choice((0, 5, 50, 500, 5_000)) * MILLISECOND + random.randrange(MILLISECOND)
+            self._schedule.at(after, partial(self._complete, run_id, step_id))
+
+    def cancel(self, run_id: str) -> None:
+        """Somebody cancels a run."""
+        self.cancelled.add(run_id)
+        self._command(run_id, Cancel(run_id, "nobody wants it", seek=True))
+
+    def _complete(self, run_id: str, step_id: str) -> None:
+        self._sent += 1
+        name = f"c{self._sent}"
+        self.completions[run_id, step_id].append(name)
+        self._command(run_id, CompleteCallback(run_id, step_id, f'"{name}"'.encode(), name, "test"))
+
+    def _command(self, run_id: str, command: Command) -> None:
+        value = encode(Commands("", None, [(0, command)], WRITES))
+        self._kafka.land(self._topics.commands, partition_of(run_id), Draft(value))
