@@ -7,6 +7,7 @@ nor prolongs the wait. With ``keep="all"`` the run gets every event.
 from msgspec.structs import replace
 
 from stream_engine.core.gathering import add, at_the_latest, go_on, now_of, open_buffer, told
+from stream_engine.core.payload import age
 from stream_engine.core.records import Event, Gate
 from stream_engine.core.requests import Entry, Span
 from stream_engine.core.run import at_gate, disposed
@@ -61,8 +62,4 @@ def _coalesce(turn: Turn, entry: Entry, gate: Gate, taken_by: str) -> None:
 
 
 def _is_newer(event: Event, than: Event) -> bool:
-    return _moment(event) > _moment(than)
-
-
-def _moment(event: Event) -> tuple[int, int, str, int, int]:
-    return event.ts, event.timestamp, event.topic, event.partition, event.offset
+    return age(event) > age(than)

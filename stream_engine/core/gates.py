@@ -16,7 +16,7 @@ kind                    a run that asks                               a run that
 
 from msgspec.structs import replace
 
-from stream_engine.core.event_time import hold, lag
+from stream_engine.core.event_time import REMEMBERED, hold, lag
 from stream_engine.core.flow import PLAIN
 from stream_engine.core.keeper import Keeper
 from stream_engine.core.requests import Ask, Began, Free
@@ -45,7 +45,9 @@ def ask(turn: Turn, command: Ask) -> None:
             hold(turn, command.gate, command.moment, command, lag(PLAIN if function is None else function.flow))
         return
     keeper = Keeper.asked(turn, command)
-    if keeper.now.waiting == 0 and _has_room(keeper):
+    if _is_outdated(keeper, command):
+        keeper.refuse(command.run_id, "skipped")
+    elif keeper.now.waiting == 0 and _has_room(keeper):
         _grant(keeper, command.run_id)
     elif command.gate.kind == SINGLETON and command.replay_id is None:
         _contend(keeper, command)
@@ -132,6 +134,19 @@ def _has_room(keeper: Keeper) -> bool:
     return held < (1 if kind == SINGLETON else keeper.limit)
 
 
+def _is_outdated(keeper: Keeper, command: Ask) -> bool:
+    """Return whether a newer run than this has asked for a singleton that replaces: this one has been on its way for longer, and comes too late."""
+    if keeper.gate.kind != SINGLETON or keeper.gate.mode == "skip" or command.replay_id is not None:
+        return False
+    place = b"".join(
+        (command.moment.to_bytes(8, "big"), command.partition.to_bytes(4, "big"), command.offset.to_bytes(8, "big"))
+    )
+    if place < keeper.now.newest:
+        return True
+    keeper.now = replace(keeper.now, newest=place, asked=keeper.turn.now)
+    return False
+
+
 def _contend(keeper: Keeper, command: Ask) -> None:
     if keeper.gate.mode == "skip":
         keeper.refuse(command.run_id, "skipped")
@@ -174,7 +189,7 @@ def _let_through(keeper: Keeper) -> None:
 
 
 def _look(keeper: Keeper) -> None:
-    """Set the timer at which there is something to do, and save."""
+    """Set the timer at which there is something to do or to forget, and save."""
     if keeper.gate.kind in (THROTTLE, RATE_LIMIT):
         at = next_start(keeper) if keeper.now.waiting else None
         if at is not None:
@@ -182,4 +197,17 @@ def _look(keeper: Keeper) -> None:
         clean_up(keeper)
     elif keeper.now.waiting and _has_room(keeper):
         keeper.set_timer(keeper.turn.now)
+    elif keeper.now.newest:
+        _remember_newest(keeper)
     keeper.save()
+
+
+def _remember_newest(keeper: Keeper) -> None:
+    """Forget who was the newest, some time after the gate has become free."""
+    until = keeper.now.asked + REMEMBERED
+    if keeper.now.held or keeper.now.waiting:
+        return
+    if until > keeper.turn.now:
+        keeper.set_timer(until)
+    else:
+        keeper.now = replace(keeper.now, newest=b"", asked=0)

@@ -22,6 +22,11 @@ def event_of(turn: Turn, run_id: str, run: Run) -> Event | None:
     return turn.state.get(EVENTS, EVENTS.key(run.shared or run_id))
 
 
+def age(event: Event) -> tuple[int, int, str, int, int]:
+    """Return by what events are in their order: their ``ts``, and then the log's."""
+    return event.ts, event.timestamp, event.topic, event.partition, event.offset
+
+
 def gathered(turn: Turn, span: Span, most: int | None = None) -> tuple[Event, ...]:
     """Return the events of a span, or up to so many of those that history has not been told of."""
     first, last = (0, span.count) if most is None else (span.first, min(span.first + most, span.count))

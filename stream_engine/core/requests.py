@@ -185,7 +185,7 @@ class Collect(Record, frozen=True, tag="collect"):
 class Ask(Record, frozen=True, tag="ask"):
     """A run asks to pass a gate. ``order``, ``partition`` and ``offset`` (of its event) are its place among those that wait.
 
-    ``moment`` is its time in its replay, 0 outside of one.
+    ``moment`` is its event's time: in a replay that of the replay, else when it arrived or was due.
     """
 
     run_id: str

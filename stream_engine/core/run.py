@@ -18,7 +18,7 @@ from stream_engine.core.answers import taken_by
 from stream_engine.core.commands import Resume, RetryRun, Suspend
 from stream_engine.core.history import EventDisposed, RunChanged, RunStarted
 from stream_engine.core.passing import begun, free_all, give_back
-from stream_engine.core.payload import drop, event_of, gathered
+from stream_engine.core.payload import age, drop, event_of, gathered
 from stream_engine.core.records import Event, Gate
 from stream_engine.core.replying import tell_disposition
 from stream_engine.core.requests import Answer, Ask, Cancel, Entry
@@ -83,7 +83,8 @@ def _ask(turn: Turn, run_id: str, run: Run, event: Event) -> None:
     gate = run.gates[run.passed]
     run = timeouts.mind_start(turn, run_id, run, event)
     turn.state.put(RUNS.key(run_id), replace(run, status="queued", wake_at=0))
-    ask = Ask(run_id, run.function, gate, run.order, event.partition, event.offset, run.replay_id, run.moment)
+    moment = max(event.timestamp, event.ts, 0) if run.replay_id is None else run.moment
+    ask = Ask(run_id, run.function, gate, run.order, event.partition, event.offset, run.replay_id, moment)
     turn.command(gate.partition, ask)
 
 
@@ -227,7 +228,7 @@ def recorded_steps(turn: Turn, run_id: str) -> dict[str, Step]:
 
 
 def _events(turn: Turn, run: Run) -> tuple[Event, ...]:
-    return () if run.span is None else gathered(turn, run.span)
+    return () if run.span is None else tuple(sorted(gathered(turn, run.span), key=age))
 
 
 def _only_waits(turn: Turn, run_id: str, live: Live) -> bool:

@@ -197,7 +197,8 @@ class GateState(Record, frozen=True):
     ``gate`` is what was last declared of it, ``function`` by which function. ``held`` runs have passed and not freed it (of a throttle:
     not begun), ``waiting`` runs wait, none of them before ``front``. ``number`` counts the starts of a throttle or rate limit. ``timer`` is when
     its timer is due, 0 for never. Of a singleton, ``holder`` is the run that has passed, and ``successor`` the one that is to replace it.
-    A gate of a replay was ``asked`` last at that time on the clock; others have 0.
+    A gate of a replay, or one with a ``newest``, was ``asked`` last at that time on the clock; others have 0. The ``newest`` run that has asked for
+    a singleton which replaces is remembered by its moment and its place on the log: an older one that comes late does not replace it.
     """
 
     gate: Gate
@@ -210,6 +211,7 @@ class GateState(Record, frozen=True):
     holder: str = ""
     successor: str = ""
     asked: int = 0
+    newest: bytes = b""
 
 
 class Claim(Record, frozen=True):

@@ -38,8 +38,8 @@ class Cron:
         tz: the time zone. A time that its clocks skip fires just after the gap, one that they show twice fires once.
         overlap: what a tick does while a run of an earlier one is there: ``"skip"`` it, ``"queue"`` behind it, ``"cancel"`` the
             earlier one, or ``"allow"`` both.
-        catch_up: ticks that are missed, while nothing runs, are made up for if they are no older than this; at most 366 days.
-        jitter: each tick is put off by up to this much, at most a day, the same for all workers.
+        catch_up: ticks that are missed, while nothing runs, are made up for if they are no older than this, or than a minute; at most 366 days.
+        jitter: each tick is put off by up to this much, at most a day, the same for all workers; beyond the period they overtake each other.
 
     Raises:
         DeclarationError: a value is not allowed.

@@ -6,6 +6,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 
+from stream_engine.core.caused import OF_ANOTHER
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded
 from stream_engine.core.identity import partition_of
 from stream_engine.core.records import WRITES, encode
@@ -19,7 +20,7 @@ from stream_engine.shell.topics import Names
 
 _CANCELLED = "cancelled"
 _NEVER_BEGAN = frozenset({_CANCELLED, "paused", "skipped", "rate-limited"})
-_MARKS = tuple(word.encode() for word in sorted(_NEVER_BEGAN))
+_MARKS = tuple(word.encode() for word in sorted(_NEVER_BEGAN | OF_ANOTHER))
 _FLUSH_SECONDS = 30.0
 
 
@@ -38,7 +39,7 @@ def ended(record: HistoryRecord) -> tuple[str, str] | None:
 
 
 def is_end(_: bytes, value: bytes) -> bool:
-    """Return whether a record of the history topic may be one of which `ended` has something to say."""
+    """Return whether a record of the history topic may be one of which `ended` or `of_another` has something to say."""
     return value.startswith(prefix(RunEnded)) or (
         value.startswith(prefix(EventDisposed)) and any(mark in value for mark in _MARKS)
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Producer
 
+from stream_engine.core.caused import of_another
 from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded
 from stream_engine.core.identity import partition_of
 from stream_engine.core.runs import RunIndex
@@ -138,7 +139,7 @@ class _Sending:
 
 
 class _Results:
-    """Follows the history from where it ended when first asked, and keeps which runs have ended since."""
+    """Follows the history from where it ended when first asked, and keeps by their names which runs have ended since, or will never be."""
 
     def __init__(self, settings: Settings, app: str) -> None:
         self._settings = settings
@@ -166,11 +167,11 @@ class _Results:
         self.follow().result()
         future: Future[Outcome] = Future()
         with self._lock:
-            known = self._ended.get(run_id)
+            known = self._ended.get(_name(run_id))
             if known is not None:
                 future.set_result(known)
                 return future
-            self._waiting.setdefault(run_id, []).append(future)
+            self._waiting.setdefault(_name(run_id), []).append(future)
             forgotten = self._forgotten
         if forgotten:
             self._look_up(run_id, future)
@@ -207,11 +208,11 @@ class _Results:
     def _note(self, batch: Iterable[Entry]) -> None:
         with self._lock:
             for entry in batch:
-                ended = cancelling.ended(entry.record)
-                if ended is not None:
-                    run_id, outcome = ended[0], _outcome(entry.record, ended[1])
-                    self._ended[run_id] = outcome
-                    for future in self._waiting.pop(run_id, ()):
+                found = _ending(self._app, entry.record)
+                if found is not None:
+                    name, outcome = found
+                    self._ended[name] = outcome
+                    for future in self._waiting.pop(name, ()):
                         _resolve(future, outcome)
             while len(self._ended) > _KEPT:
                 self._ended.popitem(last=False)
@@ -259,6 +260,19 @@ def _resolve(future: "Future[Outcome]", outcome: Outcome) -> None:
     # Whoever waits may have given up at this very moment, and two threads may bring the same answer.
     with suppress(InvalidStateError):
         future.set_result(outcome)
+
+
+def _name(run_id: str) -> str:
+    return run_id.rpartition("-")[0]
+
+
+def _ending(app: str, record: HistoryRecord) -> tuple[str, Outcome] | None:
+    """Return the name of the run that a record says has ended, or will never be, and how."""
+    ended = cancelling.ended(record)
+    if ended is not None:
+        return _name(ended[0]), _outcome(record, ended[1])
+    taken = of_another(app, record)
+    return None if taken is None else (taken[0], Outcome("cancelled", detail=taken[1]))
 
 
 def _outcome(record: HistoryRecord, status: str) -> Outcome:

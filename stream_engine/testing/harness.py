@@ -29,7 +29,6 @@ from stream_engine.core.receive import Message as ReceivedMessage
 from stream_engine.core.receive import Rejection, receive
 from stream_engine.core.requests import Cancel, Commands, CompleteCallback, ReturnRun, ReturnStep
 from stream_engine.core.route import DeadLetter, Live, Router
-from stream_engine.core.runs import RunIndex
 from stream_engine.core.tables import Outgoing
 from stream_engine.core.turn import Rules
 from stream_engine.sdk.client import wall_clock
@@ -42,6 +41,7 @@ from stream_engine.sdk.topics import Topics
 from stream_engine.sdk.transport import ENDED, Outcome
 from stream_engine.testing.lane import MemoryLane
 from stream_engine.testing.memory import TOPIC_ID, MemoryStore, MemoryTopic, MemoryTransport, lead
+from stream_engine.testing.outcomes import Outcomes
 from stream_engine.testing.runs import Run
 from stream_engine.testing.waiting import Wait, Waits
 
@@ -78,7 +78,7 @@ class Harness:
         self._taken = 0
         self._appended = 0
         self._leader = self._lead()
-        self._index = RunIndex()
+        self._index = Outcomes(engine.name)
         self._open: set[str] = set()
         self._waits = Waits()
         self._awake = False
@@ -272,11 +272,11 @@ class Harness:
             if (error := waited.exception()) is not None:
                 outcome.set_exception(error)
             elif not outcome.done():
-                outcome.set_result(self._known(run_id))
+                outcome.set_result(self._index.outcome(run_id))
 
         def ask() -> None:
             until = None if timeout is None else self._now + round(timeout * 1_000)
-            wait = Wait(until, lambda: self._known(run_id).status in ENDED)
+            wait = Wait(until, lambda: self._index.outcome(run_id).status in ENDED)
             wait.future.add_done_callback(answer)
             self._waits.add(wait)
             self._wake()
@@ -294,12 +294,6 @@ class Harness:
 
         self._loop.call_soon_threadsafe(take)
         return taken
-
-    def _known(self, run_id: str) -> Outcome:
-        run = self._index.get(run_id)
-        if run is None:
-            return Outcome("queued")
-        return Outcome(run.status, None if run.result is None else run.result.encode(), run.error, run.detail)
 
 
 def _letter(message: Outgoing) -> DeadLetter:

@@ -302,7 +302,7 @@ STORE: Final[dict[str, Record]] = {
     "y an id in a replay": Known(RUN, _AT - 7),
     "l an event that is held": Arrival(_AT + 9, Pass(_REPLAYED)),
     "l a run that is held": Arrival(_AT + 9, Ask(RUN, "pay", _GATE, _AT, 5, 2**40, "r1", _AT - 7)),
-    "g a gate": GateState(_GATE, "pay", 1, 2, PLACES.key("6a7e"), 3, _AT, RUN, "f00d-1"),
+    "g a gate": GateState(_GATE, "pay", 1, 2, PLACES.key("6a7e"), 3, _AT, RUN, "f00d-1", newest=b"\0\7"),
     "g a gate without state": GateState(_PLAIN_GATE, "pay"),
     "c a claim": Claim(_AT, PLACES.key("6a7e")),
     "c a claim that holds": Claim(_AT),

@@ -40,6 +40,7 @@ OPTIONS: dict[str, Callable[[], Any]] = {
     "throttle": lambda: Throttle(1, "1s"),
     "concurrency": lambda: Concurrency(1),
     "priority": lambda: Priority(1),
+    "cancel_on": lambda: stream_engine.CancelOn("b", match="data.account_id"),
     "cron": lambda: Cron("* * * * *"),
 }
 

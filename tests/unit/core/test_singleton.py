@@ -1,10 +1,12 @@
 """Whoever replaces a run takes its place, also among replayed runs, which wait and are not replaced while they do."""
 
 from stream_engine.core.commands import FinishRun, Stopped
+from stream_engine.core.event_time import REMEMBERED
 from stream_engine.core.history import EventDisposed, RunStarted
 from stream_engine.core.identity import partition_of
 from stream_engine.core.records import Event, Gate
 from stream_engine.core.requests import Admit, Asked
+from stream_engine.core.tables import GATES
 from stream_engine.core.turn import Execute, Function, Stop
 from tests.unit.core.network import Network
 
@@ -45,6 +47,23 @@ def orders(network: Network) -> list[int | None]:
         for record in network.told
         if isinstance(record, EventDisposed) and record.disposition == "queued" and record.gate == "concurrency"
     ]
+
+
+def test_an_older_event_that_comes_late_replaces_nothing_and_is_forgotten_in_the_end() -> None:
+    network = app()
+    come(network, 2_000)
+    come(network, 1_900)
+    assert [record.disposition for record in network.told if isinstance(record, EventDisposed)] == ["skipped"]
+    end(network)
+    come(network, 1_950)
+    assert started(network) == [2_000]
+    come(network, 2_001)
+    end(network)
+    assert started(network) == [2_000, 2_001]
+    network.now += REMEMBERED + 1
+    network.settle()
+    [store] = network.stores()
+    assert not [key for key in store.data if key[:1] == GATES.prefix]
 
 
 def test_who_replaces_a_run_that_waits_further_on_waits_there_at_its_place() -> None:
