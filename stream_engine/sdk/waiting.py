@@ -78,7 +78,7 @@ async def wait_step(
     execution: Execution, id: str, wanted: Wanted, within: int | None, lookback: int
 ) -> Event[Any] | None:
     """Return the event that a step waits for, or None if none comes ``within`` a time; both times are milliseconds."""
-    known = execution.enter(id)
+    known = execution.enter(id, "wait")
     try:
         signal: Signal = await execution.recall(id) if known else 0
         if isinstance(signal, int):

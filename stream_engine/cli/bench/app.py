@@ -14,6 +14,7 @@ from stream_engine.cli.bench.figure import tick
 from stream_engine.cli.bench.ground import APP_VARIABLE
 from stream_engine.sdk.context import Context
 from stream_engine.sdk.engine import Engine
+from stream_engine.sdk.events import Event
 from stream_engine.sdk.gathering import Batch, Debounce
 from stream_engine.sdk.limits import Concurrency, RateLimit, Throttle
 
@@ -55,6 +56,27 @@ async def caller(ctx: Context) -> list[int]:
     begun = tick()
     await ctx.step.invoke("call", called)
     return [begun, tick()]
+
+
+@engine.function("racer", on="bench/race")
+async def racer(ctx: Context) -> list[int]:
+    """Wait for what another function sends on account of the same event; return its number."""
+    told = await ctx.step.wait_for_event("told", "bench/raced", match="data.key", timeout="1m")
+    return [] if told is None else [told.data["key"]]
+
+
+@engine.function("teller", on="bench/race")
+async def teller(ctx: Context) -> list[int]:
+    """Send it at once."""
+    await ctx.step.send_event("tell", Event("bench/raced", ctx.event.data))
+    return []
+
+
+@engine.function("waiter", on="bench/wait")
+async def waiter(ctx: Context) -> list[int]:
+    """Return when the event was sent that the run waits for, and when the run went on."""
+    told = await ctx.step.wait_for_event("told", "bench/told", match="data.key")
+    return [] if told is None else [told.data["sent"], tick()]
 
 
 @engine.function("slow", on="bench/slow")

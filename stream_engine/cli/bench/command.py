@@ -17,6 +17,7 @@ from stream_engine.cli.bench import (
     sleepers,
     takeover,
     waiting,
+    waits,
 )
 from stream_engine.cli.bench.figure import Figure
 from stream_engine.cli.bench.ground import Ground
@@ -38,6 +39,7 @@ KINDS: Final[dict[str, tuple[Measure, int]]] = {
     "age": (age.measure, 5_000_000),
     "index": (index.measure, 1_000_000),
     "invokes": (invokes.measure, 10_000),
+    "waits": (waits.measure, 100_000),
 }
 """What can be measured, and how much of it by default."""
 
@@ -61,6 +63,7 @@ def bench(kind: str, count: int | None, *, as_json: bool) -> None:
     waiting   1,000,000  runs that wait at one gate, and a tenth and a thousandth of them
     age       5,000,000  steps, and what they leave behind: on disk, on Kafka, in memory, in the time of a start
     index     1,000,000  runs that history tells of: how long the run index takes for them, and how long listings take
+    waits     100,000    runs that wait for events: memory, and how fast they are matched; and 10,000 whose events are sent at once: none may be missed
     invokes   10,000     functions that call another one: how long a call takes, and how many are done in a second
     """
     measure, usual = KINDS[kind]
