@@ -47,15 +47,15 @@ def wait(turn: Turn, command: WaitForEvent) -> None:
 def found(turn: Turn, command: Found) -> None:
     """An event that a step waits for is there."""
     run_id, step_id, event = command.run_id, command.step_id, command.event
-    step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
-    if step is None or step.status != "waiting" or step.awaited is None:
-        return
     unloaded = run_id not in turn.live
     if unloaded and not load_unloaded(turn, run_id):
         return
     live = turn.live[run_id]
+    step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
     goes_on = False
-    if not live.run.cancelled and event.identity in live.taken:
+    if step is None or step.status != "waiting" or step.awaited is None:
+        _ask_for_others(turn, live, run_id)
+    elif not live.run.cancelled and event.identity in live.taken:
         _ask(turn, live, run_id, step_id, step.awaited)
     elif not live.run.cancelled:
         live.taken.add(event.identity)
@@ -86,6 +86,14 @@ def _ask(turn: Turn, live: Live, run_id: str, step_id: str, awaited: Awaited) ->
     taken = tuple(sorted(live.taken))
     asked = Await(run_id, step_id, wanted, awaited.after, awaited.keep, live.run.replay_id, taken, event)
     turn.command(home_partition(slot(wanted), turn.rules.partitions), asked)
+
+
+def _ask_for_others(turn: Turn, live: Live, run_id: str) -> None:
+    """Ask anew for all waits of a run, because the one that has been answered is over, and another one may want the event."""
+    for step_id in sorted(live.pending):
+        step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
+        if step is not None and step.status == "waiting" and step.awaited is not None and not live.run.cancelled:
+            _ask(turn, live, run_id, step_id, step.awaited)
 
 
 def _done(turn: Turn, live: Live, step: Step, result: bytes) -> Step:

@@ -108,7 +108,7 @@ class Coverage:
     def _is_answered(self) -> bool:
         """Return whether all lanes have said something since they were asked, though it may be about an earlier question."""
         lanes = self._all()
-        return bool(lanes) and all(lane is not None and lane.at > self.now.asked_at for lane in lanes)
+        return bool(lanes) and all(lane is not None and lane.at >= self.now.asked_at for lane in lanes)
 
     def _all(self) -> list[Lane | None]:
         """Return what all lanes have said, None where one has not."""

@@ -3,7 +3,8 @@
 Theory of operation. Lanes *offer* events, and runs *await* them; both are kept, so it does not matter which comes first. A wait that comes is compared with
 the events that are here, in their order, beginning behind its run's trigger; an event that comes is compared with the waits that are here. A wait has one
 answer, and is forgotten with it; the run asks anew if it has had the event from another of its waits. So a search always begins at the trigger, and an
-event that arrives late, behind a newer one, is not passed over.
+event that arrives late, behind a newer one, is not passed over. Of waits of one run that an event fits, one is answered; if it is over by then, the run
+asks anew for the others.
 
 An answer is the earliest of what has been offered. As long as lanes have not offered all that a wait is about (see `stream_engine.core.coverage`), it is *held*:
 nothing is answered. Waits that cancel a run are not: any event will do.
@@ -37,12 +38,12 @@ def await_event(turn: Turn, command: Await) -> None:
     """Somebody waits for an event."""
     key = _key(slot(command.wanted), command.run_id, command.step_id, cancels=command.cancels)
     known = turn.state.get(WAITERS, key)
-    if known is not None:
-        if known.asked is None:
-            turn.state.delete(key)
+    if known is not None and known.asked is None:
+        turn.state.delete(key)
         return
     coverage = Coverage.used(turn, command.wanted.name, command.wanted.path)
-    coverage.count(1)
+    if known is None:
+        coverage.count(1)
     since = moment(command.after)
     is_held = coverage.reach > since
     turn.state.put(key, Waiter(command, is_held))
@@ -174,6 +175,7 @@ def _compare(turn: Turn, key: bytes, start: bytes) -> None:
     at = key[len(head) :]
     waiters = turn.state.scan(WAITERS, start, WAITERS.prefix + head[1:-1] + b"\1")
     last = b""
+    answered = ""
     for number, (where, waiter) in enumerate(waiters):
         if number == _AT_ONCE or (number and turn.is_full):
             turn.later(Compare(key, last))
@@ -182,9 +184,12 @@ def _compare(turn: Turn, key: bytes, start: bytes) -> None:
         asked = waiter.asked
         if asked is None or (waiter.held and not asked.cancels) or at <= asked.after:
             continue
+        if not asked.cancels and asked.run_id == answered:
+            continue
         # What a search has not come to yet, it will find, or something earlier.
         if not (waiter.searched and at > waiter.searched) and _fits(asked, found):
             _answer(turn, where, asked, found.event)
+            answered = answered if asked.cancels else asked.run_id
 
 
 def _fits(asked: Await, found: Offered) -> bool:
