@@ -79,6 +79,12 @@ async def waiter(ctx: Context) -> list[int]:
     return [] if told is None else [told.data["sent"], tick()]
 
 
+@engine.function("asker", on="bench/callback")
+async def asker(ctx: Context) -> None:
+    """Wait until somebody answers."""
+    await ctx.step.callback("answer")
+
+
 @engine.function("slow", on="bench/slow")
 async def slow(ctx: Context) -> None:
     """Take a second, in which nothing is computed."""

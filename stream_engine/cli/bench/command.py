@@ -8,6 +8,7 @@ import click
 from stream_engine.cli.bench import (
     age,
     burst,
+    callbacks,
     gates,
     index,
     invokes,
@@ -40,6 +41,7 @@ KINDS: Final[dict[str, tuple[Measure, int]]] = {
     "index": (index.measure, 1_000_000),
     "invokes": (invokes.measure, 10_000),
     "waits": (waits.measure, 100_000),
+    "callbacks": (callbacks.measure, 10_000),
 }
 """What can be measured, and how much of it by default."""
 
@@ -65,6 +67,7 @@ def bench(kind: str, count: int | None, *, as_json: bool) -> None:
     index     1,000,000  runs that history tells of: how long the run index takes for them, and how long listings take
     waits     100,000    runs that wait for events: memory, and how fast they are matched; and 10,000 whose events are sent at once: none may be missed
     invokes   10,000     functions that call another one: how long a call takes, and how many are done in a second
+    callbacks 10,000     runs that wait for somebody: how long a completion takes, and how many are completed in a second
     """
     measure, usual = KINDS[kind]
     with Ground(connected(Settings.from_env())) as ground:
