@@ -107,7 +107,7 @@ class AtGate(msgspec.Struct, frozen=True):
         of = f" of {self.key}" if self.key else ""
         place = "" if self.place is None else f", {self.place} waited when it came"
         until = until_text(self.kind, self.earliest)
-        return f"{self.kind}{of}{place}{until and f', {until}'}"
+        return f"{self.kind}{of}{place}, since {iso(self.since)}{until and f', {until}'}"
 
 
 class FoldedRun(msgspec.Struct):

@@ -167,7 +167,10 @@ def test_a_run_that_waited_is_gone_once_its_event_has_another_disposition(dispos
     index.add("3.1.1.0", replace(_disposed("queued"), gate="debounce", gate_key="7", gate_id="6a7e", earliest=T + 9))
     waiting = index.get(RUN)
     assert waiting is not None
-    assert (waiting.status, waiting.waiting_on) == ("queued", "debounce of 7, not before 2026-09-21T14:13:20.009Z")
+    assert (waiting.status, waiting.waiting_on) == (
+        "queued",
+        "debounce of 7, since 2026-09-21T14:13:20.000Z, not before 2026-09-21T14:13:20.009Z",
+    )
     index.add("3.1.2.0", _disposed(disposition))
     assert index.get(RUN) is None
 
@@ -175,7 +178,7 @@ def test_a_run_that_waited_is_gone_once_its_event_has_another_disposition(dispos
 def test_a_run_that_gave_its_slot_back_waits_at_its_gate_again() -> None:
     queued = replace(_change("queued"), gate="concurrency", wake_at=None, gate_id="6a7e", order=7)
     run = fold(RUN, [STARTED, queued])
-    assert (run.status, run.waiting_on) == ("queued", "concurrency")
+    assert (run.status, run.waiting_on) == ("queued", "concurrency, since 2026-09-21T14:13:20.050Z")
     assert fold(RUN, [STARTED, queued, _change("running")]).gate is None
 
 
