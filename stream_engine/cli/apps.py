@@ -66,7 +66,7 @@ def load_engine(target: str) -> Engine:
     where, _, attribute = target.rpartition(":")
     if not where or not attribute:
         raise UserError(f"{target!r} does not say where an Engine is; write {_FORMS}")
-    module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
+    module = load_module(where)
     engine = getattr(module, attribute, None)
     if isinstance(engine, Engine):
         return _checked(engine, where)
@@ -76,6 +76,15 @@ def load_engine(target: str) -> Engine:
     engines = [f"{where}:{name}" for name, value in vars(module).items() if isinstance(value, Engine)]
     there = f"it has {', '.join(engines)}" if engines else 'it has no Engine; make one, as in: engine = Engine("shop")'
     raise UserError(f"{where} {problem}; {there}")
+
+
+def load_module(where: str) -> ModuleType:
+    """Import code: a module, found as Python finds it or in the current folder, or a file, with its folder on the import path.
+
+    Raises:
+        UserError: there is no such file or module, or importing it fails.
+    """
+    return _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
 
 
 def _load_module(name: str) -> ModuleType:

@@ -9,6 +9,7 @@ import msgspec
 
 from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.columns import columns
+from stream_engine.cli.figures import print_figures, with_last_hour
 from stream_engine.cli.output import print_json, print_lines, reading_history, say
 from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.function_listing import FunctionRow, rows, unended
@@ -92,13 +93,17 @@ def list_(app: str | None, *, as_json: bool) -> None:
     """List the functions that events are routed to.
 
     RUNNING counts runs that have begun and not ended, also those that sleep or wait; QUEUED those that are still to begin.
+    Below are the figures of the last hour, if a worker runs with `--topology insights`.
     """
     here = _Here(app)
     found = here.rows(here.counts())
+    if found is not None:
+        found = with_last_hour(here.settings, here.app, found)
     if as_json:
         print_json(found or [])
     elif found:
         print_lines(columns(_HEADS, [_row(function) for function in found]), crop=True)
+        print_figures(found)
     if found is None:
         say(f"no worker of {here.app} has published its functions yet; `stream-engine worker` does")
 

@@ -16,6 +16,7 @@ import click
 
 from stream_engine.cli.apps import load_engine
 from stream_engine.cli.output import say
+from stream_engine.cli.topologies import NAMES, Topologies, TopologyNames
 from stream_engine.cli.values import ADDRESS, DURATION
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import THREADS
@@ -43,6 +44,7 @@ class _Options(TypedDict):
     processes: int
     http: Address | None
     parent: int | None
+    topology: tuple[str, ...]
 
 
 @click.command()
@@ -82,6 +84,12 @@ class _Options(TypedDict):
     type=ADDRESS,
     help="Serve /live, /ready and /callbacks/TOKEN at [HOST:]PORT; without HOST for this machine alone.",
 )
+@click.option(
+    "--topology",
+    type=TopologyNames(),
+    default=(),
+    help=f"Faust apps to run beside the worker, each in a process of its own: {', '.join(NAMES)}, or file.py:attribute.",
+)
 @click.option("--parent", type=int, hidden=True)
 def worker(app: str, **options: Unpack[_Options]) -> None:
     """Serve APP, which is `module:attr` or `file.py:attr`; create its topics if they are missing.
@@ -91,19 +99,23 @@ def worker(app: str, **options: Unpack[_Options]) -> None:
     """
     log_to_stderr()
     if options["processes"] > 1:
-        command = partial(_command, app, options)
-        sys.exit(asyncio.run(_serve_several(options["processes"], command, options["http"])))
+        sys.exit(_several(app, options))
     engine = load_engine(app)
+    settings = connected(Settings.from_env())
     limits = Limits(
         options["max_runs"], Capacity(options["max_steps"], options["threads"]), options["drain_timeout"] / 1_000
     )
     line = None if options["parent"] is None else socket.socket(fileno=options["parent"])
     around = partial(_around, http=options["http"], line=line)
     # Of several processes, the one that has started them says when all are ready.
-    ready = (lambda: say("ready")) if line is None else (lambda: None)
-    asyncio.run(
-        serve(engine, connected(Settings.from_env()), limits, ready, activate=options["activate"], around=around)
-    )
+    announce: Callable[[], None] = partial(say, "ready") if line is None else (lambda: None)
+    with Topologies(options["topology"], engine.name, settings) as topologies:
+
+        def ready() -> None:
+            topologies.start()
+            announce()
+
+        asyncio.run(serve(engine, settings, limits, ready, activate=options["activate"], around=around))
 
 
 async def serve(
@@ -171,6 +183,18 @@ async def _serve_several(count: int, command: Callable[[int], list[str]], http: 
             completing = stack.enter_context(Completing(connected(Settings.from_env())))
             stack.enter_context(_listening(http, processes.health, completing))
         return await processes.run(lambda: say("ready"))
+
+
+def _several(app: str, options: _Options) -> int:
+    """Serve with several processes, and the topologies beside them once; return the exit code."""
+    command = partial(_command, app, options)
+    serving = partial(_serve_several, options["processes"], command, options["http"])
+    if not options["topology"]:
+        return asyncio.run(serving())
+    with Topologies(options["topology"], load_engine(app).name, connected(Settings.from_env())) as topologies:
+        # Before the app's topics exist, a topology ends, says so, and is started again.
+        topologies.start()
+        return asyncio.run(serving())
 
 
 def _command(app: str, options: _Options, line: int) -> list[str]:

@@ -7,12 +7,16 @@ import msgspec
 
 from stream_engine.core.catalogue import Catalogue, FunctionSpec, cron_event, start_event
 from stream_engine.core.flow import Flow
+from stream_engine.core.insights import Shown, Summary
 
 _BEGUN: Final = ("running", "sleeping", "waiting")
 
 
 class FunctionRow(msgspec.Struct, frozen=True):
-    """A function; ``running`` are its runs that have begun and not ended, also those that sleep or wait, ``queued`` those to begin."""
+    """A function; ``running`` are its runs that have begun and not ended, also those that sleep or wait, ``queued`` those to begin.
+
+    ``last_hour`` has its figures, by version; None where nothing counts them.
+    """
 
     id: str
     version: str
@@ -21,6 +25,7 @@ class FunctionRow(msgspec.Struct, frozen=True):
     paused: bool
     running: int
     queued: int
+    last_hour: list[Shown] | None = None
 
 
 def rows(
@@ -38,6 +43,14 @@ def unended(counts: Mapping[tuple[str, str], int], function: str) -> tuple[int, 
         return sum(counts[key] for key in mine)
 
     return count(*_BEGUN), count("queued")
+
+
+def with_figures(found: list[FunctionRow], figures: list[Summary]) -> list[FunctionRow]:
+    """Return the rows with the figures of the last hour."""
+    return [
+        msgspec.structs.replace(row, last_hour=[Shown.of(summary) for summary in figures if summary.function == row.id])
+        for row in found
+    ]
 
 
 def _row(spec: FunctionSpec, counts: Mapping[tuple[str, str], int], *, is_paused: bool) -> FunctionRow:

@@ -65,6 +65,11 @@ class Names:
         return f"{self.app}.history"
 
     @property
+    def insights(self) -> str:
+        """Figures per function and version, made from history."""
+        return f"{self.app}.insights"
+
+    @property
     def dead_letters(self) -> str:
         """Bad input with its reason."""
         return f"{self.app}.dead-letters"
@@ -148,19 +153,27 @@ def apply(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
     missing = [topic for topic in wanted(names, partitions) if topic.name not in partition_counts(admin)]
     replicas = min(3, len(admin.list_topics(timeout=_TIMEOUT).brokers))
     new = [
-        NewTopic(
-            topic.name,
-            num_partitions=partitions if topic.name == names.events else topic.partitions,
-            replication_factor=replicas,
-            # One replica may be away; what is acknowledged is then still on two disks.
-            config=topic.config() | {"min.insync.replicas": str(max(1, replicas - 1))},
-        )
-        for topic in missing
+        _new_topic(topic, partitions if topic.name == names.events else topic.partitions, replicas) for topic in missing
     ]
     if new:
         _create(admin, new)
     settle(admin, [topic.name for topic in wanted(names, partitions)])
     return inspect(admin, names, partitions)
+
+
+def create(admin: AdminClient, topics: list[Wanted]) -> list[str]:
+    """Create those of some topics that are missing, and wait until all are served; return the names of the new ones.
+
+    Raises:
+        TopicError: Kafka refuses to create one.
+    """
+    existing = partition_counts(admin)
+    missing = [topic for topic in topics if topic.name not in existing]
+    replicas = min(3, len(admin.list_topics(timeout=_TIMEOUT).brokers))
+    if missing:
+        _create(admin, [_new_topic(topic, topic.partitions, replicas) for topic in missing])
+    settle(admin, [topic.name for topic in topics])
+    return [topic.name for topic in missing]
 
 
 def inspect(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
@@ -170,6 +183,16 @@ def inspect(admin: AdminClient, names: Names, partitions: int) -> list[Found]:
     there = [topic.name for topic in topics if topic.name in existing]
     configs = _configs(admin, there)
     return [_compare(topic, existing.get(topic.name, 0), configs.get(topic.name, {})) for topic in topics]
+
+
+def _new_topic(topic: Wanted, partitions: int, replicas: int) -> NewTopic:
+    return NewTopic(
+        topic.name,
+        num_partitions=partitions,
+        replication_factor=replicas,
+        # One replica may be away; what is acknowledged is then still on two disks.
+        config=topic.config() | {"min.insync.replicas": str(max(1, replicas - 1))},
+    )
 
 
 def _create(admin: AdminClient, new: list[NewTopic]) -> None:

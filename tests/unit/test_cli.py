@@ -55,3 +55,10 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream_engine.shell.localbroker.status", lambda _: 1 / 0)
     result = CliRunner().invoke(main, ["broker", "status"])
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("named", ["insight", "insights,bridge"])
+def test_an_unknown_topology_is_a_usage_error_that_says_which_there_are(named: str) -> None:
+    result = CliRunner().invoke(main, ["worker", "shop:engine", "--topology", named])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"no topology {named.rsplit(',', maxsplit=1)[-1]!r}; there is insights, or module:attribute" in result.stderr
