@@ -41,7 +41,8 @@ def draw_flow(random: Random) -> Flow:
     which = random.choice(
         ("plain", "limits", "limits", "rate limit", "singleton", "debounce", "batch", "idempotency", "run", "gathered")
     )
-    cancel_on = (CancelOn("c", "data.k", "data.k"),) if random.random() < 0.3 else ()
+    by = random.choice(("a", "b", "c"))
+    cancel_on = (CancelOn(by, "data.k", "data.k"),) if random.random() < 0.4 else ()
     drawn = {
         "plain": PLAIN,
         "limits": limits,
