@@ -260,7 +260,13 @@ def test_a_singleton_is_alone(draws: list[tuple[str, int]], mode: str) -> None:
     world = World({key: (gate("singleton", key, mode=mode),) for key in range(KEYS)})
     world.live(draws)
     assert all(most <= 1 for most in world.most.values())
-    assert world.dispositions().keys() <= {"started", "skipped" if mode == "skip" else "cancelled"}
+    assert world.dispositions().keys() <= {"started", "skipped"} | ({"cancelled"} if mode == "replace" else set())
+    if mode == "replace":
+        # Whichever way events come, no run follows one of a newer event, and the newest event has one.
+        assert all(order == sorted(order) for order in world.order().values())
+        assert {key: order[-1] for key, order in world.order().items()} == {
+            key: offset for offset, key in enumerate(world.keys)
+        }
     world.nothing_is_left()
 
 
