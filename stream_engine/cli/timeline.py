@@ -146,7 +146,7 @@ def _step(step: RunStep) -> _Row:
 
 
 def _attempt(step: RunStep, attempt: StepAttempt, following: StepAttempt | None) -> Iterator[_Part]:
-    yield _Part(attempt.started_at, attempt.ended_at, _WAIT if step.kind in {"sleep", "callback"} else _WORK)
+    yield _Part(attempt.started_at, attempt.ended_at, _WAIT if step.kind in {"sleep", "callback", "wait"} else _WORK)
     if attempt.error is not None and attempt.ended_at is not None:
         if attempt.status == "retrying":
             yield _Part(attempt.ended_at, None if following is None else following.started_at, _WAIT)

@@ -22,15 +22,14 @@ def register(turn: Turn, entry: Entry) -> None:
     """Begin to wait for what cancels the run of an entry, unless that goes into a batch first."""
     for number, _ in enumerate(slots(entry)):
         canceller = entry.cancellers[number]
-        until = 0 if canceller.timeout is None else turn.now + canceller.timeout
-        _ask(turn, _await(entry, canceller, number, until))
+        _ask(turn, _await(entry, canceller, number, _until(turn, entry, canceller)))
 
 
 def register_in_batch(turn: Turn, entry: Entry, gate: Gate, place_in: tuple[str, int], due: int) -> None:
     """Begin to wait for what takes an event out of a batch, where it has a place (the buffer's name, and its number) until that is due."""
     name, index = place_in
     for number, canceller in enumerate(entry.cancellers):
-        until = due if canceller.timeout is None else min(due, turn.now + canceller.timeout)
+        until = min(due, _until(turn, entry, canceller) or due)
         _ask(turn, replace(_await(entry, canceller, number, until), gate=gate, batch=name, number=index))
 
 
@@ -47,6 +46,12 @@ def _await(entry: Entry, canceller: Canceller, number: int, until: int) -> Await
         until=until,
         cancels=True,
     )
+
+
+def _until(turn: Turn, entry: Entry, canceller: Canceller) -> int:
+    """Return until when an event cancels, 0 for ever; in a replay from the time of the run's own event on."""
+    begun = turn.now if entry.replay_id is None else entry.event.timestamp
+    return 0 if canceller.timeout is None else begun + canceller.timeout
 
 
 def _ask(turn: Turn, asked: Await) -> None:

@@ -51,8 +51,9 @@ def await_event(turn: Turn, command: Await) -> None:
         turn.state.put(_held_key(coverage.interest, since, key), HeldBack(key))
     coverage.need(since, command.keep)
     coverage.save()
-    if command.until and command.batch:
-        turn.expire.append((command.until + 1, key))
+    if command.batch:
+        # In a replay the batch's time is that of its events, which may be long ago.
+        turn.expire.append((max(command.until, turn.now) + _WITHDRAWN_FOR, key))
     if not is_held or command.cancels:
         _search(turn, key, command.after)
 
@@ -141,7 +142,7 @@ def expire(turn: Turn, keys: Iterable[bytes]) -> None:
             continue
         if waiter.asked is None:
             turn.state.delete(key)
-        elif waiter.asked.until and waiter.asked.until < turn.now:
+        elif waiter.asked.batch:
             _forget(turn, key, waiter.asked)
 
 

@@ -10,7 +10,7 @@ from stream_engine.sdk import checks
 from stream_engine.sdk.codec import Decode, decode_plain, decoder
 from stream_engine.sdk.context import Context, SyncContext
 from stream_engine.sdk.errors import DeclarationError
-from stream_engine.sdk.flow_options import FlowOptions, check_crons, flow_of
+from stream_engine.sdk.flow_options import FlowOptions, check_cancel_on, check_crons, flow_of
 from stream_engine.sdk.function import Code, Function, Options
 from stream_engine.sdk.limits import Timeouts
 from stream_engine.sdk.names import check_id, suggestion
@@ -83,6 +83,7 @@ def _check(where: str, id: str, options: FunctionOptions) -> Options:
     triggers = triggers_of(where, id, options["on"]) if "on" in options else Triggers((), {}, ())
     declared = flow_of(where, options)
     check_crons(where, id, declared, triggers.crons)
+    check_cancel_on(where, declared, triggers.names)
     return Options(
         id,
         check_id(where, "version", options.get("version", "1")),

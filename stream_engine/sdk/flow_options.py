@@ -1,6 +1,6 @@
 """The options of a function that decide whether, when and in which order its runs start, together."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 import msgspec
@@ -116,6 +116,21 @@ def _check_priority(where: str, priority: str, tick: Scope) -> None:
             f"{where}: priority and Cron: every tick would be a dead letter, because it has no such number ({error}); "
             "give the cron a function of its own, or ask with has(...)"
         ) from None
+
+
+def check_cancel_on(where: str, declared: flow.Flow, triggers: Iterable[str]) -> None:
+    """Look at whether what cancels a function's runs goes with its triggers.
+
+    Raises:
+        DeclarationError: an event that joins others in one run would cancel that run.
+    """
+    keeps_all = declared.debounce is not None and declared.debounce.keep == "all"
+    for one in declared.cancel_on if keeps_all else ():
+        if one.name in triggers:
+            raise DeclarationError(
+                f"{where}: debounce with keep='all', and cancel_on {one.name!r}, which is a trigger: an event would cancel the run that it "
+                "belongs to; leave one of them out, or keep the latest"
+            )
 
 
 def _check_together(where: str, declared: flow.Flow) -> None:

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from queue import SimpleQueue
 
 import msgspec
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from stream_engine.core.catalogue import Catalogue
 from stream_engine.core.interests import INTEREST, Interests
@@ -289,7 +289,13 @@ class ControlFollower(threading.Thread):
         waiting = []
         while not self._to_catch_up.empty():
             waiting.append(self._to_catch_up.get())
-        self._control.read_to_end()
+        try:
+            self._control.read_to_end()
+        except KafkaException as error:
+            _log.warning("the control topic cannot be read now: %s", error)
+            for read in waiting:
+                self._to_catch_up.put(read)
+            return
         self._note()
         for read in waiting:
             read.set()

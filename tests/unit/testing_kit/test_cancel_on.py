@@ -180,6 +180,11 @@ def test_what_cannot_work_is_an_error_at_the_declaration(cancel_on: Any, problem
         function("f", on="x", cancel_on=cancel_on)
 
 
+def test_an_event_cannot_cancel_the_run_that_keeps_it() -> None:
+    with pytest.raises(DeclarationError, match="cancel_on 'x', which is a trigger"):
+        function("f", on=["x", "y"], debounce=Debounce("1s", keep="all"), cancel_on=CancelOn("x"))
+
+
 @pytest.mark.parametrize(
     ("how", "problem"),
     [
