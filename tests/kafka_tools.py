@@ -13,12 +13,27 @@ _POM: Final = Path(__file__).with_suffix(".pom.xml")
 _SECONDS: Final = 120
 
 
+_TOOLS: Final = {
+    "kafka-consumer-groups.sh": _GROUPS,
+    "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
+    "kafka-configs.sh": "kafka.admin.ConfigCommand",
+}
+
+
 def reset_offsets(settings: Settings, group: str, topic: str, *to: str) -> str:
     """Do what ``kafka-consumer-groups --reset-offsets --execute`` does; return what it printed."""
+    return run_tool(
+        settings, "kafka-consumer-groups.sh", "--group", group, "--topic", topic, "--reset-offsets", *to, "--execute"
+    )
+
+
+def run_tool(settings: Settings, tool: str, *options: str) -> str:
+    """Run one of Kafka's tools, by the name of its script, against the broker; return what it printed."""
     java = find_java()
-    jars = kafka_jars(settings.cache_dir, java=java, say=print, pom=_POM)
-    command = [str(java), "-cp", f"{jars}/*", _GROUPS, "--bootstrap-server", str(settings.bootstrap_servers)]
-    options = ["--group", group, "--topic", topic, "--reset-offsets", *to, "--execute"]
+    # This one is still among the broker's own classes.
+    pom = {} if tool == "kafka-configs.sh" else {"pom": _POM}
+    jars = kafka_jars(settings.cache_dir, java=java, say=print, **pom)
+    command = [str(java), "-cp", f"{jars}/*", _TOOLS[tool], "--bootstrap-server", str(settings.bootstrap_servers)]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=_SECONDS, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "Error" not in done.stdout, done.stdout

@@ -48,5 +48,7 @@ async def hold(ctx: Context) -> str:
 async def kill(ctx: Context) -> str:
     """End the process, as long as that is what it does."""
     if BUG:
+        # History has time to be told of it, as it has of whatever ends a process for want of memory.
+        await asyncio.sleep(1)
         os.kill(os.getpid(), signal.SIGKILL)
     return "mended"
