@@ -58,6 +58,7 @@ class Bearings:
         self._earliest = earliest
         self._me = uuid4().hex[:12]
         self._rewinds: dict[str, Rewind] = {}
+        self._failing = False
 
     def begin(self, consumer: Consumer, partitions: Iterable[int]) -> dict[int, Progress]:
         """Return where partitions are routed from that the group assigns; rewinds and skips are written down by then.
@@ -104,8 +105,16 @@ class Bearings:
         def delivered(error: object, _: object) -> None:
             nonlocal left
             if error is not None:
-                _log.warning("could not write down how far %s is routed: %s", self._topic, error)
+                # It is tried again twice a second, for as long as Kafka is away.
+                _log.log(
+                    logging.DEBUG if self._failing else logging.WARNING,
+                    "could not write down how far %s is routed: %s",
+                    self._topic,
+                    error,
+                )
+                self._failing = True
                 return
+            self._failing = False
             left -= 1
             if not left:
                 noted()

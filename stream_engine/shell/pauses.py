@@ -50,7 +50,7 @@ class Follows:
             return
         if self._producer is None:
             self._producer = self._make()
-        self._told = now
+        before, self._told = self._told, now
 
         def delivered(error: object, _: object) -> None:
             if error is not None:
@@ -58,6 +58,8 @@ class Follows:
 
         try:
             value = msgspec.json.encode(now[1])
+            if before is not None and before[0] != member:
+                self._producer.produce(self._topic, None, FOLLOWED + before[0], 0)
             self._producer.produce(self._topic, value, FOLLOWED + member, 0, on_delivery=delivered)
         except BufferError:
             self._told = None

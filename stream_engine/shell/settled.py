@@ -3,7 +3,7 @@
 A journal's newest decision names the next command to take, and up to where the history topic has everything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from confluent_kafka import Consumer, TopicPartition
@@ -14,6 +14,7 @@ from stream_engine.shell import clients
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
+from stream_engine.shell.trouble import ANSWER_SECONDS
 
 _BATCH: Final = 1_000
 _LOOK_SECONDS: Final = 0.1
@@ -48,51 +49,58 @@ def settle(settings: Settings, names: Names, seconds: float) -> bool:
     """
     consumer = clients.reader(settings)
     try:
-        numbers = sorted(consumer.list_topics(names.commands, timeout=_BATCH).topics[names.commands].partitions)
+        numbers = sorted(consumer.list_topics(names.commands, timeout=ANSWER_SECONDS).topics[names.commands].partitions)
         wanted = {number: clients.offsets(consumer, names.commands, number).stop for number in numbers}
         journals = {number: _Journal(end) for number, end in wanted.items() if end}
-        starts = {number: _where_told_begins(consumer, names.journal, number) for number in journals}
+        starts = _where_told_begins(consumer, names.journal, journals)
         consumer.assign([TopicPartition(names.journal, number, offset) for number, offset in starts.items()])
         return _follow(consumer, journals, monotonic() + seconds)
     finally:
         consumer.close()
 
 
-def newest(consumer: Consumer, topic: str, partition: int) -> tuple[int, Decided | None]:
-    """Return where a journal ends, and its newest decision, if there is one."""
-    there = clients.offsets(consumer, topic, partition)
-    for first in (max(there.start, there.stop - _TAIL), there.start):
-        found = None
-        for _, decided in _read(consumer, topic, partition, range(first, there.stop)):
-            found = decided
-        if found is not None or first == there.start:
-            return there.stop, found
-    return there.stop, None
+def newest(consumer: Consumer, topic: str, numbers: Iterable[int]) -> dict[int, Decided | None]:
+    """Return the newest decision of journals, by their partitions; None where there is none.
+
+    Raises:
+        KafkaException: Kafka does not answer.
+    """
+    there = {number: clients.offsets(consumer, topic, number) for number in numbers}
+    tails = {number: range(max(one.start, one.stop - _TAIL), one.stop) for number, one in there.items()}
+    found = _last(consumer, topic, tails)
+    # Claims may be all that the tail has, where workers came and went and nothing was to be decided.
+    whole = {number: one for number, one in there.items() if number not in found and one != tails[number]}
+    found |= _last(consumer, topic, whole)
+    return {number: found.get(number) for number in there}
 
 
-def _where_told_begins(consumer: Consumer, topic: str, partition: int) -> int:
-    """Return from where a journal has to be read to know what has not been told yet."""
-    there = clients.offsets(consumer, topic, partition)
-    _, decided = newest(consumer, topic, partition)
-    return there.start if decided is None else max(there.start, min(decided.told.offset + 1, there.stop - _TAIL))
+def _where_told_begins(consumer: Consumer, topic: str, numbers: Iterable[int]) -> dict[int, int]:
+    """Return from where journals have to be read to know what has not been told yet."""
+    starts = {}
+    for number, decided in newest(consumer, topic, numbers).items():
+        there = clients.offsets(consumer, topic, number)
+        told = -1 if decided is None else min(decided.told.offset, there.stop - _TAIL)
+        starts[number] = max(there.start, told + 1)
+    return starts
 
 
-def _read(consumer: Consumer, topic: str, partition: int, offsets: range) -> list[tuple[int, Decided]]:
-    found: list[tuple[int, Decided]] = []
-    if not offsets:
-        return found
-    consumer.assign([TopicPartition(topic, partition, offsets.start)])
-    deadline = monotonic() + _TAIL
-    while monotonic() < deadline:
+def _last(consumer: Consumer, topic: str, spans: Mapping[int, range]) -> dict[int, Decided]:
+    """Return the last decision within some offsets, by partition."""
+    left = {number: span.stop for number, span in spans.items() if span}
+    found: dict[int, Decided] = {}
+    consumer.assign([TopicPartition(topic, number, spans[number].start) for number in left])
+    deadline = monotonic() + ANSWER_SECONDS
+    while left and monotonic() < deadline:
         for message in consumer.consume(_BATCH, _LOOK_SECONDS):
-            offset, value = message.offset(), message.value()
-            if message.error() is not None or offset is None or value is None:
+            number, offset, value = message.partition() or 0, message.offset(), message.value()
+            if message.error() is not None or number not in left or offset is None or value is None:
                 continue
+            deadline = monotonic() + ANSWER_SECONDS
             decided = _decided(value)
-            if decided is not None:
-                found.append((offset, decided))
-            if offset >= offsets.stop - 1:
-                return found
+            if decided is not None and offset < left[number]:
+                found[number] = decided
+            if offset + 1 >= left[number]:
+                del left[number]
     return found
 
 

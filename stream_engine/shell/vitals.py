@@ -4,9 +4,10 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from stream_engine.core.diagnosis import LeadFacts, WaitFacts
+from stream_engine.core.records import Decided
 from stream_engine.core.run_listing import Selection
 from stream_engine.core.runs import LAST_MS, FoldedRun
 from stream_engine.shell import clients
@@ -32,15 +33,17 @@ def leads(settings: Settings, names: Names, now: int) -> list[LeadFacts]:
     """
     consumer = clients.reader(settings)
     try:
-        numbers = consumer.list_topics(names.commands, timeout=ANSWER_SECONDS).topics[names.commands].partitions
-        return [_lead(consumer, names, number, now) for number in sorted(numbers)]
+        numbers = sorted(consumer.list_topics(names.commands, timeout=ANSWER_SECONDS).topics[names.commands].partitions)
+        found = newest(consumer, names.journal, numbers)
+        return [
+            _lead(number, decided, clients.offsets(consumer, names.commands, number), now)
+            for number, decided in found.items()
+        ]
     finally:
         consumer.close()
 
 
-def _lead(consumer: Consumer, names: Names, number: int, now: int) -> LeadFacts:
-    _, decided = newest(consumer, names.journal, number)
-    there = clients.offsets(consumer, names.commands, number)
+def _lead(number: int, decided: Decided | None, there: range, now: int) -> LeadFacts:
     taken = there.start if decided is None else max(decided.commands, there.start)
     return LeadFacts(number, max(there.stop - taken, 0), None if decided is None else max(now - decided.now, 0))
 
