@@ -10,11 +10,16 @@ from stream_engine.core.records import Event
 
 
 class Run(NamedTuple):
-    """What is to become a run: at a time, by an event, with all of its events."""
+    """What is to become a run: at a time, by an event, with all of its events in the order in which they came."""
 
     at: int
     event: Event
     events: tuple[Event, ...]
+
+
+def age(event: Event) -> tuple[int, int, int, int]:
+    """Return what says which of two events is newer, and in which order a run has its own."""
+    return event.ts, event.timestamp, event.partition, event.offset
 
 
 def alone(events: Sequence[Event]) -> list[Run]:
@@ -61,12 +66,7 @@ def debounced(runs: Sequence[Run], period: int, most: int, mode: str) -> list[Ru
             since, due, latest, events = run.at, run.at + period, event, [event]
             continue
         events.append(event)
-        if (event.ts, event.timestamp, event.partition, event.offset) > (
-            latest.ts,
-            latest.timestamp,
-            latest.partition,
-            latest.offset,
-        ):
+        if age(event) > age(latest):
             latest = event
             due = min(run.at + period, since + most) if most else run.at + period
     return done if latest is None else [*done, _debounced(due, latest, events, mode)]

@@ -124,7 +124,9 @@ def expected(events: list[Event], flow: Flow) -> tuple[set[tuple[int, tuple[int,
         passed = found
         if (rate := flow.rate_limit) is not None:
             passed = naive.limited(found, rate.limit, rate.per)
-        runs |= {(run.event.offset, tuple(event.offset for event in run.events)) for run in passed}
+        runs |= {
+            (run.event.offset, tuple(event.offset for event in sorted(run.events, key=naive.age))) for run in passed
+        }
         dropped |= {run.event.offset for run in found if run not in passed}
     return runs, dropped
 

@@ -1,11 +1,12 @@
 """An app whose functions have limits, and write down when they really begin and end."""
 
 import asyncio
+import json
 import os
 import time
 from pathlib import Path
 
-from stream_engine import Batch, Concurrency, Context, Debounce, Engine, RateLimit, Singleton, Throttle
+from stream_engine import Batch, Concurrency, Context, Debounce, Engine, Priority, RateLimit, Singleton, Throttle
 
 NOTES = Path(os.environ["BEHAVIOURS_GATES"]) / "notes"
 """A file with a line for each beginning and end: the word, the function, the key, the time in ms, the process."""
@@ -65,3 +66,68 @@ async def quiet(ctx: Context) -> int:
 async def alone(ctx: Context) -> None:
     """The newest, alone."""
     await ctx.step.run("take", _take, "alone", ctx.event.data["key"])
+
+
+@engine.function("left", on="limited", concurrency=Concurrency(2, pool="pair"))
+async def left(ctx: Context) -> None:
+    """Two at a time of both functions of the pool."""
+    await ctx.step.run("take", _take, "pair", "all")
+
+
+@engine.function("right", on="limited", concurrency=Concurrency(2, pool="pair"))
+async def right(ctx: Context) -> None:
+    """The other function of the pool."""
+    await ctx.step.run("take", _take, "pair", "all")
+
+
+@engine.function("two-limits", on="limited", concurrency=[Concurrency(1, key="event.data.key"), Concurrency(2)])
+async def two_limits(ctx: Context) -> None:
+    """One at a time for each key, two of all."""
+    await ctx.step.run("take", _take, "two-limits", ctx.event.data["key"])
+
+
+@engine.function("awake", on="limited", concurrency=Concurrency(1, key="event.data.key", while_waiting="release"))
+async def awake(ctx: Context) -> None:
+    """One at a time for each key, which others may be while it sleeps."""
+    await ctx.step.run("take", _take, "awake", ctx.event.data["key"])
+    await ctx.step.sleep("nap", "1s")
+    await ctx.step.run("again", _take, "awake", ctx.event.data["key"])
+
+
+@engine.function(
+    "in-turn",
+    on="limited",
+    concurrency=Concurrency(1, key="event.data.key"),
+    priority=Priority("event.data.n % 4 == 0 ? 300 : 0"),
+)
+async def in_turn(ctx: Context) -> None:
+    """One at a time for each key, every fourth event before others."""
+    await ctx.step.run("take", _take, "in-turn", ctx.event.data["key"])
+
+
+@engine.function("four-in-two-seconds", on="limited", throttle=Throttle(3, per="2s", burst=1))
+async def four_in_two_seconds(ctx: Context) -> None:
+    """Three starts in any two seconds and one more, of all keys."""
+
+
+@engine.function("skipping", on="limited", singleton=Singleton(key="event.data.key", mode="skip"))
+async def skipping(ctx: Context) -> None:
+    """One at a time; what comes meanwhile is dropped."""
+    await ctx.step.run("take", _take, "skipping", ctx.event.data["key"])
+
+
+@engine.function("once", on="limited", idempotency="event.data.key")
+async def once(ctx: Context) -> None:
+    """Once for each key."""
+
+
+@engine.function("all-of-them", on="limited", debounce=Debounce("1s", key="event.data.key", max_wait="2s", keep="all"))
+async def all_of_them(ctx: Context) -> list[int]:
+    """All events, once it is quiet, or after two seconds."""
+    return [event.data["n"] for event in ctx.events]
+
+
+@engine.function("small", on="limited", batch=Batch(100, timeout="1s", max_bytes=100, if_="event.data.n % 10 != 0"))
+async def small(ctx: Context) -> list[list[int]]:
+    """As many as 100 bytes have room for; every tenth alone. With the length of each one's data, as it was sent."""
+    return [[event.data["n"], len(json.dumps(event.data))] for event in ctx.events]

@@ -1,5 +1,6 @@
 """Limits on a real broker with two workers, one of which is killed: measured by the functions themselves, and from history."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,20 @@ from tests.workers import until
 
 EVENTS = 60
 KEYS = ("red", "green", "blue")
-FUNCTIONS = ("two-at-a-time", "three-of-all", "five-a-second", "three-a-minute", "gathered", "quiet", "alone")
+FUNCTIONS = (
+    *(
+        "two-at-a-time",
+        "three-of-all",
+        "five-a-second",
+        "three-a-minute",
+        "gathered",
+        "quiet",
+        "alone",
+        "left",
+        "right",
+    ),
+    *("two-limits", "awake", "in-turn", "four-in-two-seconds", "skipping", "once", "all-of-them", "small"),
+)
 INTERIM = {"queued", "delayed"}
 
 
@@ -115,7 +129,19 @@ def test_no_more_than_the_limit_go_on_at_a_time(world: World) -> None:
     assert _most_at_once(everywhere) == 3
 
 
-@pytest.mark.parametrize(("function", "limit"), [("two-at-a-time", 2), ("three-of-all", 3), ("alone", 1)])
+SEEN = [
+    ("two-at-a-time", 2),
+    ("three-of-all", 3),
+    ("alone", 1),
+    ("pair", 2),
+    ("two-limits", 1),
+    ("awake", 1),
+    ("in-turn", 1),
+    ("skipping", 1),
+]
+
+
+@pytest.mark.parametrize(("function", "limit"), SEEN)
 def test_the_functions_themselves_see_no_more(world: World, function: str, limit: int) -> None:
     """But for bodies of the worker that was killed, which nobody saw end."""
     begun: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -161,3 +187,75 @@ def test_the_newest_run_is_not_cancelled(world: World) -> None:
     ended = [record for record in world.ended if record["function"] == "alone"]
     assert {record["status"] for record in ended} <= {"completed", "cancelled"}
     assert sum(record["status"] == "completed" for record in ended) >= 3
+
+
+def test_a_pool_and_a_second_limit_are_shared_by_all(world: World) -> None:
+    pair = [span for name in ("left", "right") for spans in _spans(world, name).values() for span in spans]
+    assert _most_at_once(pair) == 2
+    two = _spans(world, "two-limits")
+    assert all(_most_at_once(spans) == 1 for spans in two.values())
+    assert _most_at_once([span for spans in two.values() for span in spans]) == 2
+
+
+def test_a_released_slot_is_used_by_others_meanwhile(world: World) -> None:
+    """The functions have seen one at a time; the runs go on at the same time all the same."""
+    assert all(_most_at_once(spans) > 1 for spans in _spans(world, "awake").values())
+    awake = [record for record in world.ended if record["function"] == "awake"]
+    assert Counter(record["status"] for record in awake) == {"completed": EVENTS}
+
+
+def test_those_of_one_key_start_in_turn(world: World) -> None:
+    """Keyed runs live where their gate does, so the order of one journal says who waited when another one started."""
+    places = {run["run_id"]: _place(run) for run in world.started if run["function"] == "in-turn"}
+    waits = [told for told in world.disposed if told["function"] == "in-turn" and told["gate"] == "concurrency"]
+    order = {told["run_id"]: (told["order"], told["partition"], told["offset"]) for told in waits}
+    assert len(order) > EVENTS // 2
+    for told in waits:
+        for run_id, began in places.items():
+            jumps = _place(told) < began < places[told["run_id"]] and began[0] == _place(told)[0]
+            same = world.sent[told["partition"], told["offset"]] == _key_of(world, run_id)
+            assert not (jumps and same) or (run_id in order and order[run_id] < order[told["run_id"]]), (run_id, told)
+    favoured = {run_id: at for run_id, (at, _, _) in order.items()}
+    assert min(favoured.values()) < max(favoured.values()) - 200_000
+
+
+def _place(told: Told) -> list[int]:
+    return [int(part) for part in told["id"].split(".")]
+
+
+def _key_of(world: World, run_id: str) -> str:
+    return next(world.sent[run["partition"], run["offset"]] for run in world.started if run["run_id"] == run_id)
+
+
+def test_no_two_seconds_hold_more_starts_than_limit_and_burst(world: World) -> None:
+    """Its gate has an owner elsewhere: history's times are those of the runs' homes, and the same machine has one clock."""
+    spans = [span for found in _spans(world, "four-in-two-seconds").values() for span in found]
+    starts = sorted(begin for begin, _ in spans)
+    assert len(starts) == EVENTS
+    # The owner lets the fifth through two seconds after it has heard of the first, which was after that one's start.
+    assert all(later - earlier >= 2_000 for earlier, later in zip(starts, starts[4:], strict=False))
+
+
+def test_what_comes_while_another_runs_is_skipped(world: World) -> None:
+    spans = _spans(world, "skipping")
+    assert all(_most_at_once(found) == 1 for found in spans.values())
+    skipped = Counter(record["disposition"] for record in world.disposed if record["function"] == "skipping")
+    assert skipped["skipped"] == EVENTS - sum(map(len, spans.values())) > 0
+
+
+def test_a_value_has_one_run(world: World) -> None:
+    assert {key: len(spans) for key, spans in _spans(world, "once").items()} == dict.fromkeys(KEYS, 1)
+
+
+def test_a_debounce_that_keeps_all_hands_over_each_event_once_and_waits_no_longer_than_it_may(world: World) -> None:
+    results = [json.loads(record["result"]) for record in world.ended if record["function"] == "all-of-them"]
+    assert sorted(n for result in results for n in result) == list(range(EVENTS))
+    assert all(len({n % 3 for n in result}) == 1 for result in results)
+
+
+def test_a_batch_is_full_by_its_bytes_and_takes_only_what_it_wants(world: World) -> None:
+    results = [json.loads(record["result"]) for record in world.ended if record["function"] == "small"]
+    assert sorted(n for result in results for n, _ in result) == list(range(EVENTS))
+    assert all(sum(size for _, size in result) <= 100 for result in results)
+    assert max(map(len, results)) == 4
+    assert all(len(result) == 1 for result in results if any(n % 10 == 0 for n, _ in result))
