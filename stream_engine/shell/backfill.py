@@ -53,7 +53,7 @@ class Backfill(threading.Thread):
         produce: Callable[[], Producer],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """``connect`` and ``produce`` make a client each when there is first something to do."""
+        """``connect`` and ``produce`` make a client each when there is first something to do; the consumer is to tell where a partition ends."""
         super().__init__(name="backfill", daemon=True)
         self._route = route
         self._connect = connect
@@ -153,6 +153,10 @@ class Backfill(threading.Thread):
 
     def _offer(self, raw: KafkaMessage, jobs: dict[int, _Job], parcels: Parcels) -> int:
         error = raw.error()
+        if error is not None and error.name() == "_PARTITION_EOF":
+            # What lies between the last message and the end, such as a mark of a transaction, is no message.
+            jobs.pop(raw.partition() or 0, None)
+            return 0
         if error is not None:
             raise KafkaException(error)
         message = message_of(raw, self._route.events, self._route.events_id)

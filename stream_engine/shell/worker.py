@@ -354,7 +354,9 @@ def _routing(worker: Worker, deployment: Deployment, control: ControlFollower, r
     known_by = settings.kafka.get("group.instance.id")
     if route.source is not None and known_by is not None:
         quiet = quiet | {"group.instance.id": f"{known_by}/{route.events}"}
-    offers = Offers(route.events, control, Backfill(route, read, produce, worker.failed))
+    offers = Offers(
+        route.events, control, Backfill(route, partial(read, **{"enable.partition.eof": True}), produce, worker.failed)
+    )
     consumer = clients.member(settings, names.router_group, **quiet)
     return Routing(consumer, producer, route, bearings, worker.failed, offers=offers)
 

@@ -1,6 +1,9 @@
 """Runs wait for events on a real broker, and are cancelled by them: on first use, in races, and whoever is killed."""
 
+import json
+
 import pytest
+from confluent_kafka import Producer
 
 from tests.integration.behaviours.deploys import Deploys
 
@@ -52,6 +55,21 @@ def test_waits_outlive_workers_and_have_each_event_once(deploys: Deploys) -> Non
     for number in range(4):
         served.send({"name": "tell/third", "data": {"to": number, "what": 3}})
     assert [served.result(run) for run in runs] == [[1, 2, 3]] * 4
+
+
+def test_a_transaction_s_mark_at_the_end_of_the_log_holds_nobody_up(deploys: Deploys) -> None:
+    served = deploys.served
+    deploys.deploy()
+    runs = [served.started(served.send({"name": "late", "data": {"me": number}}), "late") for number in range(4)]
+    producer = Producer({"bootstrap.servers": served.servers, "transactional.id": deploys.name})
+    producer.init_transactions()
+    producer.begin_transaction()
+    for number in range(4):
+        for partition in served.events.partitions:
+            value = json.dumps({"name": "late/told", "data": {"to": number, "what": number}, "id": f"told-{number}"})
+            producer.produce(f"{deploys.name}.events", value, partition=partition)
+    producer.commit_transaction()
+    assert [served.result(run) for run in runs] == list(range(4))
 
 
 def test_who_waits_in_vain_gets_none(deploys: Deploys) -> None:
