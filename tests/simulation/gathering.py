@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from stream_engine.core.history import EventDisposed
 from stream_engine.core.records import Decided, Event
-from stream_engine.core.tables import BUFFERS, GATHERED, RUNS, Buffer, Run, parts
+from stream_engine.core.tables import BUFFERS, DISMISSED, GATHERED, RUNS, Buffer, Run, parts
 from tests.simulation.fold import NaiveFold
 from tests.simulation.gatekeeper import Object
 from tests.simulation.programs import SimFunction
@@ -37,6 +37,7 @@ class Gathering:
         self._event_at = event_at
         self._delayed: set[tuple[str, Place]] = set()
         self._open: dict[str, _Open] = {}
+        self._dismissed: set[str] = set()
         self._closed: dict[str, tuple[_Open, int]] = {}
         self._spans: dict[str, tuple[str, Run]] = {}
         self._gathered: defaultdict[str, dict[int, Event]] = defaultdict(dict)
@@ -49,6 +50,7 @@ class Gathering:
                 arrivals[told.gate_id].append(told)
             elif isinstance(told, EventDisposed) and told.disposition == "delayed":
                 self._delayed.add((told.function, (told.partition, told.offset)))
+        self._dismissed.update(parts(key)[0] for key, _ in record.puts if key.startswith(DISMISSED.prefix))
         for key in record.deletes:
             if key.startswith(BUFFERS.prefix) and key in fold.data:
                 self._close(parts(key)[0], record.now)
@@ -102,7 +104,8 @@ class Gathering:
         known = self._open.pop(gate)
         self._closed[known.name] = (known, now)
         flow = self._functions[known.function].flow
-        if flow.debounce is None:
+        if flow.debounce is None or known.latest.entry.run_id in self._dismissed:
+            # Who is cancelled goes to where its events are, in order to be let go of there.
             return
         if now < self._due(known):
             self._object(5, f"{known.name} goes on at {now}, and was to be quiet until {self._due(known)}")
