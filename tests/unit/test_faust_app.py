@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from faust.types import TP
 
 from stream_engine.shell.edge.faust_app import Acks, Changes, EdgeApp, edge_app, table
 from stream_engine.shell.settings import Settings
@@ -34,6 +35,73 @@ class _Changes(Changes):
         change: asyncio.Future[None] = asyncio.Future()
         self._sent.append(change)
         return change
+
+
+_SOURCE, _FRESH, _CHANGELOG = TP("payments", 0), TP("payments", 1), TP("pairs", 0)
+
+
+class _Kafka:
+    """What the consumer asks of Kafka; a read takes until the test lets it come to its end."""
+
+    def __init__(self) -> None:
+        self.read = asyncio.Event()
+        self.said: list[object] = []
+
+    async def getmany(self, *_: object) -> dict[TP, list[object]]:
+        self.said.append("reads")
+        await self.read.wait()
+        self.said.append("has read")
+        return {}
+
+    async def seek_to_committed(self) -> dict[TP, int | None]:
+        self.said.append("seeks")
+        return {_SOURCE: 7, _FRESH: None, _CHANGELOG: None}
+
+    def assignment(self) -> set[TP]:
+        return {_SOURCE, _FRESH, _CHANGELOG}
+
+    async def earliest_offsets(self, *parts: TP) -> dict[TP, int]:
+        return dict.fromkeys(parts, 3)
+
+    async def seek_wait(self, offsets: dict[TP, int]) -> None:
+        self.said.append(offsets)
+
+
+async def _all_that_can_go_on() -> None:
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+def test_nothing_is_read_while_the_consumer_seeks_and_every_source_is_sought(app: EdgeApp) -> None:
+    async def seek() -> list[object]:
+        table(app, "pairs", "pairs")
+        consumer, kafka = app.consumer, _Kafka()
+        consumer._thread.thread_loop.close()
+        consumer._thread = kafka
+        consumer._set_active_tps({_SOURCE, _FRESH})
+
+        async def read() -> None:
+            while True:
+                await asyncio.sleep(0)
+                async for _ in consumer.getmany(1.0):
+                    pass
+
+        reading = asyncio.create_task(read())
+        await _all_that_can_go_on()
+        seeking = asyncio.create_task(consumer.perform_seek())
+        await _all_that_can_go_on()
+        kafka.said.append("may end")
+        kafka.read.set()
+        await seeking
+        await _all_that_can_go_on()
+        kafka.said.append("goes on")
+        consumer.resume_flow()
+        await _all_that_can_go_on()
+        reading.cancel()
+        return kafka.said[: kafka.said.index("goes on") + 2]
+
+    sought: object = {_FRESH: 3}
+    assert asyncio.run(seek()) == ["reads", "may end", "has read", "seeks", sought, "goes on", "reads"]
 
 
 def test_events_are_acknowledged_in_their_order_and_behind_what_was_made_of_them(app: EdgeApp) -> None:
