@@ -3,12 +3,15 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 
+from stream_engine.core.cause import Cause, cause_of
 from stream_engine.core.flow import PLAIN
-from stream_engine.core.identity import event_identity, idempotency_key
+from stream_engine.core.identity import event_identity
 from stream_engine.core.tables import INTAKE, SEQUENCES
+from tests.simulation.again import Place, Times
 from tests.simulation.graphs import audit_graphs
 from tests.simulation.kafka import SimKafka, Topics
 from tests.simulation.outside import Outside
@@ -20,10 +23,13 @@ _INTERIM = {"delayed", "queued"}
 _LASTING = (INTAKE.prefix, SEQUENCES.prefix)
 
 
-def audit(referee: Referee, kafka: SimKafka, topics: Topics, catalogues: list[Catalogue], outside: Outside) -> None:
+def audit(
+    referee: Referee, kafka: SimKafka, topics: Topics, catalogues: list[Catalogue], *, outside: Outside, times: Times
+) -> None:
     """Object to anything lost, doubled, or still waiting."""
     _audit_rest(referee)
-    _audit_events(referee, kafka, topics, catalogues)
+    times.live.judge(referee.object)
+    _audit_events(referee, kafka, topics, catalogues, times)
     referee.gatekeeper.over(referee.started.__contains__)
     referee.gathering.over(referee.disposed)
     _audit_handlers(referee, catalogues[-1])
@@ -41,7 +47,20 @@ def _audit_rest(referee: Referee) -> None:
         referee.object(6, f"{run_id} has not ended")
 
 
-def _events(kafka: SimKafka, topics: Topics) -> Iterator[tuple[tuple[int, int], dict[str, str] | None, str]]:
+_About = tuple[str, str, str | None]
+"""An event's identity, a function, and a replay."""
+
+
+class _Found(NamedTuple):
+    """An event on the log; ``content`` is None where it is none."""
+
+    place: Place
+    content: dict[str, Any] | None
+    identity: str
+    cause: Cause | None
+
+
+def _events(kafka: SimKafka, topics: Topics) -> Iterator[_Found]:
     for partition in range(kafka.partitions(topics.events)):
         log = kafka.log(topics.events, partition)
         for stored in log.records:
@@ -52,51 +71,63 @@ def _events(kafka: SimKafka, topics: Topics) -> Iterator[tuple[tuple[int, int], 
                 event = None
             event_id = event.get("id") if event else None
             identity = event_identity(event_id, log.topic_id, partition, stored.offset)
-            yield (partition, stored.offset), event, identity
+            yield _Found((partition, stored.offset), event, identity, cause_of(stored.headers))
 
 
-def _audit_events(referee: Referee, kafka: SimKafka, topics: Topics, catalogues: list[Catalogue]) -> None:
+def _audit_events(referee: Referee, kafka: SimKafka, topics: Topics, catalogues: list[Catalogue], times: Times) -> None:
     handlers = {function.id for function in catalogues[-1].values() if not function.triggers}
     dispositions = _dispositions(referee, handlers)
     dead = {dict(stored.headers)["origin"].decode() for stored in kafka.log(topics.dead_letters, 0).records}
-    starts: Counter[tuple[str, str]] = Counter()
-    repeats: set[tuple[str, str]] = set()
-    cancelled: set[tuple[str, str]] = set()
-    for place, event, identity in _events(kafka, topics):
-        had = dispositions.pop(place, [])
+    starts: Counter[_About] = Counter()
+    repeats: set[_About] = set()
+    # An event that gates dropped, or took up into another run, has no run that bears its identity; nor has one that was cancelled.
+    excused: set[_About] = set()
+    gated = {function.id for function in catalogues[-1].values() if function.flow != PLAIN}
+    for place, event, identity, cause in _events(kafka, topics):
         if (f"{place[0]}/{place[1]}" in dead) is not (event is None):
             referee.object(7, f"dead letters and the event at {place} do not agree")
-        expected = [_matching(catalogue, event) for catalogue in catalogues]
-        if sorted(function for function, _ in had) not in expected:
-            referee.object(1, f"the event at {place} has the dispositions {had}, not one for each of {expected}")
-        starts.update((identity, function) for function, disposition in had if disposition == "started")
-        repeats.update((identity, function) for function, disposition in had if disposition == "duplicate")
-        cancelled.update((identity, function) for function, disposition in had if disposition == "cancelled")
+        for replay_id, (only, certain) in times.of(place, cause).items():
+            had = dispositions.pop((place, replay_id), [])
+            expected = [_matching(catalogue, event, only) for catalogue in catalogues]
+            if sorted(name for name, _ in had) not in (expected if certain or had else [[]]):
+                referee.object(
+                    1, f"the event at {place} has in {replay_id} the dispositions {had}, not one for each of {expected}"
+                )
+            judged = [((identity, name, replay_id), disposition) for name, disposition in had]
+            starts.update(one for one, disposition in judged if disposition == "started")
+            repeats.update(one for one, disposition in judged if disposition == "duplicate")
+            excused.update(
+                one for one, disposition in judged if disposition == "cancelled" or one[1] in gated or not certain
+            )
     if dispositions:
         referee.object(1, f"dispositions of no event: {dict(dispositions)}")
-    gated = {function.id for function in catalogues[-1].values() if function.flow != PLAIN}
     for about in starts.keys() | repeats:
-        # An event that gates dropped, or took up into another run, has no run that bears its identity; nor has one that was cancelled.
-        if starts[about] > 1 or (starts[about] == 0 and about[1] not in gated and about not in cancelled):
+        if starts[about] > 1 or (starts[about] == 0 and about in repeats and about not in excused):
             referee.object(1, f"{about} was started {starts[about]} times")
 
 
-def _dispositions(referee: Referee, handlers: set[str]) -> dict[tuple[int, int], list[tuple[str, str]]]:
-    """Return the final dispositions of each event, by its place, with their functions; what was invoked, or is a handler's, has none."""
-    found: dict[tuple[int, int], list[tuple[str, str]]] = defaultdict(list)
+def _dispositions(referee: Referee, handlers: set[str]) -> dict[tuple[Place, str | None], list[tuple[str, str]]]:
+    """Return the final dispositions of each event, by its place and the replay, with their functions; what was invoked, or is a handler's, has none."""
+    found: dict[tuple[Place, str | None], list[tuple[str, str]]] = defaultdict(list)
     for started in referee.started.values():
         if started.of_run is None and started.topic:
-            found[started.partition, started.offset].append((started.function, "started"))
+            place = started.partition, started.offset
+            found[place, started.replay_id].append((started.function, "started"))
     for disposed in referee.disposed:
         if disposed.disposition not in _INTERIM and disposed.topic and disposed.function not in handlers:
-            found[disposed.partition, disposed.offset].append((disposed.function, disposed.disposition))
+            place = disposed.partition, disposed.offset
+            found[place, disposed.replay_id].append((disposed.function, disposed.disposition))
     return found
 
 
-def _matching(catalogue: Catalogue, event: dict[str, str] | None) -> list[str]:
+def _matching(catalogue: Catalogue, event: dict[str, Any] | None, only: str | None) -> list[str]:
     if event is None:
         return []
-    return sorted(function.id for function in catalogue.values() if event["name"] in function.triggers)
+    return sorted(
+        function.id
+        for function in catalogue.values()
+        if event["name"] in function.triggers and only in (None, function.id)
+    )
 
 
 def _audit_handlers(referee: Referee, catalogue: Catalogue) -> None:
@@ -113,11 +144,11 @@ def _audit_handlers(referee: Referee, catalogue: Catalogue) -> None:
 
 
 def _audit_sent_events(referee: Referee, kafka: SimKafka, topics: Topics) -> None:
-    there = {event.get("id") for _, event, _ in _events(kafka, topics) if event}
-    roots = {run_id: run_id.rpartition("-")[0] for run_id in referee.started}
-    for (run_id, step_id), (_, recorded) in referee.settled.items():
-        if recorded.kind == "send_event" and idempotency_key(roots[run_id], step_id) not in there:
-            referee.object(1, f"what {run_id}/{step_id} sent is not on the log")
+    data = [found.content["data"] for found in _events(kafka, topics) if found.content]
+    there = {(one["by"], one["step"]) for one in data if "by" in one}
+    for step, (_, recorded) in referee.settled.items():
+        if recorded.kind == "send_event" and step not in there:
+            referee.object(1, f"what {step} sent is not on the log")
 
 
 def _audit_history(referee: Referee, kafka: SimKafka, topics: Topics) -> None:

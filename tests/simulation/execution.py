@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from stream_engine.core.cause import Cause, cause_header
 from stream_engine.core.commands import (
     OWN,
     AwaitCallback,
@@ -265,10 +266,12 @@ class Execution:
     def _emit(self, op: Emit) -> None:
         key = idempotency_key(self._effect.run.root, op.id)
         topic = self._machine.events_topic
-        data = {"by": self._run_id, "k": json.loads(self._effect.event.data)["k"]}
+        run, event = self._effect.run, self._effect.event
+        data = {"by": self._run_id, "step": op.id, "k": json.loads(event.data)["k"]}
         value = json.dumps({"name": op.name, "data": data, "id": key}).encode()
+        cause = Cause(run.function, event.topic, event.partition, event.offset, run.replay_id, run.moment)
         partition = int(key, 36) % self._machine.events_partitions
-        message = Outgoing(topic, partition, None, value)
+        message = Outgoing(topic, partition, None, value, (cause_header(cause),))
         now = self._machine.clock()
         sends = ((topic_queue(topic), message),)
         self._term.post(RecordStep(self._run_id, op.id, 0, now, b"null", "send_event", sends))

@@ -38,6 +38,11 @@ class Group:
         self._members.append(member)
         self.rebalance()
 
+    def empty(self) -> None:
+        """Have no members left: all have been stopped, and their sessions are over."""
+        self._members.clear()
+        self._owners = {}
+
     def look_at(self, host: Host) -> None:
         """Put a process that is dead or paused out of the group once its session has expired, if it still is."""
         self._schedule.at(SESSION, lambda: self._expire(host))

@@ -11,6 +11,7 @@ from tests.simulation.kafka import FATES
 from tests.simulation.leading import Leading
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.referee import ViolationError
+from tests.simulation.replay_mutants import REPLAY_MUTANTS
 from tests.simulation.wait_mutants import WAIT_MUTANTS
 from tests.simulation.world import World
 
@@ -59,6 +60,8 @@ HAPPENS = [
     *("completion completed", "completion already-completed", "completion timed-out", "completion run-ended"),
     *("scan", "offered by a scan", "wait answered", "wait in vain", "run cancelled by an event"),
     *("crash after scan produced", "pause after scan produced"),
+    *("replay", "rewind", "rewinds cut short", "runs of replays", "crash for a rewind", "crash after rewind written"),
+    *("crash after beginning committed", "crash after beginning written", "crash after progress written"),
     *("crash after chunk appended", "crash after restoring", "pause after snapshot under way"),
 ]
 
@@ -90,7 +93,9 @@ def test_a_failing_seed_says_what_it_was(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    "mutant", [*MUTANTS, *GATE_MUTANTS, *GRAPH_MUTANTS, *WAIT_MUTANTS], ids=lambda mutant: mutant.name.replace(" ", "-")
+    "mutant",
+    [*MUTANTS, *GATE_MUTANTS, *GRAPH_MUTANTS, *WAIT_MUTANTS, *REPLAY_MUTANTS],
+    ids=lambda mutant: mutant.name.replace(" ", "-"),
 )
 def test_a_bug_put_back_is_caught(mutant: Mutant) -> None:
     """The simulation is only worth what it finds."""

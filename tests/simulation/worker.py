@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from stream_engine.core.intake import leader_source
 from stream_engine.core.match import Matched, Wish, match
@@ -10,6 +11,7 @@ from stream_engine.core.records import Event
 from stream_engine.core.room import Room
 from stream_engine.core.route import Router
 from stream_engine.core.turn import Function, Rules
+from tests.simulation.again import Plan, Times
 from tests.simulation.execution import APP, Machine
 from tests.simulation.groups import Group, Member
 from tests.simulation.kafka import Producer, SimKafka, Topics
@@ -52,7 +54,7 @@ class Cluster:
     topics: Topics
     referee: Referee
     faults: Faults
-    routers: Group
+    times: Times
     leaders: Group
     parts: Parts
     checkpoint_bytes: int
@@ -73,12 +75,17 @@ class Worker:
         self._room = Room(cluster.places)
         self._leading: dict[int, Leading] = {}
         self._leaving: dict[int, Leading] = {}
-        self._routing: dict[int, Routing] = {}
+        self._routing: dict[tuple[str, int], Routing] = {}
         disk.taken = True
         self.host.on_silence = self._fall_silent
         self.host.on_crash = self._crashed
         cluster.leaders.join(Member(self.host, self._lead))
-        cluster.routers.join(Member(self.host, self._route))
+        for plan in cluster.times.plans:
+            self.join(plan)
+
+    def join(self, plan: Plan) -> None:
+        """Take part in routing, live or for a replay."""
+        plan.group.join(Member(self.host, partial(self._route, plan)))
 
     def clock(self) -> int:
         """The machine's clock, which differs from the broker's."""
@@ -86,7 +93,8 @@ class Worker:
 
     def _fall_silent(self) -> None:
         self._cluster.leaders.look_at(self.host)
-        self._cluster.routers.look_at(self.host)
+        for plan in self._cluster.times.plans:
+            plan.group.look_at(self.host)
 
     def _crashed(self) -> None:
         self.disk.taken = False
@@ -121,11 +129,13 @@ class Worker:
             store = self.disk.stores.setdefault(partition, self._cluster.parts.store())
             self._leading[partition] = self._cluster.parts.leading(self._site(), partition, store)
 
-    def _route(self, partitions: frozenset[int]) -> None:
-        for partition in self._routing.keys() - partitions:
-            self._routing.pop(partition).stop()
-        for partition in sorted(partitions - self._routing.keys()):
-            self._routing[partition] = Routing(self._depot(), partition)
+    def _route(self, plan: Plan, partitions: frozenset[int]) -> None:
+        name = plan.group.name
+        had = {partition for group, partition in self._routing if group == name}
+        for partition in had - partitions:
+            self._routing.pop((name, partition)).stop()
+        for partition in sorted(partitions - had):
+            self._routing[name, partition] = Routing(self._depot(plan), partition)
 
     def _site(self) -> Site:
         cluster = self._cluster
@@ -163,11 +173,11 @@ class Worker:
         for leading in self._leading.values():
             leading.thread.wake()
 
-    def _depot(self) -> Depot:
+    def _depot(self, plan: Plan) -> Depot:
         cluster = self._cluster
         parts = cluster.parts
-        shared = cluster.kafka, cluster.topics, self._producer, cluster.routers
-        return Depot(self.host, *shared, self._match, parts.router, parts.lane)
+        shared = cluster.kafka, cluster.topics, self._producer
+        return Depot(self.host, *shared, plan, self._match, parts.router, parts.lane)
 
     def _producer(self) -> Producer:
         return Producer(self._cluster.kafka, self.host, self._cluster.faults.appends)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
+from tests.simulation.again import Live, Times
 from tests.simulation.audit import audit
 from tests.simulation.flows import draw_flow
 from tests.simulation.graphs import CALLEES, Weaver
@@ -42,6 +43,8 @@ class Config:
     waits: bool
     graphs: bool = False
     cancels: float = 0.0
+    replays: int = 0
+    rewinds: int = 0
 
 
 def draw(random: Random) -> Config:
@@ -81,10 +84,15 @@ class World:
             # Gates and waits are judged in worlds of their own, where all runs are made by events.
             cancels = graphs.choice((0.0, 5.0, 20.0))
             self.config = replace(self.config, flows=False, waits=False, graphs=True, cancels=cancels)
+        elif graphs.random() < 0.4:
+            # And so are events that run again, whose gates go by other times: `tests/property` has those.
+            replays, rewinds = graphs.choice((0, 1, 2)), graphs.choice((0, 1, 2, 3))
+            self.config = replace(self.config, flows=False, waits=False, replays=replays, rewinds=rewinds)
         self.topics = Topics()
         self.kafka = self._kafka()
         self.referee = Referee(self.schedule, self.kafka, self.topics)
-        self.routers = Group(self.schedule, "routers", self.config.events_partitions)
+        routers = Group(self.schedule, "routers", self.config.events_partitions)
+        self.times = Times(Live(routers, self.topics, self.kafka.log(self.topics.events, 0).topic_id))
         self.outside = Outside(self.schedule, self.kafka, self.topics)
         leaders = Group(self.schedule, "leaders", self.config.partitions)
         faults = self.config.faults
@@ -93,7 +101,7 @@ class World:
             self.topics,
             self.referee,
             faults,
-            self.routers,
+            self.times,
             leaders,
             parts or Parts(),
             self.config.checkpoint_bytes,
@@ -121,17 +129,24 @@ class World:
         self._plan(self.config.faults.kills, self._strike)
         self._plan(self.config.faults.rebalances, self._rebalance)
         self._plan(self.config.cancels, self._cancel)
+        for act, count in ((self._replay, self.config.replays), (self._rewind, self.config.rewinds)):
+            for _ in range(count):
+                self.schedule.at(self.schedule.random.randrange(lasts), act)
         if not self.schedule.run(lasts, _MOST_CALLS):
             raise ViolationError("invariant 6: the world does not come to its end")
         self._calm_down()
         if not self.schedule.run(None, _MOST_CALLS):
             raise ViolationError("invariant 6: the world does not come to rest")
-        audit(self.referee, self.kafka, self.topics, self.catalogues, self.outside)
+        audit(self.referee, self.kafka, self.topics, self.catalogues, outside=self.outside, times=self.times)
         audit_waits(self.referee, self.kafka, self.topics, self.catalogues[-1])
-        for partition in set(range(self.config.events_partitions)) - self.routers.overridden:
-            end = self.kafka.log(self.topics.events, partition).end
-            if end and self.routers.committed.get(partition, (0, ""))[0] != end:
-                raise ViolationError(f"invariant 6: events partition {partition} is not committed to its end")
+        for partition in range(self.config.events_partitions):
+            self._check_committed(self.times.live.group, partition, self.kafka.log(self.topics.events, partition).end)
+            for again in self.times.replays:
+                self._check_committed(again.group, partition, again.whole.spans.get(partition, (0, 0))[1])
+
+    def _check_committed(self, group: Group, partition: int, end: int) -> None:
+        if end and partition not in group.overridden and group.committed.get(partition, (0, ""))[0] != end:
+            raise ViolationError(f"invariant 6: {group.name} has not committed events partition {partition} to its end")
 
     def counts(self) -> Counter[str]:
         """Return what went wrong in this world, and what was done in it."""
@@ -147,6 +162,8 @@ class World:
         counts["runs of handlers"] += sum(started.of_run is not None for started in self.referee.started.values())
         counts["runs"] += len(self.referee.started)
         counts["step bodies"] += len(self.referee.ledger)
+        counts["runs of replays"] += sum(started.replay_id is not None for started in self.referee.started.values())
+        counts["rewinds cut short"] += len(self.times.live.cut)
         return counts
 
     def _kafka(self) -> SimKafka:
@@ -252,7 +269,8 @@ class World:
             host.pause("anywhere", random.randrange(1, 300) * MILLISECOND)
 
     def _rebalance(self) -> None:
-        group = self.schedule.random.choice((self._cluster.leaders, self.routers))
+        routing = [plan.group for plan in self.times.plans]
+        group = self.schedule.random.choice((self._cluster.leaders, *routing))
         self.schedule.happened("rebalance", group.name)
         group.rebalance()
 
@@ -261,6 +279,23 @@ class World:
         runs = [*self.referee.started, *waiting]
         if runs:
             self.outside.cancel(self.schedule.random.choice(runs))
+
+    def _replay(self) -> None:
+        """Start a replay, which the workers that there are take part in."""
+        again = self.times.start(self.schedule, self.kafka, self.topics, (None, "f", "g", "h"))
+        if again is not None:
+            self.schedule.happened("replay", again.whole)
+            for worker in self._workers:
+                if worker.host.alive:
+                    worker.join(again)
+
+    def _rewind(self) -> None:
+        """Stop all workers, and do what Kafka's own tool does to the offsets; workers are started again."""
+        for worker in self._workers:
+            worker.host.crash("for a rewind")
+        self.times.live.group.empty()
+        self.times.live.reset(self.schedule.random)
+        self.schedule.happened("rewind", self.times.live.group.committed)
 
     def _crashed(self) -> None:
         self.schedule.at(self.schedule.random.randrange(1, 100 * MILLISECOND), self._start)
