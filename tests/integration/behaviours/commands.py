@@ -4,13 +4,40 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from click.testing import CliRunner, Result
 
 from stream_engine.cli.main import main
 from tests.integration.behaviours.deploys import Deploys
-from tests.workers import until
+from tests.workers import ROOT, until
+
+_HERE = Path(__file__).parent
+_ENTRY = "from stream_engine.cli.main import main; main()"
+
+
+class Checked(NamedTuple):
+    """What `check` came to: its exit code, what it listed, and what it said."""
+
+    code: int
+    rows: list[dict[str, Any]]
+    talk: str
+
+
+def checked(deploys: Deploys, file: str, *arguments: str, **env: str) -> Checked:
+    """Run `check` with the code in a file, in a process of its own: code is imported once in each."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_ENGINE_")}
+    environment |= {
+        "STREAM_ENGINE_BOOTSTRAP_SERVERS": deploys.served.servers,
+        "STREAM_ENGINE_STATE_DIR": str(deploys.folder / "check"),
+        "BEHAVIOURS_APP": deploys.name,
+        "BEHAVIOURS_GATES": str(deploys.folder),
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-c", _ENTRY, "check", f"{_HERE / file}:engine", *arguments, "--json"]
+    done = subprocess.run(command, env=environment | env, capture_output=True, text=True, check=False)
+    return Checked(done.returncode, json.loads(done.stdout) if done.stdout else [], done.stderr)
 
 
 def command(deploys: Deploys, *arguments: str) -> Result:

@@ -1,11 +1,6 @@
 """`check` on a real broker: new code over what happened, which finds what would differ, and does nothing."""
 
-import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,41 +8,20 @@ from confluent_kafka import TopicPartition
 
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
+from tests.integration.behaviours.commands import Checked, checked
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys
-from tests.workers import ROOT
 
 pytestmark = pytest.mark.parametrize("deploys", ["checked.py"], indirect=True)
 _ORDERS = 8
-_APP = Path(__file__).with_name("checked.py")
-_ENTRY = "from stream_engine.cli.main import main; main()"
 
 
-class Checked:
-    """What `check` printed."""
+def _check(deploys: Deploys, *arguments: str, changed: str = "") -> Checked:
+    return checked(deploys, "checked.py", *arguments, BEHAVIOURS_CHANGED=changed)
 
-    def __init__(self, deploys: Deploys, *arguments: str, changed: str = "") -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_ENGINE_")}
-        done = subprocess.run(
-            [sys.executable, "-c", _ENTRY, "check", f"{_APP}:engine", *arguments, "--json"],
-            env=environment
-            | {
-                "STREAM_ENGINE_BOOTSTRAP_SERVERS": deploys.served.servers,
-                "STREAM_ENGINE_STATE_DIR": str(deploys.folder / "check"),
-                "BEHAVIOURS_APP": deploys.name,
-                "BEHAVIOURS_GATES": str(deploys.folder),
-                "BEHAVIOURS_CHANGED": changed,
-                "PYTHONPATH": str(ROOT),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        self.code, self.talk = done.returncode, done.stderr
-        self.rows: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout else []
 
-    def told(self) -> Counter[tuple[str, str, str | None]]:
-        """Return how often what differs, as functions, what, and steps."""
-        return Counter((row["function"], row["difference"]["what"], row["difference"]["step"]) for row in self.rows)
+def _told(found: Checked) -> Counter[tuple[str, str, str | None]]:
+    """Return how often what differs, as functions, what, and steps."""
+    return Counter((row["function"], row["difference"]["what"], row["difference"]["step"]) for row in found.rows)
 
 
 def _send(deploys: Deploys, name: str, **data: Any) -> tuple[int, int]:
@@ -73,7 +47,7 @@ def test_what_new_code_would_change_is_listed_and_nothing_is_done(deploys: Deplo
     deploys.deploy()
     placed = _orders(deploys)
     effects = _effects(deploys)
-    same = Checked(deploys, "--last", "1h")
+    same = _check(deploys, "--last", "1h")
     assert (same.code, same.rows) == (0, []), same.talk
     assert f"0 would differ, of {2 * _ORDERS + 7 + 3} runs of" in same.talk
     assert f"not checked: {_ORDERS} runs that were invoked" in same.talk
@@ -92,9 +66,9 @@ def test_what_new_code_would_change_is_listed_and_nothing_is_done(deploys: Deplo
         ),
         ("model", {("bill", "dead letter", None): 7}),
     ]:
-        found = Checked(deploys, changed=changed)
-        assert (found.code, found.told()) == (1, expected), found.talk
-    [one] = Checked(
+        found = _check(deploys, changed=changed)
+        assert (found.code, _told(found)) == (1, expected), found.talk
+    [one] = _check(
         deploys, "--event", f"{deploys.name}.events/{placed[4][0]}/{placed[4][1]}", changed="sleep step"
     ).rows
     run = deploys.served.started(placed[4], "order")
@@ -106,11 +80,11 @@ def test_what_new_code_would_change_is_listed_and_nothing_is_done(deploys: Deplo
         (("--since", "1h", "--until", "30m"), 0),
         (("--limit", "3"), 3),
     ]:
-        found = Checked(deploys, *arguments, changed="sleep")
+        found = _check(deploys, *arguments, changed="sleep")
         assert (found.code, len(found.rows)) == (int(count > 0), count), found.talk
     assert _effects(deploys) == effects
     assert (deploys.folder / "lifespans").read_text("utf-8") == "entered\n"
-    assert Checked(deploys, "--lifespan").code == 0
+    assert _check(deploys, "--lifespan").code == 0
     assert (deploys.folder / "lifespans").read_text("utf-8") == 2 * "entered\n"
     deploys.served.told("RunStarted", 3 * _ORDERS + 7 + 3)
 
@@ -126,7 +100,7 @@ def test_runs_that_go_on_and_runs_whose_events_have_expired(deploys: Deploys) ->
     admin = clients.admin(deploys.settings)
     admin.delete_records([part])[part].result(30)
     lost = deploys.served.started(placed[0], "order")
-    found = Checked(deploys, "--since", str(since), "--function", "order", changed="sleep")
+    found = _check(deploys, "--since", str(since), "--function", "order", changed="sleep")
     assert [row["event_id"] for row in found.rows] == [f"{deploys.name}.events/0/{placed[1][1]}"]
     assert f"not checked: 1 runs whose events have expired ({lost})" in found.talk
     # Stopped in its sleep, a run has only the beginning of its history.
@@ -136,12 +110,12 @@ def test_runs_that_go_on_and_runs_whose_events_have_expired(deploys: Deploys) ->
     assert worker is not None
     worker.kill()
     going = ("--function", "order", "--status", "running")
-    assert Checked(deploys, *going, changed="step").code == 0
-    assert len(Checked(deploys, *going, changed="sleep").rows) == 1
+    assert _check(deploys, *going, changed="step").code == 0
+    assert len(_check(deploys, *going, changed="sleep").rows) == 1
 
 
 def test_what_cannot_be_checked_is_said(deploys: Deploys) -> None:
-    nothing = Checked(deploys)
+    nothing = _check(deploys)
     assert (nothing.code, nothing.rows) == (1, [])
     assert "has published its functions" in nothing.talk
     deploys.deploy()
@@ -152,8 +126,8 @@ def test_what_cannot_be_checked_is_said(deploys: Deploys) -> None:
         (("--last", "soon"), 2, "soon"),
         (("--status", "lost"), 2, "lost"),
     ]:
-        done = Checked(deploys, *arguments)
+        done = _check(deploys, *arguments)
         assert (done.code, done.rows) == (code, []), done.talk
         assert words in done.talk
         assert "Traceback" not in done.talk
-    assert Checked(deploys).code == 0
+    assert _check(deploys).code == 0
