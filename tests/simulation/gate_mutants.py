@@ -45,11 +45,12 @@ def _pool_of_its_own(function: str, index: int, limit: Any) -> str:
     return f"{function}/{index + 1}" if index else function
 
 
-def _frees_at_the_beginning(turn: Turn, run_id: str, run_: Any) -> None:
-    _begun(turn, run_id, run_)
+def _frees_at_the_beginning(turn: Turn, run_id: str, run_: Any) -> Run:
+    begun = _begun(turn, run_id, run_)
     for gate in run_.gates:
         if gate.kind == gates.CONCURRENCY:
             turn.command(gate.partition, Free(run_id, gate))
+    return begun
 
 
 def _newest_comes_last(event: Any, than: Any) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
 from stream_engine.core.flow import Flow
+from stream_engine.core.history import EventDisposed
 from stream_engine.core.records import Decided, Gate
 from stream_engine.core.tables import CLAIMS, EVENTS, GATES, PLACES, RUNS, TOKENS, Claim, GateState, Run, parts
 from tests.simulation.fold import NaiveFold
@@ -31,6 +32,8 @@ class Gatekeeper:
         self._places: defaultdict[str, set[bytes]] = defaultdict(set)
         self._holds: dict[str, set[str]] = {}
         self._runs: dict[str, Run] = {}
+        self._throttles: defaultdict[str, set[str]] = defaultdict(set)
+        self._cancelled: set[str] = set()
         self._begun: set[tuple[str, str]] = set()
         self._let_in: defaultdict[str, list[int]] = defaultdict(list)
         self._passed: defaultdict[str, set[str]] = defaultdict(set)
@@ -39,6 +42,11 @@ class Gatekeeper:
     def counted(self, fold: NaiveFold, record: Decided, started: Callable[[str], bool]) -> None:
         """Take a record that counts, and that ``fold`` has not taken yet; ``started`` says whether history has told of a run's start."""
         gates = self._take_gates(fold, record)
+        self._cancelled |= {
+            told.function
+            for told in record.history
+            if isinstance(told, EventDisposed) and told.disposition == "cancelled"
+        }
         before = {gate: dict(self._claims[gate]) for gate in self._touched(record)}
         left = self._take_claims(record)
         self._take_runs(record)
@@ -55,15 +63,15 @@ class Gatekeeper:
 
     def over(self, started: Callable[[str], bool]) -> None:
         """Judge the end: whoever has begun behind a throttle has been counted there."""
-        for run_id, run in self._runs.items():
-            for gate in run.gates:
-                if gate.kind == "throttle" and started(run_id) and (gate.id, run_id) not in self._begun:
-                    self._object(5, f"{run_id} began, and the throttle {gate.scope} has not counted it")
+        for run_id, throttles in self._throttles.items():
+            for gate in throttles:
+                if started(run_id) and (gate, run_id) not in self._begun:
+                    self._object(5, f"{run_id} began, and {self._name(gate)} has not counted it")
         for gate_id, runs in self._passed.items():
-            # A singleton right behind it may refuse a run in the same record, so that nothing shows that it had passed.
-            few = (
-                len(runs) < len(self._let_in[gate_id])
-                and self._functions[self._gates[gate_id].gate.scope].flow.singleton
+            # A singleton right behind it may refuse a run in the same record, so that nothing shows that it had passed; and so may who cancels it.
+            scope = self._gates[gate_id].gate.scope
+            few = len(runs) < len(self._let_in[gate_id]) and (
+                self._functions[scope].flow.singleton or scope in self._cancelled
             )
             if len(self._let_in[gate_id]) != len(runs) and not few:
                 self._object(
@@ -111,10 +119,14 @@ class Gatekeeper:
         for key, value in record.puts:
             if key.startswith(RUNS.prefix):
                 run = RUNS.decode(value)
-                if run.gates:
-                    [run_id] = parts(key)
+                [run_id] = parts(key)
+                if not run.gates:
+                    # Whoever has begun has nothing to do with a throttle any more.
+                    self._holds.pop(run_id, None)
+                else:
                     self._judge_gates(run_id, run, dict(record.puts).get(EVENTS.key(run_id)))
                     self._runs[run_id] = run
+                    self._throttles[run_id] |= {gate.id for gate in run.gates if gate.kind == "throttle"}
                     for gate in run.gates[: run.passed]:
                         if gate.kind == "rate limit":
                             self._passed[gate.id].add(run_id)

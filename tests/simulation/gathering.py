@@ -40,6 +40,7 @@ class Gathering:
         self._dismissed: set[str] = set()
         self._closed: dict[str, tuple[_Open, int]] = {}
         self._spans: dict[str, tuple[str, Run]] = {}
+        self._early: dict[str, str] = {}
         self._gathered: defaultdict[str, dict[int, Event]] = defaultdict(dict)
 
     def counted(self, fold: NaiveFold, record: Decided) -> None:
@@ -108,7 +109,11 @@ class Gathering:
             # Who is cancelled goes to where its events are, in order to be let go of there.
             return
         if now < self._due(known):
-            self._object(5, f"{known.name} goes on at {now}, and was to be quiet until {self._due(known)}")
+            # Unless it was taken out, because its run is cancelled, which may be told elsewhere.
+            self._early[known.latest.entry.run_id] = (
+                f"{known.name} goes on at {now}, and was to be quiet until {self._due(known)}"
+            )
+            return
         event = known.latest.entry.event
         newest = max(known.places.values())[2:]
         if (event.partition, event.offset) != newest:
@@ -116,6 +121,10 @@ class Gathering:
 
     def over(self, disposed: list[EventDisposed]) -> None:
         """Judge the end: what runs had, and that no event was in two of one function."""
+        cancelled = {told.run_id for told in disposed if told.disposition == "cancelled"}
+        for run_id, early in self._early.items():
+            if run_id not in cancelled:
+                self._object(5, early)
         batched: defaultdict[str, set[Place]] = defaultdict(set)
         for told in disposed:
             if told.disposition == "batched":
