@@ -73,7 +73,10 @@ def withdraw(turn: Turn, command: Withdraw) -> None:
 def offered(turn: Turn, command: Offer) -> None:
     """A lane has an event that may be waited for."""
     at = place(command.event)
-    for name, keep in command.slots:
+    for number, (name, keep) in enumerate(command.slots):
+        if number and turn.is_full:
+            turn.later(replace(command, slots=command.slots[number:]))
+            return
         key = OFFERED.key(name, "") + at
         known = turn.state.get(OFFERED, key)
         until = turn.now + keep
@@ -219,7 +222,11 @@ def _answer(turn: Turn, key: bytes, asked: Await, event: Event) -> None:
     elif asked.cancels:
         turn.command(partition_of(asked.run_id), Cancel(asked.run_id, reason, seek=True))
     else:
-        turn.command(partition_of(asked.run_id), Found(asked.run_id, asked.step_id, event))
+        home = partition_of(asked.run_id)
+        if home == turn.rules.partition:
+            # The result of the step, and what history is told of it.
+            turn.owed += 2 * len(event.data)
+        turn.command(home, Found(asked.run_id, asked.step_id, event))
 
 
 def _forget(turn: Turn, key: bytes, asked: Await) -> None:

@@ -122,6 +122,7 @@ class Turn:
 
     ``resumes`` are runs to be executed, and ``local`` are commands to this very partition, which are decided upon before the turn ends.
     ``forget`` and ``expire`` have keys, and when they are to be deleted; those of the latter only if their entries say so then.
+    ``owed`` is about how many bytes the record grows by when ``local`` is decided upon.
     ``left`` has the function of each run whose execution ends; once the record counts, there is room for another one.
     ``format`` is the newest of the state and of what has been taken: what comes of them may hold whatever they held.
     """
@@ -141,6 +142,7 @@ class Turn:
     local: deque[Command] = field(default_factory=deque)
     left: list[str] = field(default_factory=list)
     expire: list[tuple[int, bytes]] = field(default_factory=list)
+    owed: int = 0
     format: int = FIRST
     _weighed: int = 0
     _history_bytes: int = 0
@@ -156,7 +158,7 @@ class Turn:
         while self._weighed < len(self.history):
             self._history_bytes += weight(self.history[self._weighed])
             self._weighed += 1
-        return self.state.size + self._history_bytes
+        return self.state.size + self._history_bytes + self.owed
 
     def load(self, run_id: str, live: Live) -> None:
         """Have a run executed."""

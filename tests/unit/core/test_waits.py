@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from stream_engine.core.commands import FinishRun, WaitForEvent
 from stream_engine.core.history import EventDisposed, RunEnded, StepRecorded
@@ -131,6 +132,28 @@ def test_an_event_that_thousands_wait_for_and_a_wait_with_thousands_of_events() 
     app.settle()
     wait(app, run, "picky", picky)
     assert answers(app)["picky"] == 5_000
+    assert max(app.sizes) < 4 * 1024 * 1024
+
+
+def test_no_record_grows_by_what_many_wait_for_that_is_large() -> None:
+    app = network()
+    runs = []
+    for number in range(12):
+        app.give(0, Admit(replace(TRIGGER, identity=f"id:{number}"), ["f"]))
+        app.settle()
+        runs += [effect.run_id for effect in app.effects if isinstance(effect, Execute)]
+        app.effects.clear()
+    every = Wanted("paid")
+    for run in runs:
+        wait(app, run, "held", PAID)
+        wait(app, run, "any", every)
+    large = replace(paid(7, 1_005), data=b'{"x":1,"text":"' + b"x" * 500_000 + b'"}')
+    app.give(0, Offer(large, tuple((slot(wanted), DAY) for wanted in (PAID, every, Wanted("paid", "data.y")))))
+    covered(app)
+    covered(app, every)
+    app.give(0, Offer(replace(large, offset=9, identity="at:0/9"), ((slot(PAID), DAY), (slot(every), DAY))))
+    app.settle()
+    assert len([told for told in app.told if isinstance(told, StepRecorded) and told.status == "completed"]) == 24
     assert max(app.sizes) < 4 * 1024 * 1024
 
 

@@ -140,6 +140,15 @@ def test_plain_functions_wait_for_any_event(kit: Kit) -> None:
     assert result(kit, "plain") == 3
 
 
+def test_time_does_not_pass_for_ever_while_a_run_waits_for_ever(kit: Kit) -> None:
+    kit.send(Event("twice", {"order_id": 7}))
+    kit.advance()
+    assert kit.runs("twice")[0].status == "waiting"
+    kit.send([paid(7, 1), paid(7, 2)])
+    kit.advance()
+    assert result(kit, "twice") == [[1, 2], None]
+
+
 @pytest.mark.parametrize(
     ("which", "problem"),
     [
