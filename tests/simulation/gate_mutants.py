@@ -45,7 +45,7 @@ def _pool_of_its_own(function: str, index: int, limit: Any) -> str:
     return f"{function}/{index + 1}" if index else function
 
 
-def _frees_at_the_beginning(turn: Turn, run_id: str, run_: Any) -> Run:
+def _frees_at_the_beginning(turn: Turn, run_id: str, run_: Any) -> Any:
     begun = _begun(turn, run_id, run_)
     for gate in run_.gates:
         if gate.kind == gates.CONCURRENCY:
