@@ -112,11 +112,15 @@ class Leader:
 
     @property
     def checkpoint_due(self) -> bool:
-        """Whether the journal behind the last checkpoint has grown as large as that, so that `snapshot` should be called."""
+        """Whether the journal behind the last checkpoint has grown as large as that, or that is in no topic any more, so that `snapshot` should be called."""
         folded = self._folded
+        if self._writing or self._to_name:
+            return False
+        if folded.checkpoint is not None and folded.checkpoint.topic != self._rules.state_id:
+            return True
         size, written = (0, 0) if folded.checkpoint is None else (folded.checkpoint.size, folded.checkpoint.written)
         tail = folded.written - written
-        return not (self._writing or self._to_name) and tail >= max(size, self._rules.checkpoint_bytes)
+        return tail >= max(size, self._rules.checkpoint_bytes)
 
     def snapshot(self) -> Snapshot:
         """Return a snapshot of what the store holds now: everything acknowledged is written to it, and nothing else."""
@@ -127,7 +131,7 @@ class Leader:
     def written(self, checkpoint: Checkpoint) -> None:
         """Note that a snapshot is complete: the state topic has acknowledged all of it."""
         self._writing = False
-        self._to_name = checkpoint
+        self._to_name = replace(checkpoint, topic=self._rules.state_id)
 
     def abandoned(self) -> None:
         """Note that a snapshot was not written; another one is due at once."""

@@ -48,7 +48,8 @@ class Checkpoint(Record, frozen=True):
     """A complete snapshot of the state in the state topic, named by a record of the journal so that logs may be trimmed.
 
     ``mark`` is the place in the journal whose fold it holds; ``told`` and ``commands`` are that fold's. ``first`` is the
-    offset of its first record in the state topic, ``size`` its length in bytes. ``written`` is `Folded.written` at ``mark``.
+    offset of its first record in the state topic, ``size`` its length in bytes. ``written`` is `Folded.written` at ``mark``. ``topic`` is
+    Kafka's id of the state topic: in one that was created again, the snapshot is not there.
     """
 
     mark: Mark
@@ -57,6 +58,7 @@ class Checkpoint(Record, frozen=True):
     first: int
     size: int
     written: int
+    topic: str = ""
 
     @property
     def journal(self) -> int:

@@ -80,7 +80,7 @@ class Rules:
 
     ``paused`` has the functions that are not to be called now. ``deduplicate_for`` is in milliseconds; ``checkpoint_bytes`` is how long the journal grows at least between checkpoints.
     When a record has ``record_bytes``, the rest waits for the next. ``events_topic`` is where ticks are sent, ``control_topic`` where
-    lanes are asked for events that are waited for. ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
+    lanes are asked for events that are waited for, ``state_id`` is Kafka's id of the topic of snapshots. ``room`` is how many runs may be executed at a time; the partitions that a worker leads share it.
     """
 
     app: str
@@ -94,6 +94,7 @@ class Rules:
     record_bytes: int = FULL_BYTES
     events_topic: str = ""
     control_topic: str = ""
+    state_id: str = ""
     room: Room = field(default_factory=lambda: Room(UNLIMITED))
     paused: PausedFunctions = field(default_factory=PausedFunctions)
 

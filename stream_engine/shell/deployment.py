@@ -21,10 +21,11 @@ _LOGS = "logs"
 
 @dataclass(frozen=True)
 class Deployment:
-    """What there is of an app: its topics' names, its logs, and the ids of its events topic and, by their names, of its sources' topics."""
+    """What there is of an app: its topics' names, its logs, and the ids of its state and events topics and, by their names, of its sources' topics."""
 
     names: Names
     logs: Logs
+    state_id: str
     events_id: str
     sources: dict[str, str]
 
@@ -58,7 +59,8 @@ def deploy(admin: AdminClient, control: Control, engine: Engine, settings: Setti
             raise topics.TopicError(f"the topic {found.name}: {found.finding}")
     logs = topics.logs(admin, names, topics.cluster_id(admin))
     compare(names, _known(control) or logs, logs)
-    return Deployment(names, logs, topics.topic_id(admin, names.events), _sources(admin, engine))
+    ids = topics.topic_id(admin, names.state), topics.topic_id(admin, names.events)
+    return Deployment(names, logs, *ids, _sources(admin, engine))
 
 
 def _sources(admin: AdminClient, engine: Engine) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from stream_engine.core.change import Committed, DeposedError, Take
+from stream_engine.core.change import DeposedError, Take
 from stream_engine.core.decoding import UnreadableError
 from stream_engine.core.leader import Leader
 from stream_engine.core.origin import Logs, MismatchError, TornError
@@ -220,6 +220,7 @@ class Lead:
         if recovered.trim is not None:
             process.checkpoints.trim(self.partition, recovered.trim)
         process.take_from(self.partition, leader.commands)
+        self._checkpoint(leader)
         _log.info("partition %d: leading in epoch %d, %d records read", self.partition, leader.epoch, records)
 
     def _decide(self, leader: Leader, *, intake: bool) -> bytes | None:
@@ -285,12 +286,12 @@ class Lead:
         for key, message in committed.sends:
             outbox.send(key, message)
         teller.tell(committed.told)
-        self._checkpoint(leader, committed)
-
-    def _checkpoint(self, leader: Leader, committed: Committed) -> None:
-        checkpoints = self._process.checkpoints
         if committed.trim is not None:
-            checkpoints.trim(self.partition, committed.trim)
+            self._process.checkpoints.trim(self.partition, committed.trim)
+        self._checkpoint(leader)
+
+    def _checkpoint(self, leader: Leader) -> None:
+        checkpoints = self._process.checkpoints
         if not leader.checkpoint_due or monotonic() < self._checkpoint_at:
             return
 

@@ -51,6 +51,11 @@ class Watch(threading.Thread):
     def _look(self) -> None:
         names, known = self._deployment.names, self._deployment.logs
         compare(names, known, topics.logs(self._admin, names, known.cluster))
+        if topics.topic_id(self._admin, names.state) != self._deployment.state_id:
+            raise UserError(
+                f"the topic {names.state} was created again, and the snapshots that were in it are gone: what workers have on their disks is all there is of "
+                "the state. Start the worker again with its disk, and it writes them anew"
+            )
         for topic, topic_id in self._deployment.routed:
             if topics.topic_id(self._admin, topic) != topic_id:
                 raise UserError(

@@ -392,6 +392,7 @@ def _rules(worker: Worker, deployment: Deployment, room: Room, paused: PausedFun
             checkpoint_bytes=worker.settings.checkpoint_bytes,
             events_topic=names.events,
             control_topic=names.control,
+            state_id=deployment.state_id,
             room=room,
             paused=paused,
         )

@@ -176,6 +176,9 @@ JOURNAL: Final = {
         _CHECKPOINT,
     ),
     "a decision at gates": Decided(17, 44, 1_001, _AT + 9, _MARK, [], [], _AT_GATES, None, 2),
+    "a decision that names a snapshot of a topic": Decided(
+        17, 45, 1_001, _AT + 9, _MARK, [], [], [], Checkpoint(_MARK, _MARK, 1, 2, 3, 4, "iYJ3c2tNTVqXvW0m3Qd9Ig"), 2
+    ),
     "a decision that decides nothing": Decided(0, 1, 0, 0, Mark(), [], [], []),
 }
 

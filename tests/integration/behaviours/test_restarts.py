@@ -148,6 +148,26 @@ def test_an_empty_disk_is_rebuilt_from_a_snapshot_and_the_journals_tail(deploys:
 
 
 @pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
+def test_a_state_topic_that_was_created_again_gets_new_snapshots_from_who_has_a_disk(deploys: Deploys) -> None:
+    """The logs have been trimmed behind the old ones, so that for a while the disks have all there is of the state."""
+    worker = deploys.deploy(STREAM_ENGINE_CHECKPOINT_BYTES="3000")
+    waiting = deploys.begin("wait", "kept")
+    admin, journal = clients.admin(deploys.settings), f"{deploys.name}.journal"
+    until(lambda: min(_more(deploys, admin, journal)) > 0, "every partition of the journal is trimmed")
+    deploys.create_again("state")
+    assert worker.ended() == 1
+    assert "was created again, and the snapshots that were in it are gone" in worker.lines[-1]
+    deploys.worker = None
+    worker = deploys.deploy(STREAM_ENGINE_CHECKPOINT_BYTES="1000000000")
+    worker.said("a snapshot of ", times=PARTITIONS)
+    deploys.stop()
+    shutil.rmtree(deploys.settings.state_dir)
+    deploys.deploy().said("rebuilt from", times=PARTITIONS)
+    deploys.served.open("kept")
+    assert deploys.served.result(waiting) == "kept"
+
+
+@pytest.mark.parametrize("deploys", ["app.py"], indirect=True)
 def test_a_worker_whose_state_nothing_can_rebuild_stops_and_says_so(deploys: Deploys) -> None:
     """It neither begins with an empty state, nor waits for what will not come."""
     worker = deploys.deploy()

@@ -1,6 +1,7 @@
 """Snapshots: what is written of the state, when, what it allows to delete, and how it is read again."""
 
 import pytest
+from msgspec.structs import replace
 
 from stream_engine.core.candidate import Candidate
 from stream_engine.core.change import Change, Trim
@@ -132,6 +133,23 @@ def test_a_checkpoint_is_due_when_the_journal_has_grown_and_named_once_it_is_wri
     assert folded is not None
     assert folded.checkpoint == named
     assert _recovered_trim(store) == committed.trim
+
+
+@pytest.mark.parametrize(("state_id", "is_due"), [("S", False), ("T", True)])
+def test_where_the_state_topic_is_another_one_a_snapshot_is_due_at_once(state_id: str, is_due: bool) -> None:
+    folded = replace(FOLDED, checkpoint=Checkpoint(Mark(8, 4, 4), Mark(7, 4, 3), 3, 0, 10, FOLDED.written, "S"))
+    rules = Rules("shop", {}, 1, "commands", "journal/J/0", 0, state_id=state_id)
+    leader = Leader(folded, SimStore(), rules, [])
+    assert leader.checkpoint_due is is_due
+    if is_due:
+        leader.written(leader.snapshot().named(0))
+        raw = leader.decide([], 4)
+        record = None if raw is None else decode_journal(raw)
+        assert isinstance(record, Decided)
+        assert record.checkpoint is not None
+        assert record.checkpoint.topic == state_id
+        leader.acknowledged(folded.mark.offset + 1)
+        assert not leader.checkpoint_due
 
 
 def test_an_abandoned_snapshot_leaves_another_one_due_with_a_name_of_its_own() -> None:
