@@ -16,6 +16,7 @@ import click
 
 from stream_engine.cli.apps import load_engine
 from stream_engine.cli.output import say
+from stream_engine.cli.signals import Signals
 from stream_engine.cli.topologies import NAMES, Topologies, TopologyNames
 from stream_engine.cli.values import ADDRESS, DURATION
 from stream_engine.sdk.engine import Engine
@@ -118,6 +119,10 @@ def worker(app: str, **options: Unpack[_Options]) -> None:
         asyncio.run(serve(engine, settings, limits, ready, activate=options["activate"], around=around))
 
 
+_LEAVE_SECONDS = 30.0
+"""How long a worker may take besides its drain time to give up its partitions and leave, if Kafka is slow or away."""
+
+
 async def serve(
     engine: Engine,
     settings: Settings,
@@ -135,11 +140,16 @@ async def serve(
         UserError: the app cannot be served; the message says what to do.
     """
     worker = Worker(engine, settings, limits, activate=activate)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop)
+    patience = limits.drain + _LEAVE_SECONDS
+
+    def give_up() -> None:
+        say(
+            "Error: it was asked to stop, and code of the app blocks the event loop or its lifespan does not end; it ends as it is"
+        )
+        _end(0)
+
     try:
-        with around(worker):
+        with Signals(worker.stop, patience, give_up), around(worker):
             await worker.serve(ready)
     except UserError as error:
         if _is_held_up():
@@ -158,8 +168,7 @@ def _around(worker: Worker, http: Address | None, line: socket.socket | None) ->
             completing = stack.enter_context(Completing(worker.settings, worker.engine.name))
             stack.enter_context(_listening(http, worker.health, completing))
         if line is not None:
-            loop = worker.loop
-            parent = Parent(line, worker.health, lambda: loop.call_soon_threadsafe(worker.stop))
+            parent = Parent(line, worker.health, worker.stop)
             parent.start()
             stack.callback(parent.stop)
         yield

@@ -84,7 +84,7 @@ class Checkpoints(threading.Thread):
                     break
             while len(offsets) + len(troubles) < count:
                 self._producer.poll(_ROOM_SECONDS)
-        except (ViewClosedError, StoreError, DamagedError) as error:
+        except (ViewClosedError, StoreError, DamagedError, KafkaException) as error:
             troubles.append(str(error))
         finally:
             view.close()

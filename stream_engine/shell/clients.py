@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from stream_engine.shell.clock import monotonic
@@ -69,6 +69,19 @@ def member(settings: Settings, group: str, **properties: Any) -> Consumer:
     """
     own = {"group.id": group, "partition.assignment.strategy": "cooperative-sticky"}
     return Consumer(settings.client_config(_FETCHING | _JOINING, **_CONSUMING | own | properties))
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Return whether a client is of no use any more after an error."""
+    return bool(error.fatal()) or error.name() == "_FATAL"
+
+
+def fenced(topic: str, error: KafkaError) -> str:
+    """Return what to say of a member that the group has put out for good."""
+    return (
+        f"the group that reads {topic} has put this worker out for good: {error.str()}; if group.instance.id is set, it has to be another one "
+        "for each process"
+    )
 
 
 def reader(settings: Settings, **properties: Any) -> Consumer:

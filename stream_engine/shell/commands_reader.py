@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_engine.core.change import Take
 from stream_engine.core.decoding import ForeignError, UnreadableError, decode_commands
-from stream_engine.shell.clients import Haste
+from stream_engine.shell.clients import Haste, fenced, is_fatal
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.leaders import Leaders
@@ -108,6 +108,8 @@ class CommandsReader(threading.Thread):
     def _complain(self, partition: int | None, error: KafkaError) -> None:
         if partition in self._reading and error.name() in _MISPLACED:
             self._leaders.misplaced(partition)
+        elif is_fatal(error):
+            raise UserError(fenced(self._topic, error))
         else:
             _log.warning("reading %s: %s", self._topic, error)
 

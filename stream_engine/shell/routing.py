@@ -17,7 +17,7 @@ from stream_engine.core.replay import Extent
 from stream_engine.core.rewind import Progress
 from stream_engine.core.route import DeadLetter, Routed
 from stream_engine.shell.avro_events import UnavailableError
-from stream_engine.shell.clients import Haste
+from stream_engine.shell.clients import Haste, fenced, is_fatal
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.dead_letters import Grave
 from stream_engine.shell.errors import UserError
@@ -331,4 +331,6 @@ def _complain(topic: str, error: Any) -> None:
             f"the events of {topic} that are to be routed next are not there: {error.str()}. If the topic was created "
             "again, start the worker again; if they expired before they were routed, have its group begin where the topic does"
         )
+    if is_fatal(error):
+        raise UserError(fenced(topic, error))
     _log.warning("reading %s: %s", topic, error)

@@ -88,6 +88,7 @@ class Worker:
         self._activate = activate
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._asked = False
         self._failure: BaseException | None = None
         self._threads: _Threads | None = None
         self.loop = asyncio.get_running_loop()
@@ -97,7 +98,7 @@ class Worker:
     @property
     def stopping(self) -> bool:
         """Whether it drains."""
-        return self._stopping.is_set()
+        return self._asked or self._stopping.is_set()
 
     def health(self) -> Health:
         """Return how the worker is; may be called from any thread."""
@@ -108,10 +109,9 @@ class Worker:
         return self._threads.health()
 
     def stop(self) -> None:
-        """Begin to drain; `serve` returns when that is done. Asked again, do not wait for it. For the event loop's thread."""
-        if self.stopping:
-            self._hurry.set()
-        self._stopping.set()
+        """Begin to drain; `serve` returns when that is done. Asked again, do not wait for it. May be called from any thread."""
+        again, self._asked = self.stopping, True
+        self.loop.call_soon_threadsafe(self._hurry.set if again else self._stopping.set)
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Serve until `stop`; call ``ready`` once every assigned partition is routed and led.

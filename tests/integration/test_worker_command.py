@@ -184,3 +184,32 @@ def test_a_mistake_in_the_command_ends_it_with_2(option: list[str]) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("stuck", ["function", "lifespan"])
+def test_code_that_never_lets_go_keeps_no_worker_that_is_asked_twice(
+    stuck: str, broker: Settings, tmp_path: Path
+) -> None:
+    with Deploys(broker, tmp_path, "stuck.py") as deploys:
+        worker = deploys.workers.start("--http", "0", "--drain-timeout", "100ms", STUCK=stuck)
+        worker.ready()
+        if stuck == "function":
+            deploys.served.send({"name": "block", "data": {}})
+            until((tmp_path / "blocked").exists, "the event loop is blocked")
+        worker.terminate()
+        if stuck == "function":
+            until(lambda: _ask(worker, "/ready")[1]["why"] == "it is being stopped", "it says that it stops")
+        worker.terminate()
+        assert worker.ended() == 0, worker.talk
+        assert "code of the app blocks the event loop or its lifespan does not end" in worker.lines[-1]
+
+
+def test_a_member_that_its_group_has_put_out_for_good_ends(broker: Settings, tmp_path: Path) -> None:
+    with Deploys(broker, tmp_path, "app.py") as deploys:
+        name = {"STREAM_ENGINE_KAFKA__GROUP_INSTANCE_ID": "one"}
+        first = deploys.workers.start(**name)
+        first.ready()
+        second = deploys.workers.start(**name)
+        assert first.ended() == 1
+        assert "has put this worker out for good" in first.lines[-1]
+        second.ready()
