@@ -9,7 +9,7 @@ from stream_engine.core import admit, batch, debounce, gates, match, passing, ru
 from stream_engine.core.decide import HANDLERS
 from stream_engine.core.keeper import Keeper
 from stream_engine.core.requests import Began, Free
-from stream_engine.core.tables import PLACES, TOKENS, Run, Token
+from stream_engine.core.tables import PLACES, TOKENS, Token
 from stream_engine.core.turn import Turn
 from tests.simulation.mutants import Mutant
 
