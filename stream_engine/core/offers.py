@@ -220,7 +220,12 @@ def _answer(turn: Turn, key: bytes, asked: Await, event: Event) -> None:
         out = TakeOut(asked.run_id, asked.gate.id, asked.batch, asked.number, reason)
         turn.command(asked.gate.partition, out)
     elif asked.cancels:
-        turn.command(partition_of(asked.run_id), Cancel(asked.run_id, reason, seek=True))
+        home, cancel = partition_of(asked.run_id), Cancel(asked.run_id, reason, seek=True)
+        if home == turn.rules.partition:
+            # One event may cancel very many runs, and a record has no room for what follows from all of them.
+            turn.later(cancel)
+        else:
+            turn.command(home, cancel)
     else:
         home = partition_of(asked.run_id)
         if home == turn.rules.partition:

@@ -71,7 +71,7 @@ class Harness:
         self._topic = MemoryTopic(engine.events_topic, self._clock, self._wake)
         self._router = Router(TOPIC_ID, 0, 0, 1, live=Live(completions(engine.name, _SECRET, self._graves)))
         self._lane = MemoryLane()
-        self._control = f"{engine.name}.control"
+        self._control, self._commands = f"{engine.name}.control", f"{engine.name}.commands"
         self._catalogue = engine.catalogue()
         self._store = MemoryStore()
         self._inputs: list[Take | Input] = []
@@ -160,7 +160,7 @@ class Harness:
 
     def _lead(self) -> Leader:
         engine = self._engine
-        own = engine.name, engine.rules_functions(), 1, f"{engine.name}.commands", leader_source(TOPIC_ID, 0), 0
+        own = engine.name, engine.rules_functions(), 1, self._commands, leader_source(TOPIC_ID, 0), 0
         rules = Rules(*own, events_topic=engine.events_topic, control_topic=self._control)
         self._appended += 1
         return lead(self._store, self._now, rules)
@@ -229,6 +229,8 @@ class Harness:
             self.dead_letters.append(_letter(message))
         elif message.topic == self._control:
             self._take(self._lane.control(message))
+        elif message.topic == self._commands and message.value is not None:
+            self._take([decode_commands(message.value)])
         elif message.topic == self._topic.name:
             self._topic.append(Message(message.key, message.value or b"", list(message.headers)))
         else:

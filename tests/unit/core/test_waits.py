@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from stream_engine.core.commands import FinishRun, WaitForEvent
+from stream_engine.core.commands import FinishRun, Stopped, WaitForEvent
 from stream_engine.core.history import EventDisposed, RunEnded, StepRecorded
 from stream_engine.core.identity import home_partition
 from stream_engine.core.interests import before, interest_of, place, slot
@@ -261,6 +261,24 @@ def test_a_run_is_cancelled_by_any_event_behind_its_trigger_and_by_none_from_bef
     [ended] = [told for told in app.told if isinstance(told, RunEnded)]
     assert (ended.status, ended.detail) == ("cancelled", "event paid (0/8)")
     assert not [key for key, raw in app.stores()[0].scan(WAITERS.prefix, WAITERS.stop) if WAITERS.decode(raw).asked]
+
+
+def test_no_record_grows_by_what_follows_from_an_event_that_cancels_many() -> None:
+    app = network()
+    large = replace(TRIGGER, data=b'{"x":1,"text":"' + b"x" * 500_000 + b'"}')
+    for number in range(20):
+        asked = Asked("f", (), cancellers=(Canceller(Wanted("paid")),))
+        app.give(0, Admit(replace(large, identity=f"id:{number}"), [], None, (asked,)))
+        app.settle()
+    runs = [effect.run_id for effect in app.effects if isinstance(effect, Execute)]
+    app.effects.clear()
+    app.give(0, Offer(paid(8, 1_001), ((slot(Wanted("paid")), DAY),)))
+    app.settle()
+    for run in runs:
+        app.post(0, Stopped(run))
+    app.settle()
+    assert sorted(told.run_id for told in app.told if isinstance(told, RunEnded)) == sorted(runs)
+    assert max(app.sizes) < 4 * 1024 * 1024
 
 
 def test_an_event_that_comes_before_its_run_waits_cancels_it_without_waiting_for_lanes() -> None:

@@ -140,6 +140,12 @@ def test_plain_functions_wait_for_any_event(kit: Kit) -> None:
     assert result(kit, "plain") == 3
 
 
+def test_one_event_is_what_very_many_wait_for(kit: Kit) -> None:
+    kit.send([Event("plain", {}) for _ in range(500)])
+    kit.send(paid(1, 3))
+    assert [run.result for run in kit.runs("plain", "completed")] == [3] * 500
+
+
 def test_time_does_not_pass_for_ever_while_a_run_waits_for_ever(kit: Kit) -> None:
     kit.send(Event("twice", {"order_id": 7}))
     kit.advance()
