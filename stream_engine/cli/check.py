@@ -139,6 +139,8 @@ def summary(counts: Counts, limit: int | None) -> Iterator[str]:
         yield f"not checked: {counts.partly:,} runs that have events from outside of this time"
     if counts.invoked:
         yield f"not checked: {counts.invoked:,} runs that were invoked, and have no event on the log"
+    if counts.elsewhere:
+        yield f"not checked: {counts.elsewhere:,} runs of events in topics of others"
     if counts.untold:
         yield f"history says nothing of {counts.untold:,} pairs of an event and a function that is for it"
 

@@ -55,7 +55,8 @@ class Counts:
     """How many events were looked at, and runs rehearsed, and how many of both differ. And what was not looked at.
 
     ``untold`` counts functions of events of which history says nothing, or which both catalogues do not have. ``expired`` has the runs whose events
-    the log does not have any more, ``invoked`` counts runs that have none there, ``partly`` those that got events from outside of the time.
+    the log does not have any more, ``invoked`` counts runs that have none there, ``elsewhere`` those whose events are in topics of others, ``partly`` those
+    that got events from outside of the time.
     """
 
     events: int = 0
@@ -64,6 +65,7 @@ class Counts:
     untold: int = 0
     expired: list[str] = field(default_factory=list)
     invoked: int = 0
+    elsewhere: int = 0
     partly: int = 0
 
 
@@ -108,7 +110,7 @@ class Checking:
                     self.counts.events += 1
                     rejection = receive(message, self._checks, avro)
                     await self._judge(rehearsal, event, rejection if isinstance(rejection, Rejection) else None)
-        self.counts.invoked = self._pasts.invoked
+        self.counts.invoked, self.counts.elsewhere = self._pasts.invoked, self._pasts.elsewhere
 
     def _read(self, what: str, spans: Spans, topic_id: str, shown: Shown) -> Iterator[Message]:
         total = sum(stop - start for start, stop in spans.values())

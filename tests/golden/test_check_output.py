@@ -63,7 +63,7 @@ def test_the_end_says_what_was_not_looked_at() -> None:
     counts = [
         Counts(0, 0, 0),
         Counts(120, 118, 0),
-        Counts(2_000, 1_990, 1_000, untold=3, expired=expired, invoked=12, partly=1),
+        Counts(2_000, 1_990, 1_000, untold=3, expired=expired, invoked=12, elsewhere=4, partly=1),
     ]
     _check("end.txt", "\n".join("\n".join(summary(one, 50)) + "\n" for one in counts))
 

@@ -54,6 +54,7 @@ class Pasts:
         self._topic = topic
         self._open = ExitStack()
         self.invoked = 0
+        self.elsewhere = 0
 
     def __enter__(self) -> Self:
         try:
@@ -159,12 +160,13 @@ class Pasts:
             row = (record.partition, record.offset, record.function, record.run_id)
             self._db.execute("INSERT OR IGNORE INTO begun VALUES (?, ?, ?, ?)", row)
         elif not record.topic:
-            self.invoked += self._child(record)
+            self.invoked += self._child(record.event_id, record.function)
+        else:
+            self.elsewhere += self._child(record.run_id, record.function)
 
-    def _child(self, record: RunStarted | EventDisposed) -> int:
-        """Note what an invoke has begun; return 1 if that is new."""
-        done = self._db.execute("INSERT OR IGNORE INTO child VALUES (?, ?)", (record.event_id, record.function))
-        return done.rowcount
+    def _child(self, id: str, function: str) -> int:
+        """Note what an invoke has begun by the id of its event, and a run of another topic by its own; return 1 if that is new."""
+        return self._db.execute("INSERT OR IGNORE INTO child VALUES (?, ?)", (id, function)).rowcount
 
     def _dispose(self, record: EventDisposed, at: tuple[int, int, int]) -> None:
         if record.replay_id is not None or record.topic != self._topic:
