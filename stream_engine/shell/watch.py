@@ -10,8 +10,11 @@ from stream_engine.shell import topics
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.deployment import Deployment, compare
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.topics import Names
 
 _LOOK_SECONDS = 5.0
+_GONE_LOOKS = 3
+"""How often in a row a topic has to be missed: one that is created again is gone for a moment."""
 
 
 class Watch(threading.Thread):
@@ -23,6 +26,7 @@ class Watch(threading.Thread):
         self._deployment = deployment
         self._failed = failed
         self._stopping = threading.Event()
+        self._missed = 0
         self._answered_at = monotonic()
 
     @property
@@ -42,7 +46,7 @@ class Watch(threading.Thread):
                 self._look()
                 self._answered_at = monotonic()
             except (KafkaException, topics.TopicError):
-                # Whoever needs Kafka, or a topic that is gone, tells about it; a topic that is back is looked at again.
+                # Whoever needs Kafka tells about it; a topic that is back is looked at again.
                 continue
             except UserError as error:
                 self._failed(error)
@@ -50,6 +54,8 @@ class Watch(threading.Thread):
 
     def _look(self) -> None:
         names, known = self._deployment.names, self._deployment.logs
+        if self._misses(names):
+            return
         compare(names, known, topics.logs(self._admin, names, known.cluster))
         if topics.topic_id(self._admin, names.state) != self._deployment.state_id:
             raise UserError(
@@ -62,3 +68,21 @@ class Watch(threading.Thread):
                     f"the topic {topic} was created again while the worker ran; start the worker again, and it begins with the "
                     "first event of the new one"
                 )
+
+    def _misses(self, names: Names) -> bool:
+        """Return whether a topic of the app is not there.
+
+        Raises:
+            UserError: it has been gone for a while.
+        """
+        there = topics.partition_counts(self._admin)
+        gone = [
+            topic.name for topic in topics.wanted(names, self._deployment.logs.partitions) if topic.name not in there
+        ]
+        self._missed = self._missed + 1 if gone else 0
+        if self._missed >= _GONE_LOOKS:
+            raise UserError(
+                f"{' and '.join(gone)}: deleted while the worker ran; the worker cannot go on without it. What was in it is lost: start the worker "
+                "again, and it creates it anew, or says why it cannot"
+            )
+        return bool(gone)

@@ -138,6 +138,16 @@ def test_a_topic_that_is_created_again_under_a_worker_stops_it(topic: str, deplo
     assert deploys.served.told("RunStarted", 0, partition=place[0], offset=place[1]) == []
 
 
+@pytest.mark.parametrize("topic", ["journal", "history"])
+def test_a_topic_that_is_deleted_under_an_idle_worker_stops_it(topic: str, deploys: Deploys) -> None:
+    worker = deploys.deploy()
+    deploys.greet()
+    admin, name = clients.admin(deploys.settings), f"{deploys.name}.{topic}"
+    admin.delete_topics([name])[name].result(30)
+    assert worker.ended() == 1
+    assert f"{name}: deleted while the worker ran" in worker.lines[-1]
+
+
 def test_events_that_are_created_again_under_a_worker_stop_it_and_are_routed_by_the_next(deploys: Deploys) -> None:
     worker = deploys.deploy()
     deploys.greet()
