@@ -32,8 +32,8 @@ from tests.faust_apps import FaustApp
 from tests.workers import Workers, until
 
 _PARTITIONS = 4
-# Once its tables are recovered, Faust asks where to go on. Here the answer comes late, and the agent has to wait for its first one, so that all
-# there is may be read meanwhile.
+# Once its tables are recovered, Faust asks where to go on. Here the answer comes late, and the agent waits for its first one, so that all
+# there is may be read meanwhile: a read that is under way lasts for a second.
 _LATE = """
 import asyncio
 import os
@@ -53,7 +53,7 @@ def is_read(consumer, tp):
 
 async def late(self):
     await perform_seek(self)
-    for _ in range(100):
+    for _ in range(200):
         if all(is_read(self, tp) for tp in self.assignment() if tp.topic.endswith(".history")):
             break
         await asyncio.sleep(0.01)
@@ -61,7 +61,8 @@ async def late(self):
 
 
 def slow(*args):
-    time.sleep(1)
+    Counting._ids_before = ids_before
+    time.sleep(2.5)
     return ids_before(*args)
 
 
