@@ -38,6 +38,15 @@ async def taken(ctx: Context) -> int:
     return number
 
 
+@engine.function("expect", on="expect")
+async def expect(ctx: Context) -> int | None:
+    """Wait for an order, which is a record of others."""
+    found = await ctx.step.wait_for_event(
+        "order", "order/placed", match={"data.id": ctx.event.data["id"]}, timeout="1m"
+    )
+    return None if found is None else int(found.data["id"])
+
+
 @engine.function("greet", on="greeted")
 async def greet(ctx: Context) -> Any:
     """Say what came as Avro."""

@@ -97,6 +97,19 @@ def test_records_of_others_are_events_as_they_are(sourced: Sourced) -> None:
     until(lambda: not sum(row["lag"] or 0 for row in said(sourced, "groups", "list")), "all is routed")
 
 
+def test_a_run_waits_for_a_record_of_others(sourced: Sourced) -> None:
+    sourced.create()
+    sourced.deploy(**sourced.env)
+    before, after = (
+        sourced.served.started(sourced.served.send({"name": "expect", "data": {"id": number}}), "expect")
+        for number in (7, 8)
+    )
+    sourced.served.told("StepRecorded", 2, kind="wait", status="waiting")
+    for number in (9, 8, 7):
+        sourced.order(number)
+    assert (sourced.served.result(before), sourced.served.result(after)) == (7, 8)
+
+
 def test_workers_share_sources_and_nothing_is_taken_twice_when_one_is_killed(sourced: Sourced) -> None:
     sourced.create()
     first = sourced.deploy(**sourced.env)
