@@ -33,6 +33,9 @@ _AT_ONCE = 200
 _WITHDRAWN_FOR = 3_600_000
 """How long it is remembered that a wait was withdrawn before it came: they come by different ways."""
 
+_ON_ITS_WAY = 60_000
+"""How much longer an event is kept than anybody may look back, in milliseconds: who asks for it in time is still on its way."""
+
 
 def await_event(turn: Turn, command: Await) -> None:
     """Somebody waits for an event."""
@@ -79,7 +82,7 @@ def offered(turn: Turn, command: Offer) -> None:
             return
         key = OFFERED.key(name, "") + at
         known = turn.state.get(OFFERED, key)
-        until = turn.now + keep
+        until = turn.now + keep + _ON_ITS_WAY
         if known is None or known.until < until:
             turn.state.put(key, Offered(command.event, until, command.replay_id))
             turn.expire.append((until, key))
