@@ -104,6 +104,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # A client that is still connected does not hold up the end.
     block_on_close = False
+    # Those that come at once wait for their turn; the library's own five places are too few, and the sixth is turned away.
+    request_queue_size = 128
 
     def __init__(self, host: str, port: int, routes: tuple[Route, ...]) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET

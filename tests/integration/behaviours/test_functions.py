@@ -1,6 +1,7 @@
 """Functions and their steps on a real broker."""
 
 import asyncio
+import itertools
 import json
 import time
 from uuid import uuid4
@@ -8,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from stream_engine import Event, RunFailed
+from stream_engine.core.identity import event_identity, home_partition
 from tests.integration.behaviours.served import Here
 from tests.raw import Follower, create_topic
 
@@ -169,18 +171,31 @@ def test_events_are_sent_from_anywhere(served: Here) -> None:
 def test_code_that_blocks_the_loop_is_named_and_blocks_no_leader(served: Here) -> None:
     """Runs of all partitions are begun, and recorded, while no code of theirs can run."""
     blocking = served.app.block.start_sync({"gate": "blocked"})
-    served.worker.said("the event loop has been blocked")
-    begun_at = time.time_ns() // 1_000_000
-    places = [served.send({"name": "greet", "data": {}}) for _ in range(12)]
-    runs = set()
-    for place in places:
-        [started] = served.told("RunStarted", partition=place[0], offset=place[1])
-        assert started["at"] >= begun_at
-        runs.add(started["run_id"])
-    assert {run.rpartition("-")[2] for run in runs} == {"0", "1", "2", "3"}
-    assert served.told("RunEnded", 0, run_id=blocking.run_id) == []
-    served.open("blocked")
+    try:
+        served.worker.said("the event loop has been blocked")
+        begun_at = time.time_ns() // 1_000_000
+        places = [served.send({"name": "greet", "id": id, "data": {}}) for id in _one_for_each_partition(4)]
+        runs = set()
+        for place in places:
+            [started] = served.told("RunStarted", partition=place[0], offset=place[1])
+            assert started["at"] >= begun_at
+            runs.add(started["run_id"])
+        assert {run.rpartition("-")[2] for run in runs} == {"0", "1", "2", "3"}
+        assert served.told("RunEnded", 0, run_id=blocking.run_id) == []
+    finally:
+        # The other tests have the same worker.
+        served.open("blocked")
     assert blocking.result(timeout="60s") is None
     assert f"function 'block', run {blocking.run_id}" in served.worker.talk
     for run in runs:
         served.result(run)
+
+
+def _one_for_each_partition(partitions: int) -> list[str]:
+    """Return ids of events that are at home in one partition each."""
+    ids = (f"blocked-{number}" for number in itertools.count())
+    homes: dict[int, str] = {}
+    while len(homes) < partitions:
+        id = next(ids)
+        homes.setdefault(home_partition(event_identity(id, "", 0, 0), partitions), id)
+    return [*homes.values()]
