@@ -196,6 +196,11 @@ async def _serve_several(count: int, command: Callable[[int], list[str]], http: 
 
 def _several(app: str, options: _Options) -> int:
     """Serve with several processes, and the topologies beside them once; return the exit code."""
+    if "group.instance.id" in Settings.from_env().kafka:
+        raise click.UsageError(
+            "--processes: group.instance.id (STREAM_ENGINE_KAFKA__GROUP_INSTANCE_ID) names one process, and these would put each other out of the "
+            "group; leave it out, or start each process by itself with a name of its own"
+        )
     command = partial(_command, app, options)
     serving = partial(_serve_several, options["processes"], command, options["http"])
     if not options["topology"]:

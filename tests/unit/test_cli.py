@@ -62,3 +62,10 @@ def test_an_unknown_topology_is_a_usage_error_that_says_which_there_are(named: s
     result = CliRunner().invoke(main, ["worker", "shop:engine", "--topology", named])
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"no topology {named.rsplit(',', maxsplit=1)[-1]!r}; there is insights, or module:attribute" in result.stderr
+
+
+def test_one_name_for_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_ENGINE_KAFKA__GROUP_INSTANCE_ID", "box1")
+    result = CliRunner().invoke(main, ["worker", "shop:engine", "--processes", "2"])
+    assert result.exit_code == 2
+    assert "names one process, and these would put each other out of the group" in " ".join(result.stderr.split())
