@@ -4,9 +4,11 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from stream_engine.shell import clients
 from stream_engine.shell.localbroker.jars import kafka_jars
 from stream_engine.shell.localbroker.java import find_java
 from stream_engine.shell.settings import Settings
+from tests.workers import until
 
 _GROUPS: Final = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 _POM: Final = Path(__file__).with_suffix(".pom.xml")
@@ -21,7 +23,9 @@ _TOOLS: Final = {
 
 
 def reset_offsets(settings: Settings, group: str, topic: str, *to: str) -> str:
-    """Do what ``kafka-consumer-groups --reset-offsets --execute`` does; return what it printed."""
+    """Do what ``kafka-consumer-groups --reset-offsets --execute`` does, once the group has no members; return what it printed."""
+    admin = clients.admin(settings)
+    until(lambda: not admin.describe_consumer_groups([group])[group].result(30).members, f"{group} has no members")
     return run_tool(
         settings, "kafka-consumer-groups.sh", "--group", group, "--topic", topic, "--reset-offsets", *to, "--execute"
     )

@@ -126,6 +126,7 @@ def test_functions_and_groups_tell_how_an_app_is(operator: Operator) -> None:
         "paused": False,
         "running": 3,
         "queued": 0,
+        "last_hour": None,
     }
     assert (quick["id"], quick["version"], quick["running"], quick["queued"]) == ("quick", "7", 0, 0)
     lines = operator.command("functions", "list").stdout.splitlines()
