@@ -3,12 +3,13 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import fastavro
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
@@ -39,7 +40,9 @@ class Follower:
     def __init__(self, servers: str, topic: str) -> None:
         self.topic = topic
         self.records: list[Record] = []
-        self._consumer = Consumer({"bootstrap.servers": servers, "group.id": "tests.raw", "enable.auto.commit": False})
+        config = {"bootstrap.servers": servers, "group.id": "tests.raw", "enable.auto.commit": False}
+        # Behind the last record of a transaction is a mark, which is not given to anybody.
+        self._consumer = Consumer(config | {"enable.partition.eof": True})
         partitions = self._consumer.list_topics(topic, timeout=_PATIENCE).topics[topic].partitions
         assert partitions, f"there is no topic {topic}"
         self._ends = dict.fromkeys(sorted(partitions), 0)
@@ -61,6 +64,12 @@ class Follower:
         found = []
         for message in self._consumer.consume(_BATCH, timeout):
             error = message.error()
+            if error is not None and error.name() == "_PARTITION_EOF":
+                partition, offset = message.partition(), message.offset()
+                assert partition is not None
+                assert offset is not None
+                self._ends[partition] = offset
+                continue
             assert error is None, f"reading {self.topic}: {error}"
             record = _record(message)
             self._ends[record.partition] = record.offset + 1
@@ -70,12 +79,23 @@ class Follower:
 
     def to_end(self) -> list[Record]:
         """Read up to where the topic ends now; return everything."""
-        ends = {
-            partition: self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), _PATIENCE)[1]
-            for partition in self._ends
-        }
+        ends = {partition: self._end(partition) for partition in self._ends}
         self.until(lambda _: all(self._ends[partition] >= end for partition, end in ends.items()))
         return self.records
+
+    def _end(self, partition: int) -> int:
+        """Return where a partition ends now; a broker that has been late is waited for, which leads nothing for a moment then."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), _PATIENCE)
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+                self._consumer.list_topics(self.topic, timeout=_PATIENCE)
+            else:
+                return int(end)
 
     def until(self, enough: Callable[[list[Record]], object], timeout: float = _PATIENCE) -> list[Record]:
         """Read on until what there is is enough; return everything."""
@@ -111,6 +131,16 @@ def create_topic(servers: str, topic: str, partitions: int) -> None:
     config = {"message.timestamp.type": "LogAppendTime", "retention.ms": "604800000"}
     admin = AdminClient({"bootstrap.servers": servers})
     admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(30)
+
+
+def forget(servers: str, name: str) -> None:
+    """Delete the topics whose names begin so. Each client that asks for all topics waits for each that is there, and so does the broker."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    # A test that has failed because its broker is gone is to say that, and not this.
+    with suppress(KafkaException):
+        mine = [topic for topic in admin.list_topics(timeout=_PATIENCE).topics if topic.startswith(name)]
+        for deleted in admin.delete_topics(mine).values() if mine else ():
+            deleted.result(_PATIENCE)
 
 
 def told(value: bytes | None) -> Told:

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from stream_engine.core.commands import FinishRun, Input, RecordStep, Sleep
-from stream_engine.core.records import Event
-from stream_engine.core.requests import ReturnRun, ReturnStep
-from stream_engine.core.tables import Run, Step
-from stream_engine.core.turn import Deliver, Execute
+from stream_engine.core.partition.turn import Deliver, Execute
+from stream_engine.core.records.journal import Event
+from stream_engine.core.records.requests import ReturnRun, ReturnStep
+from stream_engine.core.records.tables import Run, Step
+from stream_engine.core.stages.commands import FinishRun, Input, RecordStep, Sleep
 from stream_engine.sdk.execution import Executor
 
 RUN = "run-0"

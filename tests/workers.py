@@ -14,7 +14,7 @@ from stream_engine.shell.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 _PATIENCE = 60.0
-_ENTRY = "from stream_engine.cli.main import main; main()"
+ENTRY = "from stream_engine.cli.main import main; main()"
 
 
 class WorkerProcess:
@@ -32,7 +32,7 @@ class WorkerProcess:
             "PYTHONUNBUFFERED": "1",
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _ENTRY, "worker", app, *options],
+            [sys.executable, "-c", ENTRY, "worker", app, *options],
             env=environment | dict(env or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

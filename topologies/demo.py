@@ -21,9 +21,9 @@ from confluent_kafka import Producer
 from rich.console import Console
 
 from stream_engine.cli.timeline import draw
-from stream_engine.core.caused import Place
-from stream_engine.core.history import EventDisposed, RunEnded, RunStarted, StepRecorded
-from stream_engine.core.runs import RunIndex
+from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.views.caused import Place
+from stream_engine.core.views.runs import RunIndex
 from stream_engine.shell import localbroker
 from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.dead_letters import DeadLetter, DeadLetterReader

@@ -5,7 +5,7 @@ Run it beside a worker, or by itself, with Faust's own command::
     stream-engine worker topologies/shop.py:engine --topology insights
     STREAM_ENGINE_APP=shop faust -A topologies.insights worker
 
-What it counts is in `<app>.insights`, and `stream_engine.shell.insights` reads it. Start as many as you like: Kafka
+What it counts is in `<app>.insights`, and `stream_engine.shell.operating.insights` reads it. Start as many as you like: Kafka
 shares the partitions of history among them. How it works is told in `stream_engine.shell.edge.insights`.
 """
 

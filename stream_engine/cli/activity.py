@@ -6,8 +6,8 @@ from typing import Final
 
 from stream_engine.cli.output import say
 from stream_engine.cli.timeline import duration
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, StepRecorded
-from stream_engine.core.runs import iso
+from stream_engine.core.instants import iso
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, StepRecorded
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.codec import Entry
 from stream_engine.shell.history.reader import HistoryReader, everything

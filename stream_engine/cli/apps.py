@@ -9,8 +9,8 @@ from types import ModuleType
 
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.errors import DeclarationError
-from stream_engine.shell.apps import apps
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.operating.apps import apps
 from stream_engine.shell.settings import APP, Settings
 
 _OURS = Path(__file__).parents[1]

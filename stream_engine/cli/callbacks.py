@@ -4,9 +4,9 @@ import click
 
 from stream_engine.cli.output import print_json
 from stream_engine.cli.values import ANY_JSON, DURATION
-from stream_engine.shell.completing import Completing
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.localbroker import connected
+from stream_engine.shell.operating.completing import Completing
 from stream_engine.shell.settings import Settings
 
 

@@ -5,13 +5,11 @@ import socket
 from collections.abc import Iterable, Mapping
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
-from stream_engine.cli.output import say
-from stream_engine.core.runs import ENDED, FoldedRun
-from stream_engine.shell import cancelling
+from stream_engine.cli.output import progress_of, say
+from stream_engine.core.views.runs import ENDED, FoldedRun
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.operating import cancelling
 from stream_engine.shell.settings import Settings
 
 
@@ -41,15 +39,13 @@ def wait(settings: Settings, app: str, runs: list[str], start: Mapping[int, int]
         UserError: some have not ended in time.
     """
     left, cancelled = set(runs), []
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("cancelling", total=len(runs))
+    with progress_of("cancelling") as progress:
         for ends in cancelling.follow(settings, app, start, timeout / 1_000) if runs else ():
             for run_id, status in ends.items():
                 if run_id not in left:
                     continue
                 left.discard(run_id)
-                bar.update(task, completed=len(runs) - len(left))
+                progress(len(runs) - len(left), len(runs))
                 if status == "cancelled":
                     cancelled.append(run_id)
                     click.echo(f"{run_id}  cancelled")

@@ -15,7 +15,8 @@ from stream_engine.cli.checking import Checking, Counts, Wanted
 from stream_engine.cli.output import print_lines, say
 from stream_engine.cli.times import FORMS, TIME
 from stream_engine.cli.values import DURATION
-from stream_engine.core.rehearsal import Difference
+from stream_engine.core.instants import iso
+from stream_engine.core.views.rehearsal import Difference
 from stream_engine.sdk.engine import Engine
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
@@ -85,7 +86,7 @@ _row: Final = msgspec.json.Decoder(Row)
 def check(app: str, *, lifespan: bool, limit: int | None, as_json: bool, **filters: Unpack[_Filters]) -> None:
     """Run the code of APP over the events of a time, and list the runs that would differ; exit 1 if there are any.
 
-    Their steps are answered by history. No step's body is called, and nothing is sent or written; code outside of steps is run, without the app's lifespan.
+    It is 1 too where the log does not have all of that time any more: then it is said since when all is there. Their steps are answered by history. No step's body is called, and nothing is sent or written; code outside of steps is run, without the app's lifespan.
     """
     wanted = _wanted(filters, now_ms())
     engine = load_engine(app)
@@ -97,7 +98,8 @@ def check(app: str, *, lifespan: bool, limit: int | None, as_json: bool, **filte
     known = sorted({*in_force.functions, *engine.rules_functions()})
     if wanted.function is not None and wanted.function not in known:
         raise UserError(f"{engine.name} has no function {wanted.function!r}; it has {', '.join(known) or 'none'}")
-    with Pasts(settings.state_dir / engine.name, engine.events_topic) as pasts:
+    read = {engine.events_topic, *in_force.sources, *(source.topic for source in engine.sources)}
+    with Pasts(settings.state_dir / engine.name, read) as pasts:
         checking = Checking(settings, engine, in_force, wanted, pasts)
         asyncio.run(_check(checking, engine, secret_of(published.control.values), lifespan=lifespan))
         rows = map(_row.decode, pasts.kept())
@@ -107,7 +109,7 @@ def check(app: str, *, lifespan: bool, limit: int | None, as_json: bool, **filte
             print_lines(map(line, islice(rows, limit or _ROWS)), crop=True)
     for told in summary(checking.counts, limit or (None if as_json else _ROWS)):
         say(told)
-    if checking.counts.differing:
+    if checking.counts.differing or checking.counts.gone:
         click.get_current_context().exit(1)
 
 
@@ -132,6 +134,12 @@ def summary(counts: Counts, limit: int | None) -> Iterator[str]:
     if limit is not None and counts.differing > limit:
         yield f"these are {limit} of {counts.differing:,}; --limit shows more"
     yield f"{counts.differing:,} would differ, of {counts.runs:,} runs of {counts.events:,} events"
+    for gone in counts.gone:
+        numbers = ", ".join(map(str, gone.partitions))
+        yield (
+            f"not checked: what {gone.topic} had of this time before {iso(gone.since)} in partition {numbers}, which has expired, or may have; "
+            f"all is there with --since {iso(gone.since)}"
+        )
     if counts.expired:
         named = ", ".join(counts.expired[:_NAMED]) + (", ..." if len(counts.expired) > _NAMED else "")
         yield f"not checked: {len(counts.expired):,} runs whose events have expired ({named})"
@@ -140,7 +148,10 @@ def summary(counts: Counts, limit: int | None) -> Iterator[str]:
     if counts.invoked:
         yield f"not checked: {counts.invoked:,} runs that were invoked, and have no event on the log"
     if counts.elsewhere:
-        yield f"not checked: {counts.elsewhere:,} runs of events in topics of others"
+        yield f"not checked: {counts.elsewhere:,} runs of events in topics that are not read any more"
+    if counts.unread:
+        what = f"{counts.unread:,} runs whose events cannot be read here ({counts.unread_because})"
+        yield f"not checked: {what}; give it the settings that the workers have"
     if counts.untold:
         yield f"history says nothing of {counts.untold:,} pairs of an event and a function that is for it"
 

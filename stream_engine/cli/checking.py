@@ -14,24 +14,29 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from stream_engine.core.catalogue import Catalogue
-from stream_engine.core.envelope import Rejection
-from stream_engine.core.flow import Flow
-from stream_engine.core.meant import Meant
-from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Event
-from stream_engine.core.rehearsal import Difference, Past, SentEvent
-from stream_engine.core.runs import iso
+from stream_engine.core.functions.catalogue import Catalogue
+from stream_engine.core.functions.flow import Flow
+from stream_engine.core.functions.match import Matched
+from stream_engine.core.functions.sources import Source
+from stream_engine.core.instants import iso
+from stream_engine.core.records.journal import Event
+from stream_engine.core.routing.envelope import Avro, Rejection
+from stream_engine.core.routing.meant import Meant
+from stream_engine.core.routing.receive import Message, receive
+from stream_engine.core.views.rehearsal import Difference, Past, SentEvent
 from stream_engine.sdk.engine import Engine
-from stream_engine.shell import clients, group_offsets, topics
-from stream_engine.shell.avro_events import avro_decoder
-from stream_engine.shell.event_log import Spans, messages
+from stream_engine.shell import clients, topics
+from stream_engine.shell.clock import now_ms
 from stream_engine.shell.history.past import Pasts
 from stream_engine.shell.history.reader import HistoryReader
+from stream_engine.shell.operating import group_offsets
+from stream_engine.shell.routing.avro_events import avro_decoder
+from stream_engine.shell.routing.event_log import Spans, messages
 from stream_engine.shell.settings import Settings
 from stream_engine.testing.rehearsal import Rehearsal
 
 _FIRST, _LAST = -1, 1 << 62
+_NOTHING: Final = Matched([], [], [])
 _UPDATE: Final = 200
 _HANDLER: Final = ":"
 _event: Final = msgspec.msgpack.Decoder(Event)
@@ -50,13 +55,22 @@ class Wanted(NamedTuple):
     event: str | None = None
 
 
+class Gone(NamedTuple):
+    """Partitions of a topic that do not have all of the time any more: all is there ``since`` then (milliseconds since the epoch)."""
+
+    topic: str
+    partitions: list[int]
+    since: int
+
+
 @dataclass
 class Counts:
     """How many events were looked at, and runs rehearsed, and how many of both differ. And what was not looked at.
 
     ``untold`` counts functions of events of which history says nothing, or which both catalogues do not have. ``expired`` has the runs whose events
-    the log does not have any more, ``invoked`` counts runs that have none there, ``elsewhere`` those whose events are in topics of others, ``partly`` those
-    that got events from outside of the time.
+    the log does not have any more, ``invoked`` counts runs that have none there, ``elsewhere`` those whose events are in topics that are not read any more, ``partly`` those
+    that got events from outside of the time, ``unread`` those whose events cannot be read here, for the first of them ``unread_because`` of this.
+    ``gone`` says of which part of the time the log may have lost events, whose runs history may have forgotten with them.
     """
 
     events: int = 0
@@ -67,6 +81,27 @@ class Counts:
     invoked: int = 0
     elsewhere: int = 0
     partly: int = 0
+    unread: int = 0
+    unread_because: str = ""
+    gone: list[Gone] = field(default_factory=list)
+
+
+class _Found(NamedTuple):
+    """Where the time lies in a topic, and from there to its end."""
+
+    wanted: Spans
+    to_end: Spans
+
+
+class _Log(NamedTuple):
+    """A topic with events. ``old`` says whether the catalogue in force reads it, ``new`` whether the new code does; if it is a topic of others, as which sources."""
+
+    topic: str
+    id: str
+    old: bool = True
+    new: bool = True
+    old_source: Source | None = None
+    new_source: Source | None = None
 
 
 class Checking:
@@ -79,7 +114,6 @@ class Checking:
         self.counts = Counts()
         self._settings = settings
         self._engine = engine
-        self._topic = engine.events_topic
         self._old = in_force
         self._new = engine.catalogue()
         self._checks = engine.checks()
@@ -97,24 +131,40 @@ class Checking:
         """
         with _progress() as shown:
             self._read_history(shown)
-            topic_id = topics.topic_id(clients.admin(self._settings), self._topic)
-            spans, to_end = self._spans()
             avro = avro_decoder(self._settings.schemas)
-            for message in self._read("reading events", to_end, topic_id, shown):
-                event = receive(message, {}, avro)
-                if not isinstance(event, Rejection):
-                    self._note(event)
-            for message in self._read("checking runs", spans, topic_id, shown):
-                event = receive(message, {}, avro)
-                if not isinstance(event, Rejection) and self._wanted.event in (None, event.id):
-                    self.counts.events += 1
-                    rejection = receive(message, self._checks, avro)
-                    await self._judge(rehearsal, event, rejection if isinstance(rejection, Rejection) else None)
+            logs = self._logs()
+            spans = {log.topic: self._spans(log.topic) for log in logs}
+            for log in logs:
+                for message in self._read("reading events", log, spans[log.topic].to_end, shown):
+                    event = _received(message, avro, log)
+                    if not isinstance(event, Rejection):
+                        self._note(event)
+            for log in logs:
+                for message in self._read("checking runs", log, spans[log.topic].wanted, shown):
+                    event = _received(message, avro, log)
+                    if isinstance(event, Rejection):
+                        self._note_unread(message, event)
+                    elif self._wanted.event in (None, event.id):
+                        self.counts.events += 1
+                        received = receive(message, self._checks, avro, source=log.new_source)
+                        await self._judge(rehearsal, log, event, received)
         self.counts.invoked, self.counts.elsewhere = self._pasts.invoked, self._pasts.elsewhere
 
-    def _read(self, what: str, spans: Spans, topic_id: str, shown: Shown) -> Iterator[Message]:
+    def _logs(self) -> list[_Log]:
+        admin = clients.admin(self._settings)
+        own = self._engine.events_topic
+        old, new = self._old.sources, {one.topic: one for one in self._engine.sources}
+        found = [_Log(own, topics.topic_id(admin, own))]
+        for topic in sorted(old.keys() | new.keys()):
+            # What the new code reads has to be there; what it does not read any more may be gone.
+            if topic in new or topic in admin.list_topics().topics:
+                reads = topic in old, topic in new
+                found.append(_Log(topic, topics.topic_id(admin, topic), *reads, old.get(topic), new.get(topic)))
+        return found
+
+    def _read(self, what: str, log: _Log, spans: Spans, shown: Shown) -> Iterator[Message]:
         total = sum(stop - start for start, stop in spans.values())
-        for number, message in enumerate(messages(self._settings, self._topic, topic_id, spans)):
+        for number, message in enumerate(messages(self._settings, log.topic, log.id, spans)):
             if number % _UPDATE == 0:
                 shown(what, number, total)
             yield message
@@ -127,40 +177,54 @@ class Checking:
             for batch in reader.read(span, progress=lambda done, total: shown("reading history", done, total)):
                 self._pasts.take(batch)
 
-    def _spans(self) -> tuple[Spans, Spans]:
-        """Return where the time lies on the log, and from there to its end; note which runs have lost their events."""
+    def _spans(self, topic: str) -> _Found:
+        """Return where the time lies in a topic, and from there to its end; note what is gone of it, and which runs have lost their events."""
+        kept = group_offsets.kept_since(clients.admin(self._settings), topic, now_ms())
         consumer = clients.reader(self._settings)
         try:
-            first = group_offsets.at(consumer, self._topic, self._wanted.since, 0)
-            last = group_offsets.at(consumer, self._topic, self._wanted.until, 0)
-            there = {number: clients.offsets(consumer, self._topic, number) for number in first}
+            first = group_offsets.at(consumer, topic, self._wanted.since, kept)
+            last = group_offsets.at(consumer, topic, self._wanted.until, kept)
+            there = {number: clients.offsets(consumer, topic, number) for number in first}
         finally:
             consumer.close()
+        short = {number: one.since for number, one in first.items() if one.since > self._wanted.since}
+        if short:
+            self.counts.gone.append(Gone(topic, sorted(short), max(short.values())))
         for number, left in there.items():
-            lost = (self._pasts.of(run) for run in self._pasts.before(number, left.start))
+            lost = (self._pasts.of(run) for run in self._pasts.before((topic, number, left.start)))
             self.counts.expired += [one.started.run_id for one in lost if one is not None and self._takes(one)]
         spans = {number: (one.offset, max(one.offset, last[number].offset)) for number, one in first.items()}
-        return spans, {number: (start, there[number].stop) for number, (start, _) in spans.items()}
+        return _Found(spans, {number: (start, there[number].stop) for number, (start, _) in spans.items()})
 
     def _note(self, event: Event) -> None:
         """Keep an event that a run has sent, or that is one of several of a run."""
         if event.sender is not None:
             self._pasts.sent(event.sender, SentEvent(event.id, event.name, event.key, event.data))
-        place = event.partition, event.offset
-        found = self._pasts.members(*place)
-        for function, run in self._pasts.begun(*place) if self._gathering else ():
+        place = event.topic, event.partition, event.offset
+        found = self._pasts.members(place)
+        for function, run in self._pasts.begun(place) if self._gathering else ():
             if function in self._gathering:
                 batch = self._new.functions[function].flow.batch
                 found.append((run, _LAST if batch is None else _FIRST))
         for run, told in found:
             self._pasts.gather(run, told, place, msgspec.msgpack.encode(event))
 
-    async def _judge(self, rehearsal: Rehearsal, event: Event, rejection: Rejection | None) -> None:
-        """Judge what an event means, function by function, and the runs that it has begun."""
-        begun = dict(self._pasts.begun(event.partition, event.offset))
-        told = self._pasts.disposed(event.partition, event.offset) | begun.keys()
-        old = Meant(self._old.match(event, self._partitions))
-        new = Meant(self._new.match(event, self._partitions), rejection)
+    def _note_unread(self, message: Message, rejection: Rejection) -> None:
+        """Count the runs of a message that is no event here, and was one where it was routed."""
+        begun = self._pasts.begun((message.topic, message.partition, message.offset))
+        runs = sum(self._wanted.function in (None, function) for function, _ in begun)
+        self.counts.unread += runs
+        self.counts.unread_because = self.counts.unread_because or (rejection.detail if runs else "")
+
+    async def _judge(self, rehearsal: Rehearsal, log: _Log, event: Event, received: Event | Rejection) -> None:
+        """Judge what an event means, function by function, and the runs that it has begun; ``received`` is what it is to the new code."""
+        place = event.topic, event.partition, event.offset
+        begun = dict(self._pasts.begun(place))
+        told = self._pasts.disposed(place) | begun.keys()
+        rejection = received if isinstance(received, Rejection) else None
+        known = event if isinstance(received, Rejection) else received
+        old = Meant(self._old.match(event, self._partitions) if log.old else _NOTHING)
+        new = Meant(self._new.match(known, self._partitions) if log.new else _NOTHING, rejection)
         for function in sorted(old.functions | new.functions | begun.keys()):
             if self._wanted.function not in (None, function):
                 continue
@@ -169,7 +233,7 @@ class Checking:
             if past is not None:
                 if self._takes(past):
                     meant = function in new.functions or _HANDLER in function
-                    await self._judge_run(rehearsal, event, past, difference, meant=meant)
+                    await self._judge_run(rehearsal, known, past, difference, meant=meant)
             elif difference is not None and difference.what != "no run" and not self._wanted.statuses:
                 self._differs(event, function, None, difference)
             elif function not in told:
@@ -227,6 +291,11 @@ class Checking:
             "difference": difference,
         }
         self._pasts.keep(msgspec.json.encode(document))
+
+
+def _received(message: Message, avro: Avro | None, log: _Log) -> Event | Rejection:
+    """Return what a message has been, or where it was not read, what it is."""
+    return receive(message, {}, avro, source=log.old_source if log.old else log.new_source)
 
 
 def _gathers(flow: Flow) -> bool:

@@ -10,19 +10,19 @@ from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.columns import columns
 from stream_engine.cli.output import print_json, print_lines, progress_of, say
 from stream_engine.cli.times import FORMS, TIME
-from stream_engine.core.catalogue import Catalogue
-from stream_engine.core.dead_letter import Letter, document, place_of, shown, whole_document
-from stream_engine.core.runs import iso
-from stream_engine.shell import letters
+from stream_engine.core.functions.catalogue import Catalogue
+from stream_engine.core.instants import iso
+from stream_engine.core.routing.dead_letter import Letter, document, place_of, shown, whole_document
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.localbroker import connected
+from stream_engine.shell.operating import letters
+from stream_engine.shell.operating.rerunning import Entries
 from stream_engine.shell.published import Published
-from stream_engine.shell.rerunning import Entries
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 
 _ROWS: Final = 50
-_HEADS: Final = ("ID", "AT", "FROM", "REASON", "FUNCTION", "DETAIL")
+_HEADS: Final = ("ID", "AT", "RETRIED", "FROM", "REASON", "FUNCTION", "DETAIL")
 
 
 class _LetterId(click.ParamType):
@@ -64,8 +64,9 @@ def list_(
         raise click.UsageError("--until is not after --since, so no letter can be between them")
     settings = connected(Settings.from_env())
     name = resolve_app_name(app, settings)
+    again = letters.retried(Published(settings, Names.of(name).control).control)
     wanted = (
-        (letter.at, *place_of(letter.id), document(letter))
+        (letter.at, *place_of(letter.id), document(letter, again.get(letter.id)))
         for letter in letters.read(settings, name)
         if (reason is None or letter.reason == reason)
         and (since is None or letter.at >= since)
@@ -91,11 +92,13 @@ def list_(
 def show(letter: str, app: str | None, *, as_json: bool) -> None:
     """Show the dead letter ID, with all that the message was."""
     settings = connected(Settings.from_env())
-    found = letters.find(settings, resolve_app_name(app, settings), letter)
+    name = resolve_app_name(app, settings)
+    found = letters.find(settings, name, letter)
+    again = letters.retried(Published(settings, Names.of(name).control).control).get(letter)
     if as_json:
-        print_json(whole_document(found))
+        print_json(whole_document(found, again))
     else:
-        print_lines(_lines(found))
+        print_lines(_lines(found, again))
 
 
 @dead_letters.command()
@@ -110,16 +113,20 @@ def retry(ids: tuple[str, ...], app: str | None, *, as_json: bool) -> None:
     """
     settings = connected(Settings.from_env())
     name = resolve_app_name(app, settings)
-    catalogue = Published(settings, Names.of(name).control).catalogue() or Catalogue({})
+    published = Published(settings, Names.of(name).control)
+    catalogue = published.catalogue() or Catalogue({})
     found = [letters.find(settings, name, letter) for letter in dict.fromkeys(ids)]
     whole = [letter for letter in found if letter.function is None and letter.topic not in catalogue.sources]
     entries = Entries(settings, Names.of(name), catalogue, now_ms())
     runs = {letter.id: entries.of_letter(letter) for letter in found if letter not in whole}
     sent = letters.retry(settings, whole)
     with progress_of("sending") as progress:
-        entries.send([entry for some in runs.values() for entry in some], progress)
+        entries.send([one for some in runs.values() for one in some], progress)
+    letters.note_retried(settings, name, (letter.id for letter in found), published.control, now_ms())
     again = [
-        {"id": letter, "function": one.function, "run_id": one.run_id} for letter, some in runs.items() for one in some
+        {"id": letter, "function": one.entry.function, "run_id": one.entry.run_id}
+        for letter, some in runs.items()
+        for one in some
     ]
     if as_json:
         print_json([*sent, *again])
@@ -132,15 +139,17 @@ def retry(ids: tuple[str, ...], app: str | None, *, as_json: bool) -> None:
 
 def _row(letter: dict[str, Any]) -> tuple[str, ...]:
     place = f"{letter['topic']}/{letter['partition']}/{letter['offset']}"
-    return letter["id"], letter["at"], place, letter["reason"], letter["function"] or "", letter["detail"]
+    retried, function = letter["retried_at"] or "", letter["function"] or ""
+    return letter["id"], letter["at"], retried, place, letter["reason"], function, letter["detail"]
 
 
-def _lines(letter: Letter) -> list[Text]:
+def _lines(letter: Letter, retried_at: int | None) -> list[Text]:
     facts = {
         "reason": letter.reason,
         "detail": letter.detail,
         "from": f"{letter.topic}/{letter.partition}/{letter.offset}",
         "buried": iso(letter.at),
+        "retried": None if retried_at is None else iso(retried_at),
         "function": letter.function,
         "key": shown(letter.key),
         "headers": ", ".join(f"{name}={shown(value) or ''}" for name, value in letter.headers) or None,

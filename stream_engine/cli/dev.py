@@ -16,7 +16,7 @@ from stream_engine.cli.worker import serve
 from stream_engine.sdk.engine import Engine
 from stream_engine.shell import localbroker
 from stream_engine.shell.settings import Settings
-from stream_engine.shell.worker import Limits
+from stream_engine.shell.threads import Limits
 
 # Whoever presses Ctrl-C waits for it; a step that takes longer is executed again at the next start.
 _DRAIN_SECONDS: Final = 5.0

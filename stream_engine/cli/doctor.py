@@ -9,8 +9,8 @@ from rich.text import Text
 
 from stream_engine.cli.apps import engine_name
 from stream_engine.cli.output import print_json, print_lines, say
-from stream_engine.core.diagnosis import Facts, Finding, diagnose
-from stream_engine.shell.doctor import examine
+from stream_engine.core.views.diagnosis import Facts, Finding, diagnose
+from stream_engine.shell.operating.doctor import examine
 from stream_engine.shell.settings import Settings
 
 _STYLES: Final = {"ok": "green", "warning": "yellow", "error": "red"}

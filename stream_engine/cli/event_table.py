@@ -5,8 +5,9 @@ from typing import Any
 
 from rich.text import Text
 
-from stream_engine.core.explained import EventStory, Outcome
-from stream_engine.core.runs import iso, until_text
+from stream_engine.core.instants import iso
+from stream_engine.core.views.explained import EventStory, Outcome
+from stream_engine.core.views.runs import until_text
 
 _STYLES = {"started": "green", "queued": "cyan", "delayed": "cyan", "dead-lettered": "red"}
 

@@ -1,19 +1,21 @@
-"""The figures of the last hour, as `functions list` shows them: what was done of each function's versions, how fast, and how badly."""
+"""Figures of functions' versions, as `functions list` shows them: what was done of each, how fast, and how badly; live runs and replayed ones apart."""
 
 from rich.text import Text
 
 from stream_engine.cli.columns import columns
 from stream_engine.cli.output import print_lines, say
-from stream_engine.core.function_listing import FunctionRow, with_figures
-from stream_engine.core.insights import Shown
-from stream_engine.shell.clock import now_ms
-from stream_engine.shell.insights import read_last
+from stream_engine.core.views.function_listing import FunctionRow, with_figures
+from stream_engine.core.views.insights import Shown
+from stream_engine.shell.operating.insights import read_last
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 
 _HEADS = (
-    "LAST HOUR",
+    "FIGURES",
     "VERSION",
+    "RUNS",
+    "SINCE",
+    "UNTIL",
     "STARTED",
     "COMPLETED",
     "FAILED",
@@ -22,28 +24,29 @@ _HEADS = (
     "DELAY p50/p99 ms",
     "TOOK p50/p99 ms",
 )
-_HOUR_MS = 3_600_000
 # What a busy app writes while the counting is written and acknowledged.
 _USUALLY_BEHIND = 5_000
+# What is counted by the minute is shown by the minute, like this: 2026-01-31T13:00.
+_MINUTES = 16
 
 
-def with_last_hour(settings: Settings, app: str, found: list[FunctionRow]) -> list[FunctionRow]:
-    """Return functions with their figures, where somebody counts them; say what those lack."""
-    last = read_last(settings, app, now_ms() - _HOUR_MS)
+def with_figures_since(settings: Settings, app: str, found: list[FunctionRow], since: int) -> list[FunctionRow]:
+    """Return functions with their figures from a time on (milliseconds since the epoch), where somebody counts them; say what those lack."""
+    last = read_last(settings, app, since)
     if last is None:
         return found
     lack = f"{last.behind:,} records of {Names.of(app).history} are not in"
     if last.behind and not last.counting:
-        say(f"nobody counts the figures of the last hour, and {lack}; `stream-engine worker --topology insights` does")
+        say(f"nobody counts the figures of versions, and {lack}; `stream-engine worker --topology insights` does")
         return found
     if last.behind > _USUALLY_BEHIND:
-        say(f"the figures of the last hour are being counted, and {lack} yet")
+        say(f"the figures of versions are being counted, and {lack} yet")
     return with_figures(found, last.figures)
 
 
 def print_figures(found: list[FunctionRow]) -> None:
-    """Print what happened in the last hour, and which deploys look bad."""
-    shown = [(function.id, version) for function in found for version in function.last_hour or []]
+    """Print what became of the versions of functions, and which deploys look bad."""
+    shown = [(function.id, version) for function in found for version in function.figures or []]
     if shown:
         print_lines([Text(""), *columns(_HEADS, [_row(id, version) for id, version in shown])], crop=True)
     for id, version in shown:
@@ -58,6 +61,9 @@ def _row(id: str, shown: Shown) -> tuple[str, ...]:
     return (
         id,
         shown.version,
+        "replayed" if shown.replayed else "live",
+        shown.since[:_MINUTES],
+        shown.until[:_MINUTES],
         *counts,
         *("/".join("-" if ms is None else f"{ms}" for ms in pair) for pair in (delay, took)),
     )

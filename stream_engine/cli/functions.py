@@ -9,16 +9,18 @@ import msgspec
 
 from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.columns import columns
-from stream_engine.cli.figures import print_figures, with_last_hour
+from stream_engine.cli.figures import print_figures, with_figures_since
 from stream_engine.cli.output import print_json, print_lines, reading_history, say
-from stream_engine.core.catalogue import Catalogue
-from stream_engine.core.function_listing import FunctionRow, rows, unended
-from stream_engine.shell import pausing
+from stream_engine.cli.times import FORMS, TIME
+from stream_engine.core.functions.catalogue import Catalogue
+from stream_engine.core.routing.replay import PAUSED, Replay
+from stream_engine.core.views.function_listing import FunctionRow, rows, unended
 from stream_engine.shell.history.index import Index, ask
 from stream_engine.shell.localbroker import connected
+from stream_engine.shell.operating import pausing, replaying
+from stream_engine.shell.operating.settled import settle
 from stream_engine.shell.published import Published
 from stream_engine.shell.settings import Settings
-from stream_engine.shell.settled import settle
 from stream_engine.shell.topics import Names
 
 _HEADS: Final = ("FUNCTION", "VERSION", "STATE", "RUNNING", "QUEUED", "OPTIONS", "TRIGGERS")
@@ -60,6 +62,13 @@ class _Here:
         with reading_history() as progress:
             return ask(self.settings, self.app, Index.counts, progress)
 
+    def held(self, queued: int) -> str:
+        """Return in words which replays may be what queued runs wait for."""
+        paused = [one.id for one in replaying.replays(self.published().control) if one.state == PAUSED]
+        if not (queued and paused):
+            return ""
+        return f"; those of the paused replays {', '.join(paused)} wait until these are resumed or cancelled"
+
     def rows(self, counts: Counts) -> list[FunctionRow] | None:
         """Return the functions in force, or None if no worker has published any."""
         published = self.published()
@@ -86,19 +95,20 @@ def functions() -> None:
     """Look at the functions of an app, and hold one back."""
 
 
-@functions.command("list")
+@functions.command("list", epilog=f"A TIME is {FORMS}.")
 @_APP
+@click.option("--since", type=TIME, help="Figures from this time on. Default: all that are kept, which is a day.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
-def list_(app: str | None, *, as_json: bool) -> None:
+def list_(app: str | None, since: int | None, *, as_json: bool) -> None:
     """List the functions that events are routed to.
 
     RUNNING counts runs that have begun and not ended, also those that sleep or wait; QUEUED those that are still to begin.
-    Below are the figures of the last hour, if a worker runs with `--topology insights`.
+    Below are figures of each version, of live runs and of replayed ones, in UTC, if a worker runs with `--topology insights`.
     """
     here = _Here(app)
     found = here.rows(here.counts())
     if found is not None:
-        found = with_last_hour(here.settings, here.app, found)
+        found = with_figures_since(here.settings, here.app, found, since or 0)
     if as_json:
         print_json(found or [])
     elif found:
@@ -136,7 +146,9 @@ def resume(function: str, app: str | None, *, replay: bool, as_json: bool) -> No
     made = pausing.run_missed(here.settings, here.names, function, say) if replay else []
     here.show(function, as_json=as_json, replays=[one.id for one in made])
     for one in made:
-        say(f"replay {one.id} runs {one.events} events that it missed; `stream-engine replay status {one.id}` tells")
+        say(
+            f"replay {one.id} runs {one.events} events that it missed{_as(one)}; `stream-engine replay status {one.id}` tells"
+        )
     if replay and not made:
         say(f"{function} has missed nothing")
 
@@ -158,10 +170,18 @@ def drain(function: str, app: str | None, *, as_json: bool) -> None:
             continue
         left = unended(here.counts(), function)
         if left != said and any(left):
-            say(f"{left[0]:,} of its runs have begun and not ended, {left[1]:,} are queued")
+            say(f"{left[0]:,} of its runs have begun and not ended, {left[1]:,} are queued{here.held(left[1])}")
         said, quiet = left, 0 if any(left) else quiet + 1
         time.sleep(_LOOK_SECONDS)
     here.show(function, as_json=as_json)
+
+
+def _as(replay: Replay) -> str:
+    """Return in words which options a replay has taken over from the one that was passed over."""
+    options = [f"--per-second {replay.per_second}"] if replay.per_second else []
+    options += ["--reuse-steps"] if replay.reuse_steps else []
+    options += ["--new-keys"] if replay.new_keys else []
+    return f" in a replay with {' '.join(options)}, and in the same way" if options else ""
 
 
 def _paused(published: Published) -> set[str]:

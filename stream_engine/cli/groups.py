@@ -6,8 +6,8 @@ from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.columns import columns
 from stream_engine.cli.group_reset import reset
 from stream_engine.cli.output import print_json, print_lines
-from stream_engine.shell.groups import GroupRow, inspect
 from stream_engine.shell.localbroker import connected
+from stream_engine.shell.operating.groups import GroupRow, inspect
 from stream_engine.shell.published import Published
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names

@@ -7,6 +7,7 @@ web servers that they never touch. A new command is one line in `COMMANDS`.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any, Final, NamedTuple
 
 import click
@@ -42,7 +43,8 @@ COMMANDS: Final = {
 class LazyGroup(click.Group):
     """A group whose commands are named in a table and imported on use.
 
-    A `UserError` from any of them becomes its message on stderr and exit code 1, without a traceback.
+    A `UserError` from any of them becomes its message on stderr and exit code 1, without a traceback; so does what Kafka fails at for a moment,
+    wherever it is asked.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -69,6 +71,14 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise click.ClickException(str(error)) from error
+        except Exception as error:
+            # Help is shown without Kafka's client, so only who has imported it can have met its errors.
+            clients = sys.modules.get("stream_engine.shell.clients")
+            if clients is None or not isinstance(error, clients.KafkaException) or not clients.passes(error.args[0]):
+                raise
+            raise click.ClickException(
+                f"Kafka does not answer: {error.args[0].str()}; is the broker up, and is it in time? `stream-engine doctor` looks at it"
+            ) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,22 +1,36 @@
 """``stream-engine runs rerun``: a new run of the same event, with a link to the first one."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import click
 
-from stream_engine.cli.output import progress_of, reading_history
-from stream_engine.core.catalogue import Catalogue
-from stream_engine.core.requests import Entry, Reused
-from stream_engine.core.reuse import reusable
-from stream_engine.core.runs import FoldedRun
-from stream_engine.shell import reusing
+from stream_engine.cli.output import progress_of, reading_history, say
+from stream_engine.core.functions.catalogue import Catalogue
+from stream_engine.core.records.requests import Reused
+from stream_engine.core.stages.reuse import reusable
+from stream_engine.core.views.caused import Place
+from stream_engine.core.views.runs import ENDED, FoldedRun
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.operating.rerunning import Again, Begun, CannotRerunError, Entries, Events
 from stream_engine.shell.published import Published
-from stream_engine.shell.rerunning import Again, Entries, Events
-from stream_engine.shell.reusing import Recorded
+from stream_engine.shell.routing import reusing
+from stream_engine.shell.routing.reusing import Recorded
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
+
+
+class Prepared(NamedTuple):
+    """What begins runs again, and of the runs that cannot be run again, in words, why."""
+
+    begun: list[Begun]
+    refused: dict[str, str]
+
+    def tell(self) -> None:
+        """Say on stderr of each run that is passed over why it is."""
+        for why in self.refused.values():
+            say(f"passed over: {why}")
 
 
 class Reruns:
@@ -42,62 +56,77 @@ class Reruns:
         self._names = Names.of(app, catalogue.events)
         self._entries = Entries(settings, self._names, catalogue, now_ms())
 
-    def prepare(self, runs: Sequence[FoldedRun]) -> list[Entry]:
+    def prepare(self, runs: Sequence[FoldedRun]) -> Prepared:
         """Return what begins runs again, after a look at each, before any is.
 
         Raises:
-            UserError: one cannot be run again.
+            UserError: Kafka does not answer.
         """
-        for run in runs:
-            self._check(run)
+        refused: dict[str, str] = {run.run_id: why for run in runs if (why := self._objection(run)) is not None}
+        left = [run for run in runs if run.run_id not in refused]
+        if not left:
+            return Prepared([], refused)
         with reading_history() as progress:
-            recorded = reusing.of_runs(self._settings, self._app, {run.run_id for run in runs}, progress)
+            functions = {run.run_id: run.function for run in left}
+            recorded = reusing.of_runs(self._settings, self._app, functions, progress, self._catalogue.keeps_all)
         events = Events(self._settings, self._catalogue)
+        begun = []
         try:
             with progress_of("reading events") as progress:
-                entries = []
-                for number, run in enumerate(runs):
-                    progress(number, len(runs))
-                    entries.append(self._entries.again(self._look_at(run, recorded.get(run.run_id), events)))
-                return entries
+                for number, run in enumerate(left):
+                    progress(number, len(left))
+                    try:
+                        begun.append(self._entries.again(self._look_at(run, recorded.get(run.run_id), events)))
+                    except CannotRerunError as error:
+                        named = run.run_id in str(error)
+                        refused[run.run_id] = str(error) if named else f"run {run.run_id}: {error}"
         finally:
             events.close()
+        return Prepared(begun, refused)
 
-    def begin(self, entries: Sequence[Entry]) -> list[dict[str, str]]:
+    def begin(self, begun: Sequence[Begun]) -> list[dict[str, str]]:
         """Have runs begin anew; return what is printed of them.
 
         Raises:
             UserError: Kafka did not take one.
         """
         with progress_of("sending") as progress:
-            self._entries.send(entries, progress)
+            self._entries.send(begun, progress)
+        entries = [one.entry for one in begun]
         return [{"run_id": entry.run_id, "rerun_of": entry.rerun_of, "function": entry.function} for entry in entries]
 
-    def _check(self, run: FoldedRun) -> None:
+    def _objection(self, run: FoldedRun) -> str | None:
+        """Return why a run cannot be run again, as far as the run itself and the code tell."""
         name = run.run_id
+        if run.status not in ENDED:
+            return f"run {name} has not ended: it is {run.status}, and there would be two of it; wait for it, or `stream-engine runs cancel {name}` first"
+        if run.of_run is not None and ":" in run.function:
+            return f"run {name} is that of a handler ({run.function}), and has no event; run {run.of_run} again, which it is about"
         if run.of_run is not None:
-            raise UserError(
-                f"run {name} is that of a handler, and has no event; run {run.of_run} again, which it is about"
-            )
+            return f"run {name} was invoked by a step of run {run.of_run}, and no event has triggered it; run that one again"
         spec = self._catalogue.functions.get(run.function)
         if spec is None:
-            raise UserError(f"{self._app} has no function {run.function!r} any more, so run {name} cannot run again")
+            return f"{self._app} has no function {run.function!r} any more, so run {name} cannot run again"
         if self._version is not None and self._version not in spec.versions:
-            raise UserError(f"{run.function} has no version {self._version!r}; it has {', '.join(spec.versions)}")
+            known = ", ".join(spec.versions)
+            return f"{run.function} has no version {self._version!r}, so run {name} cannot run on it; it has {known}"
+        return None
 
     def _look_at(self, run: FoldedRun, recorded: Recorded | None, events: Events) -> Again:
         name = run.run_id
         if recorded is None:
-            raise UserError(f"run {name} has not begun, so there is nothing to run again")
+            raise CannotRerunError(f"run {name} has not begun, so there is nothing to run again")
         steps: tuple[Reused, ...] = ()
         if self._from_step is not None:
             try:
                 steps = reusable(recorded.steps, self._from_step)
             except LookupError as error:
                 known = ", ".join(dict.fromkeys(one.step_id for one in recorded.steps)) or "none"
-                raise UserError(f"run {name} has no step {self._from_step!r}; it has {known}") from error
-        event = events.of(recorded.started)
-        return Again(name, recorded.started, event, steps, self._version or "", self._new_keys)
+                raise CannotRerunError(f"run {name} has no step {self._from_step!r}; it has {known}") from error
+        started = recorded.started
+        own = Place(started.topic, started.partition, started.offset)
+        others = tuple(events.at(place) for place in sorted(recorded.others - {own}))
+        return Again(name, started, events.at(own), others, steps, self._version or "", self._new_keys)
 
 
 def confirmed(count: int, *, yes: bool, asks: bool) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from stream_engine.cli.timeline import STYLES, duration
-from stream_engine.core.runs import FoldedRun, iso
+from stream_engine.core.instants import iso
+from stream_engine.core.views.runs import FoldedRun
 
 _HEADS = ("RUN", "STATUS", "FUNCTION", "CREATED", "TOOK", "ABOUT")
 _GAP = "  "

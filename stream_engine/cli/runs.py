@@ -1,7 +1,8 @@
 """``stream-engine runs``: what became of events, from the history that the engine tells."""
 
 import sys
-from typing import Final, TypedDict, Unpack
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 import click
 from rich.console import Console
@@ -15,23 +16,33 @@ from stream_engine.cli.run_table import table
 from stream_engine.cli.timeline import draw
 from stream_engine.cli.times import FORMS, TIME
 from stream_engine.cli.values import DURATION, RUN_ID
-from stream_engine.core.explained import EventStory
-from stream_engine.core.run_document import document
-from stream_engine.core.run_listing import Selection
-from stream_engine.core.runs import ENDED, STATUSES, FoldedRun
-from stream_engine.shell import cancelling as requests
+from stream_engine.core.views.explained import EventStory
+from stream_engine.core.views.run_document import document
+from stream_engine.core.views.run_listing import Selection
+from stream_engine.core.views.runs import ENDED, STATUSES, FoldedRun
 from stream_engine.shell import localbroker
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.halts import REPLAY
 from stream_engine.shell.history.index import ask
 from stream_engine.shell.history.reader import HistoryReader, about
+from stream_engine.shell.operating import cancelling as requests
 from stream_engine.shell.published import Published
+from stream_engine.shell.routing.bearings import REWIND
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import DAY_MS, Names
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _ROWS: Final = 50
 _WAITING: Final = ("queued", "sleeping", "waiting")
 _GOING: Final = tuple(status for status in STATUSES if status not in ENDED)
+_APP: Final = click.option(
+    "--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is."
+)
+_YES: Final = click.option(
+    "--yes", is_flag=True, help="Do it; without it, those that filters find are shown, and the terminal is asked."
+)
 
 
 class _Filters(TypedDict):
@@ -42,20 +53,39 @@ class _Filters(TypedDict):
     since: int | None
     until: int | None
     event: str | None
+    replay: str | None
+
+
+def _filters(statuses: Sequence[str]) -> Callable[[Command], Command]:
+    """Return what gives a command the options of `_Filters`."""
+    options = (
+        click.option("--function", help="Runs of this function."),
+        click.option("--status", multiple=True, type=click.Choice(statuses), help="With this status; may be repeated."),
+        click.option("--since", type=TIME, help="Created at this time or later. Default: 24 hours ago."),
+        click.option("--until", type=TIME, help="Created before this time."),
+        click.option("--event", metavar="ID", help="Runs of the event with this id."),
+        click.option(
+            "--replay", metavar="ID", help="Runs of this replay, also of what its runs have sent and invoked."
+        ),
+    )
+
+    def add(command: Command) -> Command:
+        # The option that is added last is listed first.
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 @click.group()
 def runs() -> None:
-    """List runs, look at one, and cancel them: what became of events."""
+    """List runs, look at one, cancel them, and run them again: what became of events."""
 
 
 @runs.command("list", epilog=f"A TIME is {FORMS}.")
-@click.option("--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is.")
-@click.option("--function", help="Runs of this function only.")
-@click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Runs with this status; may be repeated.")
-@click.option("--since", type=TIME, help="Runs created at this time or later. Default: 24 hours ago.")
-@click.option("--until", type=TIME, help="Runs created before this time.")
-@click.option("--event", metavar="ID", help="Runs of the event with this id.")
+@_APP
+@_filters(STATUSES)
 @click.option(
     "--waiting", is_flag=True, help="Runs that wait for something: at a gate, for room, for a time, for code."
 )
@@ -75,8 +105,8 @@ def list_(app: str | None, limit: int | None, *, waiting: bool, as_json: bool, *
     rows = limit or (None if as_json else _ROWS)
     with reading_history() as progress:
         found, left_out = ask(settings, name, lambda index: index.list(selection, rows, whole=as_json), progress)
-    if not found and selection.function is not None:
-        _check_function(settings, name, selection.function)
+    if not found:
+        _check_filters(settings, name, filters)
     if as_json:
         print_json([document(run) for run in found])
     elif found:
@@ -89,7 +119,7 @@ def list_(app: str | None, limit: int | None, *, waiting: bool, as_json: bool, *
 
 @runs.command()
 @click.argument("run", metavar="[RUN]", type=RUN_ID, required=False)
-@click.option("--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is.")
+@_APP
 @click.option(
     "--event", metavar="ID", help="Instead of a run: what became of the event with this id, function by function."
 )
@@ -113,16 +143,10 @@ def show(run: str | None, app: str | None, event: str | None, *, as_json: bool) 
 
 @runs.command(epilog=f"A TIME is {FORMS}.")
 @click.argument("run_ids", metavar="[RUN]...", type=RUN_ID, nargs=-1)
-@click.option("--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is.")
-@click.option("--function", help="All runs of this function that have not ended.")
-@click.option("--status", multiple=True, type=click.Choice(_GOING), help="All with this status; may be repeated.")
-@click.option("--since", type=TIME, help="All that were created at this time or later. Default: 24 hours ago.")
-@click.option("--until", type=TIME, help="All that were created before this time.")
-@click.option("--event", metavar="ID", help="All runs of the event with this id.")
+@_APP
+@_filters(_GOING)
 @click.option("--reason", default="", help="Why; history and `runs show` say it, and who it was.")
-@click.option(
-    "--yes", is_flag=True, help="Do it; without it, those that filters find are shown, and the terminal is asked."
-)
+@_YES
 @click.option("--timeout", type=DURATION, default="1m", help="How long to wait until they have ended. Default: 1m.")
 def cancel(
     run_ids: tuple[str, ...], app: str | None, reason: str, timeout: int, *, yes: bool, **filters: Unpack[_Filters]
@@ -139,6 +163,8 @@ def cancel(
         start = reader.span(reader.partitions()).end
     found = _known(settings, name, run_ids) if run_ids else _going(settings, name, filters)
     going = refuse_ended(found)
+    if not found:
+        _check_filters(settings, name, filters)
     if not run_ids:
         _confirm(found, yes=yes)
     requests.send(settings, name, going, reason_of(reason))
@@ -152,6 +178,10 @@ def _show_event(settings: Settings, app: str, event_id: str, *, as_json: bool) -
         for batch in reader.read(reader.span(reader.partitions()), about(events=[event_id]), progress):
             for entry in batch:
                 story.add(entry.record)
+        gates = story.unfinished
+        for batch in reader.read(reader.span(reader.partitions()), about(events=gates), progress) if gates else ():
+            for entry in batch:
+                story.follow(entry.record)
     if as_json:
         print_json(event_table.document(story))
     else:
@@ -179,12 +209,8 @@ class _Rerun(_Filters, _How):
 
 @runs.command(epilog=f"A TIME is {FORMS}.")
 @click.argument("run_ids", metavar="[RUN]...", type=RUN_ID, nargs=-1)
-@click.option("--app", help="The app's name, or module:attribute or file.py:attribute. Default: the only one there is.")
-@click.option("--function", help="All runs of this function.")
-@click.option("--status", multiple=True, type=click.Choice(STATUSES), help="All with this status; may be repeated.")
-@click.option("--since", type=TIME, help="All that were created at this time or later. Default: 24 hours ago.")
-@click.option("--until", type=TIME, help="All that were created before this time.")
-@click.option("--event", metavar="ID", help="All runs of the event with this id.")
+@_APP
+@_filters(STATUSES)
 @click.option(
     "--from-step", metavar="ID", help="Take over the results of the steps that were completed before this one began."
 )
@@ -192,14 +218,13 @@ class _Rerun(_Filters, _How):
 @click.option(
     "--new-keys", is_flag=True, help="Hand out idempotency keys of its own: for when the first call was wrong."
 )
-@click.option(
-    "--yes", is_flag=True, help="Do it; without it, those that filters find are shown, and the terminal is asked."
-)
+@_YES
 @click.option("--json", "as_json", is_flag=True, help="Print the new run, or with filters an array of them.")
 def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) -> None:
     """Run the events of runs again: by the runs' ids, or those that filters find; print the new runs.
 
-    Idempotency keys are those of the first run, so that other systems know a repeated call.
+    Idempotency keys are those of the first run, so that other systems know a repeated call. Of what filters find, runs that cannot be run again are
+    passed over, with the reason; then the exit code is 1.
     """
     filters: _Filters = {
         "function": options["function"],
@@ -207,6 +232,7 @@ def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) 
         "since": options["since"],
         "until": options["until"],
         "event": options["event"],
+        "replay": options["replay"],
     }
     yes, as_json = options["yes"], options["as_json"]
     if bool(run_ids) == any(value for value in filters.values()):
@@ -215,18 +241,28 @@ def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) 
     name = resolve_app_name(app, settings)
     found = _known(settings, name, run_ids) if run_ids else _selected(settings, name, filters)
     reruns = Reruns(settings, name, options["from_step"], options["version"], new_keys=options["new_keys"])
-    prepared = reruns.prepare(found)
     if not found:
+        _check_filters(settings, name, filters)
         raise UserError(f"no such runs of {name} in this time; see --since")
+    prepared = reruns.prepare(found)
+    refused = prepared.refused
+    if refused and (run_ids or not prepared.begun):
+        # Whoever names runs wants all of them.
+        raise UserError("\n".join([*refused.values(), "nothing is run again"]))
     if not run_ids:
-        _show(found, yes=yes)
-        confirmed(len(found), yes=yes, asks=sys.stdin.isatty())
-    begun = reruns.begin(prepared)
+        _show([run for run in found if run.run_id not in refused], yes=yes)
+        if not yes:
+            prepared.tell()
+        confirmed(len(prepared.begun), yes=yes, asks=sys.stdin.isatty())
+    begun = reruns.begin(prepared.begun)
     if as_json:
         print_json(begun[0] if len(run_ids) == 1 else begun)
-        return
-    for one in begun:
-        click.echo(f"{one['run_id']}  reruns {one['rerun_of']}")
+    else:
+        for one in begun:
+            click.echo(f"{one['run_id']}  reruns {one['rerun_of']}")
+    if refused:
+        prepared.tell()
+        raise UserError(f"{len(begun)} runs are run again, {len(refused)} of {len(found)} are not")
 
 
 def _show(found: list[FoldedRun], *, yes: bool) -> None:
@@ -282,11 +318,14 @@ def _selection(filters: _Filters, now: int) -> Selection:
         since = min(now, now if until is None else until) - DAY_MS
     if until is not None and until <= since:
         raise click.UsageError("--until is not after --since, so no run can be between them")
-    return Selection(filters["function"], filters["status"] or None, since, until, filters["event"])
+    return Selection(filters["function"], filters["status"] or None, since, until, filters["event"], filters["replay"])
 
 
-def _check_function(settings: Settings, app: str, function: str) -> None:
-    """A function without runs is one thing; one that nobody has heard of is a mistake."""
-    known = Published(settings, Names.of(app).control).functions()
+def _check_filters(settings: Settings, app: str, filters: _Filters) -> None:
+    """A function or a replay without runs is one thing; one that nobody has heard of is a mistake."""
+    published, function, replay = Published(settings, Names.of(app).control), filters["function"], filters["replay"]
+    known = None if function is None else published.functions()
     if known is not None and function not in known:
         raise UserError(f"{app} has no function {function!r}; it has {', '.join(known) or 'none'}")
+    if replay is not None and replay not in {**published.control.values(REPLAY), **published.control.values(REWIND)}:
+        raise UserError(f"{app} has no replay {replay!r}; `stream-engine replay list` shows them")

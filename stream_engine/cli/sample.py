@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from stream_engine.core.catalogue import RESERVED, WILDCARD
+from stream_engine.core.functions.catalogue import RESERVED, WILDCARD
 from stream_engine.sdk.engine import Engine
 
 _VALUES = {"string": "text", "integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}

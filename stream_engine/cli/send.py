@@ -9,16 +9,16 @@ from stream_engine.cli.output import print_json, print_lines, say
 from stream_engine.cli.run_table import table
 from stream_engine.cli.times import FORMS, TIME
 from stream_engine.cli.values import DURATION, JSON
-from stream_engine.core.catalogue import Catalogue
-from stream_engine.core.caused import Caused
-from stream_engine.core.run_document import document
+from stream_engine.core.functions.catalogue import Catalogue
+from stream_engine.core.views.caused import Caused
+from stream_engine.core.views.run_document import document
 from stream_engine.sdk.events import Event, Message
 from stream_engine.sdk.events import message as to_message
-from stream_engine.shell import one_event
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.localbroker import connected
-from stream_engine.shell.one_event import Listening, Sent
+from stream_engine.shell.operating import one_event
+from stream_engine.shell.operating.one_event import Listening, Sent
 from stream_engine.shell.published import Published
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names

@@ -12,7 +12,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.runs import ENDED, FoldedRun, RunStep, StepAttempt, iso
+from stream_engine.core.instants import iso
+from stream_engine.core.views.runs import ENDED, FoldedRun, RunStep, StepAttempt
 
 STYLES: Final = {
     "queued": "cyan",

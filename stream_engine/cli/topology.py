@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -18,11 +19,15 @@ from stream_engine.shell.errors import UserError
 from stream_engine.shell.settings import Settings
 
 _TOPOLOGIES: Final[dict[str, Callable[[Settings, str], EdgeApp]]] = {"insights": insights_app}
+END_SECONDS = 20.0
+"""How long the app may take to end once its worker is gone: Faust waits for ever for a broker that has gone meanwhile, and nobody else would end it."""
 
 
 def _end_with_the_worker() -> None:
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(END_SECONDS)
+    os._exit(1)
 
 
 def _load(target: str) -> faust.App:

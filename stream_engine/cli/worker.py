@@ -23,15 +23,16 @@ from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import THREADS
 from stream_engine.sdk.slots import Capacity
 from stream_engine.shell import callback_routes
-from stream_engine.shell.completing import Completing
 from stream_engine.shell.endpoint import Address, Endpoint
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.health import Health, routes
 from stream_engine.shell.localbroker import connected
+from stream_engine.shell.operating.completing import Completing
 from stream_engine.shell.parent import Parent
 from stream_engine.shell.processes import Processes
 from stream_engine.shell.settings import Settings
-from stream_engine.shell.worker import Limits, Worker
+from stream_engine.shell.threads import Limits
+from stream_engine.shell.worker import Worker
 
 
 class _Options(TypedDict):

@@ -8,7 +8,7 @@ physical record: the keys to put and to delete. Nothing that was decided takes e
 append at the offset that the leader expects. Then, and only then, its effects are performed: the store is written, runs
 are executed, outgoing messages are sent, history is told.
 
-The modules follow an event through six stages, and the words are the same everywhere:
+What decides follows an event through six stages (`stages`, but for the first two, which are in `routing`), and the words are the same everywhere:
 
 ========  =====================================================================================
 receive   bytes of the events topic become an ``Event``, or a rejection with a reason

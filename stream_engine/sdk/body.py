@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from stream_engine.core.commands import FailRun, FinishRun, Input, RetryRun
+from stream_engine.core.stages.commands import FailRun, FinishRun, Input, RetryRun
 from stream_engine.sdk.errors import RunFailed, StepError
 from stream_engine.sdk.failures import cause_of, failure_of
 from stream_engine.sdk.middleware import surround

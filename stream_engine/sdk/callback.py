@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-from stream_engine.core.callback_token import Named, token_of
-from stream_engine.core.callbacks import KIND
-from stream_engine.core.commands import AwaitCallback
-from stream_engine.core.runs import LAST_MS
-from stream_engine.core.tables import Step
+from stream_engine.core.instants import LAST_MS
+from stream_engine.core.records.tables import Step
+from stream_engine.core.routing.callback_token import Named, token_of
+from stream_engine.core.stages.callbacks import KIND
+from stream_engine.core.stages.commands import AwaitCallback
 from stream_engine.sdk.codec import decode_plain
 from stream_engine.sdk.mailbox import Signal
 from stream_engine.sdk.results import result_of

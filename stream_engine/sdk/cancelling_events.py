@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from stream_engine.core import flow
-from stream_engine.core.criterion import Criterion, criterion
 from stream_engine.core.duration import Duration
-from stream_engine.core.expression import ExpressionError
+from stream_engine.core.expressions.criterion import Criterion, criterion
+from stream_engine.core.expressions.expression import ExpressionError
+from stream_engine.core.functions import flow
 from stream_engine.sdk import checks
 from stream_engine.sdk.errors import DeclarationError
 from stream_engine.sdk.names import check_trigger

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from stream_engine.core.duration import milliseconds
-from stream_engine.core.expression import Expression, ExpressionError, compile_expression
+from stream_engine.core.expressions.expression import Expression, ExpressionError, compile_expression
 from stream_engine.sdk.errors import DeclarationError
 
 KEYS = ("dyn", "string", "int", "uint", "double", "bool")
@@ -73,6 +73,13 @@ def expression(where: str, option: str, value: object, returns: Collection[str])
     except ExpressionError as error:
         hint = f" (write event.{value.strip()}?)" if value.strip().startswith(("data.", "data[")) else ""
         raise DeclarationError(f"{where}: {option}={error}{hint}") from None
+    if value.strip() == "event.data":
+        raise DeclarationError.of(
+            where,
+            option,
+            value,
+            "it is an object, with all that the event tells; name one of its fields, such as event.data.id",
+        )
     given = compiled.returns
     kind = given[5:-1] if returns is KEYS and given.startswith("list<") else given
     if kind not in returns:

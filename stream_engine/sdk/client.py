@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from stream_engine.core.flow import PLAIN, Flow
+from stream_engine.core.functions.flow import PLAIN, Flow
+from stream_engine.core.functions.match import Wish, match
 from stream_engine.core.identity import event_identity, home_partition, run_id, run_name
-from stream_engine.core.match import Wish, match
-from stream_engine.core.receive import MAX_DELAY
-from stream_engine.core.records import Event as EventRecord
+from stream_engine.core.records.journal import Event as EventRecord
+from stream_engine.core.routing.receive import MAX_DELAY
 from stream_engine.sdk.codec import Decode
 from stream_engine.sdk.errors import epoch_ms
 from stream_engine.sdk.event_types import EventTypes
 from stream_engine.sdk.events import Event, Message, data_json, key_bytes
 from stream_engine.sdk.handle import RunHandle, SyncRunHandle
 from stream_engine.sdk.middleware import Middleware, surround
+from stream_engine.sdk.scope import sent_by
 from stream_engine.sdk.transport import Transport, make_transport
 
 Clock = Callable[[], int]
@@ -101,22 +102,25 @@ class Client:
         for event in batch:
             if event.ts is not None and event.ts.timestamp() * 1_000 > latest:
                 raise ValueError(f"Event {event.name!r}: ts={event.ts.isoformat()} is more than 366 days ahead")
-        return [self._types.message(event) for event in batch]
+        by, messages = sent_by(), [self._types.message(event) for event in batch]
+        return messages if by is None else [message._replace(headers=[*by.headers]) for message in messages]
 
     def _run(self, function: str, event: Event[Any], flow: Flow) -> str:
         assert event.id is not None
-        identity = event_identity(event.id, "", 0, 0)
+        by, identity = sent_by(), event_identity(event.id, "", 0, 0)
+        # What a replayed run sends is of its replay.
+        replay_id = None if by is None else by.replay_id
         home = home_partition(identity, self._partitions)
         if flow != PLAIN:
             # A run lives where its key does.
             ts = self.clock() if event.ts is None else epoch_ms(event.ts)
             where = (self._events_topic, 0, 0)
             record = EventRecord(event.name, identity, event.id, ts, ts, *where, data_json(event), key_bytes(event.key))
-            matched = match([Wish(function, None, flow, ())], record, self._partitions, None)
+            matched = match([Wish(function, None, flow, ())], record, self._partitions, replay_id)
             for unfit in matched.unfit:
                 raise ValueError(f"function {function!r} cannot be started with this: {unfit.detail}")
             home = next((asked.home for asked in matched.asked if asked.home >= 0), home)
-        return run_id(run_name(self._app, function, identity, None), home)
+        return run_id(run_name(self._app, function, identity, replay_id), home)
 
     def _connected(self) -> Transport:
         if self._transport is None:

@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
-from stream_engine.core import flow
-from stream_engine.core.catalogue import start_event
+from stream_engine.core.functions import flow
+from stream_engine.core.functions.catalogue import start_event
 from stream_engine.sdk import checks
 from stream_engine.sdk.codec import Decode, decode_plain, decoder
 from stream_engine.sdk.context import Context, SyncContext

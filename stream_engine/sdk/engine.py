@@ -8,9 +8,9 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 
 from pydantic import BaseModel
 
-from stream_engine.core.catalogue import Catalogue, FunctionSpec
-from stream_engine.core.receive import Check
-from stream_engine.core.turn import Function as FunctionRules
+from stream_engine.core.functions.catalogue import Catalogue, FunctionSpec
+from stream_engine.core.partition.turn import Function as FunctionRules
+from stream_engine.core.routing.receive import Check
 from stream_engine.sdk.client import Client
 from stream_engine.sdk.declaration import FunctionOptions, function
 from stream_engine.sdk.errors import DeclarationError
@@ -176,7 +176,8 @@ class Engine:
         """
         specs = {}
         for id, versions in self._functions.items():
-            current = _current(id, versions).options
+            function = _current(id, versions)
+            current = function.options
             specs[id] = FunctionSpec(
                 id,
                 list(current.triggers),
@@ -184,6 +185,9 @@ class Engine:
                 dict(current.conditions),
                 current.flow,
                 current.crons,
+                _id(function.on_failure),
+                _id(function.on_cancel),
+                current.timeouts,
             )
         return Catalogue(specs, self.events_topic, self.sources)
 

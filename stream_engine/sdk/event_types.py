@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from stream_engine.core.receive import Check
+from stream_engine.core.routing.receive import Check
 from stream_engine.sdk.codec import decode_plain
 from stream_engine.sdk.errors import DeclarationError
 from stream_engine.sdk.events import Event, Message, data_json, message

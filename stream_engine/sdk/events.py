@@ -6,8 +6,8 @@ from typing import Any, Generic, NamedTuple
 import msgspec
 from typing_extensions import TypeVar
 
-from stream_engine.core.receive import MAX_BYTES, MAX_NAME, event_name_problem, is_event_id
-from stream_engine.core.records import Event as EventRecord
+from stream_engine.core.records.journal import Event as EventRecord
+from stream_engine.core.routing.receive import MAX_BYTES, MAX_NAME, event_name_problem, is_event_id
 from stream_engine.sdk.codec import DECODE_ERRORS, Decode, decode_plain, encode, try_encode
 from stream_engine.sdk.errors import NonRetriableError, epoch_ms
 
@@ -135,12 +135,17 @@ def message(event: Event[Any], data: bytes, key: str | bytes | int | None, id: s
     """
     ts = None if event.ts is None else epoch_ms(event.ts)
     value = encode(_Wire(event.name, msgspec.Raw(data), id, ts))
+    check_size(event.name, value)
+    return Message(key_bytes(key), value, [])
+
+
+def check_size(name: str, value: bytes) -> None:
+    """Raise ValueError if an event has more bytes of JSON than one may have."""
     if len(value) > MAX_BYTES:
         raise ValueError(
-            f"event {event.name!r} has {len(value):,} bytes of JSON; the limit is {MAX_BYTES:,}: "
+            f"event {name!r} has {len(value):,} bytes of JSON; the limit is {MAX_BYTES:,}: "
             "store what is large elsewhere and send where it is"
         )
-    return Message(key_bytes(key), value, [])
 
 
 def key_bytes(key: str | bytes | int | None) -> bytes | None:

@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
-from stream_engine.core.commands import Stopped
-from stream_engine.core.receive import MAX_BYTES
-from stream_engine.core.turn import Attempt, Deliver, Effect, Execute, Stop
+from stream_engine.core.partition.turn import Attempt, Deliver, Effect, Execute, Stop
+from stream_engine.core.routing.receive import MAX_BYTES
+from stream_engine.core.stages.commands import Stopped
 from stream_engine.sdk.body import run_body
 from stream_engine.sdk.client import Clock, wall_clock
 from stream_engine.sdk.context import Context, SyncContext

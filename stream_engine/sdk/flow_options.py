@@ -5,11 +5,11 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from stream_engine.core import flow
-from stream_engine.core.catalogue import cron_event
-from stream_engine.core.expression import EvaluationError, compile_expression
-from stream_engine.core.records import Event
-from stream_engine.core.scope import Scope
+from stream_engine.core.expressions.expression import EvaluationError, compile_expression
+from stream_engine.core.expressions.scope import Scope
+from stream_engine.core.functions import flow
+from stream_engine.core.functions.catalogue import cron_event
+from stream_engine.core.records.journal import Event
 from stream_engine.sdk import checks
 from stream_engine.sdk.cancelling_events import CancelOn, cancel_on_of
 from stream_engine.sdk.errors import DeclarationError

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 from uuid import uuid4
 
-from stream_engine.core.catalogue import start_event
 from stream_engine.core.duration import Duration, milliseconds
-from stream_engine.core.flow import ANY_TIME, PLAIN, Cron, Flow, Timeouts
+from stream_engine.core.functions.catalogue import start_event
+from stream_engine.core.functions.flow import ANY_TIME, PLAIN, Cron, Flow, Timeouts
 from stream_engine.sdk.client import Client
 from stream_engine.sdk.codec import Decode
 from stream_engine.sdk.errors import DeclarationError
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Options:
-    """What was said about a function, checked. ``triggers`` and ``conditions`` are as in `stream_engine.core.catalogue.FunctionSpec`."""
+    """What was said about a function, checked. ``triggers`` and ``conditions`` are as in `stream_engine.core.functions.catalogue.FunctionSpec`."""
 
     id: str
     version: str

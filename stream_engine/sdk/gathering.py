@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from stream_engine.core import flow
 from stream_engine.core.duration import Duration
+from stream_engine.core.functions import flow
 from stream_engine.sdk import checks
 from stream_engine.sdk.errors import DeclarationError
 

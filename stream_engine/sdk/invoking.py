@@ -2,11 +2,11 @@
 
 from typing import Any, NamedTuple
 
-from stream_engine.core.commands import OWN, Invoke
-from stream_engine.core.tables import Step
+from stream_engine.core.records.tables import Step
+from stream_engine.core.stages.commands import OWN, Invoke
 from stream_engine.sdk.codec import Decode, decode_plain
 from stream_engine.sdk.errors import StepUsageError
-from stream_engine.sdk.events import Event, data_json
+from stream_engine.sdk.events import Event, check_size, data_json
 from stream_engine.sdk.function import Function
 from stream_engine.sdk.mailbox import Signal
 from stream_engine.sdk.names import check_app, check_id
@@ -58,12 +58,15 @@ def data_of(step: str, function: str, data: Any) -> bytes:
     """Return the data for a function as JSON.
 
     Raises:
-        StepUsageError: JSON makes no object of it.
+        StepUsageError: JSON makes no object of it, or it is larger than an event may be.
     """
+    event = Event(f"invoke/{function}", data)
     try:
-        return data_json(Event(f"invoke/{function}", data))
+        made = data_json(event)
+        check_size(event.name, made)
     except ValueError as error:
         raise StepUsageError(f"step {step!r}: {error}") from error
+    return made
 
 
 async def invoke_step(execution: Execution, id: str, called: Callee, terms: Terms) -> Any:

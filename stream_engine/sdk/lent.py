@@ -1,10 +1,19 @@
-"""What goes on in a worker after its term of leading a partition: see `stream_engine.core.lend`."""
+"""What goes on in a worker after its term of leading a partition: see `stream_engine.core.stages.lend`."""
 
 from collections.abc import Callable
 
-from stream_engine.core.commands import FailRun, FailStep, FinishRun, Input, LendRun, LendStep, RecordStep, RetryRun
 from stream_engine.core.failure import Failure
-from stream_engine.core.requests import ReturnRun, ReturnStep
+from stream_engine.core.records.requests import ReturnRun, ReturnStep
+from stream_engine.core.stages.commands import (
+    FailRun,
+    FailStep,
+    FinishRun,
+    Input,
+    LendRun,
+    LendStep,
+    RecordStep,
+    RetryRun,
+)
 
 GiveBack = Callable[[ReturnStep | ReturnRun], None]
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stream_engine.core import flow
 from stream_engine.core.duration import Duration
+from stream_engine.core.functions import flow
 from stream_engine.sdk import checks
 from stream_engine.sdk.errors import DeclarationError
 from stream_engine.sdk.names import check_id
@@ -51,7 +51,8 @@ class Timeouts:
     A step in flight is interrupted if it is ``async def``; a ``def`` step ends first.
 
     Attributes:
-        start: how long it may wait for its gates and for room in a worker, from its event's arrival on, or from its ``ts`` if that is later.
+        start: how long it may wait for its gates and for room in a worker, from its event's arrival on, from its ``ts`` if that is later,
+            or from when a debounce or batch has gathered its events.
         finish: how long it may take from its start on, sleeps and retries included.
 
     Raises:

@@ -24,7 +24,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from stream_engine.core.tables import Step
+from stream_engine.core.records.tables import Step
 from stream_engine.sdk.scope import scope
 
 _MOST_TURNS = 10_000

@@ -4,8 +4,9 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from stream_engine.core.catalogue import RESERVED, WILDCARD
-from stream_engine.core.receive import MAX_NAME, event_name_problem
+from stream_engine.core.functions.catalogue import RESERVED, WILDCARD
+from stream_engine.core.functions.cron import expression_problem
+from stream_engine.core.routing.receive import MAX_NAME, event_name_problem
 from stream_engine.sdk.errors import DeclarationError, StepUsageError
 
 _KAFKA = re.compile(r"[A-Za-z0-9._-]+")
@@ -49,6 +50,8 @@ def check_event_name(where: str, option: str, name: object) -> str:
 
 def check_trigger(where: str, name: object, option: str = "on") -> str:
     """Return an event's name, or a pattern of names: a prefix followed by ``*``."""
+    if isinstance(name, str) and WILDCARD in name and expression_problem(name) is None:
+        raise DeclarationError.of(where, option, name, f"this is a time, and no event's name: give Cron({name!r})")
     prefix = name.removesuffix(WILDCARD) if isinstance(name, str) else name
     if isinstance(name, str) and name.endswith(WILDCARD) and not prefix:
         return name

@@ -1,6 +1,6 @@
 """Pools: slots that several functions of an app share, and about which they have to agree."""
 
-from stream_engine.core.flow import Concurrency
+from stream_engine.core.functions.flow import Concurrency
 from stream_engine.sdk.errors import DeclarationError
 from stream_engine.sdk.function import Options
 
@@ -15,7 +15,7 @@ class Pools:
         """Take the pools of a function that is included; those of a version that accepts no new runs have no say.
 
         Raises:
-            DeclarationError: another function, or the same, has declared one of them otherwise.
+            DeclarationError: another function, or the same, has declared one of them otherwise, or its name is taken by the function's own limit.
         """
         if not options.accepts_new:
             return
@@ -23,6 +23,13 @@ class Pools:
         for limit in options.flow.concurrency:
             if limit.pool is None:
                 continue
+            if limit.pool == options.id and options.flow.concurrency[0].pool is None:
+                raise DeclarationError.of(
+                    where,
+                    "concurrency",
+                    limit,
+                    "its pool is called as the function, whose own limit stands before it; call the pool otherwise",
+                )
             first, known = (self._declared | joined).get(limit.pool, (where, limit))
             for option in ("limit", "while_waiting"):
                 one, other = getattr(limit, option), getattr(known, option)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from stream_engine.core.expression import EvaluationError, ExpressionError, compile_expression
-from stream_engine.core.flow import MOST_HEAD_START
-from stream_engine.core.records import Event
-from stream_engine.core.scope import Scope
+from stream_engine.core.expressions.expression import EvaluationError, ExpressionError, compile_expression
+from stream_engine.core.expressions.scope import Scope
+from stream_engine.core.functions.flow import MOST_HEAD_START
+from stream_engine.core.records.journal import Event
 from stream_engine.sdk import checks
 from stream_engine.sdk.errors import DeclarationError
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stream_engine.core.tables import Step
+from stream_engine.core.records.tables import Step
 from stream_engine.sdk.codec import DECODE_ERRORS, Decode, decode_plain, try_encode
 from stream_engine.sdk.errors import InvokeError, ResultError, StepError
 from stream_engine.sdk.run import Execution

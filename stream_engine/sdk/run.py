@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
-from stream_engine.core.commands import Input, Suspend
-from stream_engine.core.requests import ReturnRun, ReturnStep
-from stream_engine.core.tables import Step
-from stream_engine.core.turn import Execute
+from stream_engine.core.partition.turn import Execute
+from stream_engine.core.records.requests import ReturnRun, ReturnStep
+from stream_engine.core.records.tables import Step
+from stream_engine.core.stages.commands import Input, Suspend
 from stream_engine.sdk.client import Clock
 from stream_engine.sdk.errors import StepUsageError
 from stream_engine.sdk.event_types import EventTypes
@@ -18,7 +18,8 @@ from stream_engine.sdk.lent import Lent
 from stream_engine.sdk.mailbox import Mailbox, Signal
 from stream_engine.sdk.middleware import Middleware
 from stream_engine.sdk.names import check_step_id
-from stream_engine.sdk.scope import CurrentStep, Outside, scope
+from stream_engine.sdk.scope import CurrentStep, scope
+from stream_engine.sdk.sender import OfRun
 from stream_engine.sdk.slots import Slots
 from stream_engine.sdk.threads import Thread
 from stream_engine.sdk.topics import Topics
@@ -73,7 +74,7 @@ class Host:
     secret: bytes = field(default=b"", repr=False)
 
 
-class Execution(Outside):
+class Execution(OfRun):
     """One execution of a run. Everything but `name` happens on the event loop's thread.
 
     Attributes:
@@ -90,16 +91,14 @@ class Execution(Outside):
 
     __slots__ = (
         "_askers", "_recorded", "_resumed", "_suspending", "_timer", "_unasked", "_used", "bodies", "busy", "closed",
-        "ctx", "event", "events", "finished", "function", "host", "lent", "mailbox", "run", "run_id", "task", "term",
-        "threads", "timed", "unwound_at",
+        "ctx", "events", "finished", "function", "host", "lent", "mailbox", "task", "term", "threads", "timed",
+        "unwound_at",
     )  # fmt: skip
 
     def __init__(self, host: Host, term: Term, effect: Execute, function: Function[..., Any]) -> None:
+        super().__init__(effect.run_id, effect.run, effect.event)
         self.host = host
         self.term = term
-        self.run_id = effect.run_id
-        self.run = effect.run
-        self.event = effect.event
         self.events = effect.events
         self.function = function
         self.ctx: Any = None

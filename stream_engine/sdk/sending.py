@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict, TypeVar
 
-from stream_engine.core.cause import Cause, cause_header
 from stream_engine.core.identity import idempotency_key
-from stream_engine.core.outbox import topic_queue
-from stream_engine.core.receive import SENDER_HEADER
-from stream_engine.core.tables import Outgoing
+from stream_engine.core.partition.outbox import topic_queue
+from stream_engine.core.records.tables import Outgoing
 from stream_engine.sdk.client import listed
 from stream_engine.sdk.codec import try_encode
 from stream_engine.sdk.errors import StepUsageError
@@ -83,26 +81,15 @@ def _outgoing(execution: Execution, step: str, topic: str, message: Message) -> 
         value = try_encode(value)
     headers = [(name, key_bytes(text) or b"") for name, text in (message.get("headers") or {}).items()]
     mark = (ID_HEADER, idempotency_key(execution.run.root, step).encode())
-    return Outgoing(topic, None, key_bytes(message.get("key")), value, (*headers, mark, *_sender(execution)))
+    return Outgoing(topic, None, key_bytes(message.get("key")), value, (*headers, mark, *execution.sent_by().headers))
 
 
 def _event(execution: Execution, step: str, event: Event[Any], id: str) -> tuple[str, Outgoing]:
     host = execution.host
     message = _checked(step, host.event_types.message, event, id)
     return topic_queue(host.events_topic), Outgoing(
-        host.events_topic, None, message.key, message.value, _sender(execution)
+        host.events_topic, None, message.key, message.value, execution.sent_by().headers
     )
-
-
-def _sender(execution: Execution) -> tuple[tuple[str, bytes], ...]:
-    """Return the headers that tell replays, and people, which run sent a message."""
-    run, event = execution.run, execution.event
-    about = (run.function, event.topic, event.partition, event.offset)
-    if run.caller is not None and run.caller.function:
-        # A replay does not know the event of this run: it runs that one again which led to it.
-        about = (run.caller.function, run.caller.topic_of, run.caller.partition, run.caller.offset)
-    cause = Cause(*about, run.replay_id, run.moment)
-    return (SENDER_HEADER, execution.run_id.encode()), cause_header(cause)
 
 
 def _checked(step: str, make: Callable[..., R], *args: Any) -> R:

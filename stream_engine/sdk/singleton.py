@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from stream_engine.core import flow
+from stream_engine.core.functions import flow
 from stream_engine.sdk import checks
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from stream_engine.core.room import Room
+from stream_engine.core.partition.room import Room
 
 
 @dataclass(frozen=True)

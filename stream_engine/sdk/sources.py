@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from stream_engine.core.sources import FORMATS, Source
+from stream_engine.core.functions.sources import FORMATS, Source
 from stream_engine.sdk.errors import DeclarationError
 from stream_engine.sdk.names import check_event_name, check_topic, suggestion
 

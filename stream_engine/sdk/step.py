@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from stream_engine.core.commands import FailStep, RecordStep, Sleep
-from stream_engine.core.runs import LAST_MS, iso
-from stream_engine.core.tables import Outgoing, Step
+from stream_engine.core.instants import LAST_MS, iso
+from stream_engine.core.records.tables import Outgoing, Step
+from stream_engine.core.stages.commands import FailStep, RecordStep, Sleep
 from stream_engine.sdk.codec import decode_plain, encode
 from stream_engine.sdk.errors import NoTopicError, StepUsageError
 from stream_engine.sdk.failures import failure_of
@@ -42,7 +42,7 @@ class StepCall(CurrentStep):
     __slots__ = ("args", "fn", "kwargs", "thread")
 
     def __init__(self, execution: Execution, id: str, attempt: int, body: Body) -> None:
-        super().__init__(execution.run_id, id, attempt, execution.run.root)
+        super().__init__(execution.run_id, id, attempt, execution.run.root, execution)
         self.fn = body.fn
         self.args = body.args
         self.kwargs = body.kwargs

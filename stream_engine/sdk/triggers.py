@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from stream_engine.core import flow
-from stream_engine.core.catalogue import cron_event
-from stream_engine.core.cron import expression_problem, zone_problem
 from stream_engine.core.duration import Duration
+from stream_engine.core.functions import flow
+from stream_engine.core.functions.catalogue import cron_event
+from stream_engine.core.functions.cron import expression_problem, zone_problem
 from stream_engine.sdk import checks
 from stream_engine.sdk.errors import DeclarationError
 from stream_engine.sdk.names import check_trigger
@@ -66,7 +66,7 @@ class Cron:
 
 
 class Triggers(NamedTuple):
-    """What starts a function; ``conditions`` are as in `stream_engine.core.catalogue.FunctionSpec`."""
+    """What starts a function; ``conditions`` are as in `stream_engine.core.functions.catalogue.FunctionSpec`."""
 
     names: tuple[str, ...]
     conditions: dict[str, tuple[str, ...]]

@@ -5,20 +5,21 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from stream_engine.core.answers import Answer
-from stream_engine.core.commands import WaitForEvent
-from stream_engine.core.criterion import check_path, criterion
 from stream_engine.core.duration import Duration
-from stream_engine.core.expression import (
+from stream_engine.core.expressions.criterion import check_path, criterion
+from stream_engine.core.expressions.expression import (
     EvaluationError,
     ExpressionError,
     canonical_key,
+    compared,
     compile_expression,
 )
-from stream_engine.core.records import Event as EventRecord
-from stream_engine.core.scope import Scope
-from stream_engine.core.tables import Step
-from stream_engine.core.wanted import Wanted
+from stream_engine.core.expressions.scope import Scope
+from stream_engine.core.records.journal import Event as EventRecord
+from stream_engine.core.records.tables import Step
+from stream_engine.core.records.wanted import Wanted
+from stream_engine.core.stages.commands import WaitForEvent
+from stream_engine.core.waits.answers import Answer
 from stream_engine.sdk.codec import decode_plain, try_encode
 from stream_engine.sdk.errors import DeclarationError, StepUsageError
 from stream_engine.sdk.events import Event, ReceivedEvent
@@ -29,6 +30,9 @@ from stream_engine.sdk.run import Execution
 
 LOOKBACK: Duration = "24h"
 """How far back a wait looks that does not say so."""
+
+_LONGEST_CONDITION = 16_384
+"""How many characters the values may take that are compared one by one, and the condition; they are written down with the wait."""
 
 
 class Which(TypedDict, total=False):
@@ -63,10 +67,12 @@ def wanted(execution: Execution, step: str, name: str, which: Which) -> Wanted:
         match = which.get("match")
         if isinstance(match, Mapping):
             return _with_values(name, match, which.get("if_"))
+        if len(which.get("if_") or "") > _LONGEST_CONDITION:
+            raise ExpressionError(f"if_: a condition has at most {_LONGEST_CONDITION:,} characters")
         meant = criterion(match, which.get("if_"))
         value = ""
         if meant.own:
-            value, _ = compile_expression(f"event.{meant.own}").key(Scope(execution.event))
+            value = compared(compile_expression(f"event.{meant.own}").key(Scope(execution.event))[0])
     except DeclarationError as error:
         raise StepUsageError(str(error)) from None
     except (ExpressionError, EvaluationError, ValueError) as error:
@@ -78,7 +84,7 @@ async def wait_step(
     execution: Execution, id: str, wanted: Wanted, within: int | None, lookback: int
 ) -> Event[Any] | None:
     """Return the event that a step waits for, or None if none comes ``within`` a time; both times are milliseconds."""
-    known = execution.enter(id, "wait")
+    known = execution.enter(id, "wait", (wanted, within))
     try:
         signal: Signal = await execution.recall(id) if known else 0
         if isinstance(signal, int):
@@ -100,7 +106,12 @@ def _with_values(name: str, match: Mapping[str, Any], if_: str | None) -> Wanted
     meant = criterion(None, if_, is_compared=True)
     conditions = [f"async_event.{other} == {canonical_key(wants, other)}" for other, wants in more]
     both = " && ".join([f"({meant.if_})", *conditions] if meant.if_ else conditions)
-    return Wanted(name, path, canonical_key(value, path), both, meant.needs_event)
+    if len(both) > _LONGEST_CONDITION:
+        raise ExpressionError(
+            f"match: what is compared besides {path!r} takes {len(both):,} characters; at most {_LONGEST_CONDITION:,} are allowed. "
+            "Give the long value first, or compare an id"
+        )
+    return Wanted(name, path, compared(canonical_key(value, path)), both, meant.needs_event)
 
 
 def _plain(path: str, value: Any) -> Any:

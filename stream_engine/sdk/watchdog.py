@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import selectors
 import sys
 import threading
 import time
@@ -58,17 +59,23 @@ class Watchdog:
             looked_at = now
             beaten_at = self._beaten_at
             if on_time and now - beaten_at > self._limit and beaten_at != reported:
-                reported = beaten_at
-                self._report(now - beaten_at)
+                frame = sys._current_frames().get(self._watched)  # noqa: SLF001 - the documented way to another thread's stack
+                if not _waits(frame):
+                    reported = beaten_at
+                    self._report(now - beaten_at, frame)
 
-    def _report(self, seconds: float) -> None:
-        frame = sys._current_frames().get(self._watched)  # noqa: SLF001 - the documented way to another thread's stack
+    def _report(self, seconds: float, frame: FrameType | None) -> None:
         logger.warning(
             "the event loop has been blocked for %.1f s by %s; call blocking code in a `def` step, or by asyncio.to_thread\n%s",
             seconds,
             _culprit(frame),
             _users_stack(frame),
         )
+
+
+def _waits(frame: FrameType | None) -> bool:
+    """Return whether the loop itself waits for something to do: then it is late because the machine is, and blocked by nobody's code."""
+    return frame is not None and frame.f_code.co_filename == selectors.__file__
 
 
 def _users_stack(frame: FrameType | None) -> str:

@@ -5,10 +5,10 @@ from typing import Final
 
 import msgspec
 
-from stream_engine.core.callback_event import FORGED
-from stream_engine.shell.completing import TOO_LARGE, Completing, UnconfirmedError
+from stream_engine.core.routing.callback_event import FORGED
 from stream_engine.shell.endpoint import Answer, Request, Route
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.operating.completing import TOO_LARGE, Completing, UnconfirmedError
 
 _SECONDS: Final = 10.0
 _STATUSES: Final = {

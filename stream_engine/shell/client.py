@@ -10,17 +10,18 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Producer
 
-from stream_engine.core.caused import of_another
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded
 from stream_engine.core.identity import partition_of
-from stream_engine.core.runs import RunIndex
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded
+from stream_engine.core.views.caused import of_another
+from stream_engine.core.views.runs import RunIndex
 from stream_engine.sdk.events import Message
 from stream_engine.sdk.transport import ENDED, Outcome
-from stream_engine.shell import cancelling, clients
+from stream_engine.shell import clients
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.codec import Entry
 from stream_engine.shell.history.reader import HistoryReader, Span, about
 from stream_engine.shell.localbroker import connected
+from stream_engine.shell.operating import cancelling
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 from stream_engine.shell.trouble import Trouble

@@ -1,15 +1,21 @@
 """Kafka clients, each configured for what it is used for; the reasons stand beside the properties."""
 
+import logging
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.settings import Settings
+from stream_engine.shell.trouble import NoAnswerError
 
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 CATALOGUE_MARK = "stream-engine-"
 """What the client id of a worker begins with; its catalogue's digest follows, so that `doctor` can tell what it serves."""
@@ -17,7 +23,21 @@ CATALOGUE_MARK = "stream-engine-"
 _ANSWER_SECONDS = 30
 _LOOK_SECONDS = 0.1
 _HASTE_SECONDS = 1.0
+_AGAIN_SECONDS = 1.0
 _LEADERLESS = frozenset({"_UNKNOWN_PARTITION", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"})
+_PASSING = _LEADERLESS | {
+    *(
+        "_TIMED_OUT",
+        "_TIMED_OUT_QUEUE",
+        "_MSG_TIMED_OUT",
+        "_TRANSPORT",
+        "_ALL_BROKERS_DOWN",
+        "_WAIT_COORD",
+        "_WAIT_CACHE",
+    ),
+    *("NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "UNSTABLE_OFFSET_COMMIT"),
+    *("BROKER_NOT_AVAILABLE", "REPLICA_NOT_AVAILABLE", "NETWORK_EXCEPTION", "REQUEST_TIMED_OUT"),
+}
 
 _LATENCY = {
     # A small request must not wait for the acknowledgement of the last one's packet.
@@ -76,6 +96,35 @@ def is_fatal(error: KafkaError) -> bool:
     return bool(error.fatal()) or error.name() == "_FATAL"
 
 
+def passes(error: KafkaError) -> bool:
+    """Return whether an error is one of a broker that is slow, away or has just come back, so that the same call may succeed later."""
+    return error.name() in _PASSING
+
+
+def why_not_now(error: KafkaException | NoAnswerError) -> str:
+    """Return in words why Kafka does not answer now; an error that waiting does not help is raised again."""
+    if isinstance(error, NoAnswerError):
+        return str(error)
+    if not passes(error.args[0]):
+        raise error
+    return str(error.args[0].str())
+
+
+def insist(ask: Callable[[], _T], given_up: threading.Event, what: str) -> _T | None:
+    """Ask Kafka until it answers, however long it is away; return None if that is ``given_up`` first. ``what`` is said to be unknown meanwhile.
+
+    Raises:
+        KafkaException: it fails in a way that waiting does not help.
+    """
+    while not given_up.is_set():
+        try:
+            return ask()
+        except (KafkaException, NoAnswerError) as error:
+            _log.warning("%s is not known yet: %s", what, why_not_now(error))
+            given_up.wait(_AGAIN_SECONDS)
+    return None
+
+
 def fenced(topic: str, error: KafkaError) -> str:
     """Return what to say of a member that the group has put out for good."""
     return (
@@ -126,6 +175,33 @@ def headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
         return ()
     pairs = given.items() if isinstance(given, dict) else given
     return tuple((name, value.encode() if isinstance(value, str) else value) for name, value in pairs)
+
+
+class Callbacks:
+    """Keeps what a consumer's callbacks raise, for the consumer's thread to raise again once the client has returned.
+
+    On its way through the client an exception that the client itself has made loses its class (confluent-kafka 2.16): no ``except`` knows it any
+    more, not even that of `BaseException`, and the thread ends without anybody's noticing.
+    """
+
+    def __init__(self) -> None:
+        self._error: BaseException | None = None
+
+    def of(self, callback: Callable[[Consumer, list[TopicPartition]], None]) -> Callable[..., None]:
+        """Return the callback to give to the client."""
+
+        def guarded(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            try:
+                callback(consumer, partitions)
+            except BaseException as error:  # noqa: BLE001 - it is raised again by `check`
+                self._error = self._error or error
+
+        return guarded
+
+    def check(self) -> None:
+        """Raise what a callback has raised; call it after each call of the client that calls back."""
+        if self._error is not None:
+            raise self._error
 
 
 class Haste:

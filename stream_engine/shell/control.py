@@ -1,6 +1,6 @@
 """`<app>.control`: the compacted topic that says which catalogue of functions routers go by, and how history is encoded.
 
-It also has a key for each format of records that a worker has ever made use of (`stream_engine.core.records`). A worker writes it
+It also has a key for each format of records that a worker has ever made use of (`stream_engine.core.records.journal`). A worker writes it
 before it does anything else, so that one that does not know the format stops where nothing has happened yet: when it is started, or
 when it follows. No key is written twice, so that compaction never puts one behind the catalogues that may need it.
 """
@@ -13,20 +13,26 @@ from importlib.metadata import PackageNotFoundError, version
 from queue import SimpleQueue
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from stream_engine.core.catalogue import Catalogue
-from stream_engine.core.interests import INTEREST, Interests
-from stream_engine.core.match import Matched
-from stream_engine.core.pausing import Pause, PausedFunctions, hold_back
-from stream_engine.core.records import READS, WRITES, Event
-from stream_engine.shell.clients import offsets
+from stream_engine.core.functions.catalogue import Catalogue
+from stream_engine.core.functions.match import Matched
+from stream_engine.core.functions.pausing import Pause, PausedFunctions, hold_back
+from stream_engine.core.partition.halted import Halted
+from stream_engine.core.records.journal import READS, WRITES, Event
+from stream_engine.core.waits.interests import INTEREST, Interests
+from stream_engine.shell.clients import offsets, passes
 from stream_engine.shell.errors import UserError
-from stream_engine.shell.pauses import PAUSE, decode
+from stream_engine.shell.halts import REPLAY, HaltedReplays
+from stream_engine.shell.pauses import PAUSE, Deciding, Matching, decode
+from stream_engine.shell.trouble import NoAnswerError
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
-_DELIVERY_SECONDS = 30
+_FOLLOW_SECONDS = 0.05
+"""Who takes a partition over waits for as long at most until what operators have written is read."""
+# Longer than a client tries for, so that it has said by then what became of everything.
+_DELIVERY_SECONDS = 40
 _ACTIVE = "active"
 _FORMATS = "format/"
 
@@ -60,6 +66,7 @@ class Control:
         self._requests: dict[str, tuple[int, bytes]] = {}
         self._interests: Interests | None = None
         self._offset = 0
+        self._follows = False
 
     def read_to_end(self) -> None:
         """Read what is there now, up to an end that is captured first.
@@ -68,7 +75,10 @@ class Control:
             ControlError: the topic cannot be read.
         """
         end = offsets(self._consumer, self._topic, 0).stop
+        if self._follows and self._offset >= end:
+            return
         self._consumer.assign([TopicPartition(self._topic, 0, self._offset)])
+        self._follows = True
         # A compacted log may lack its last records' predecessors but never its end, unless it is empty of records.
         while self._offset < end:
             if not self.poll(_POLL_SECONDS) and self._position() >= end:
@@ -196,17 +206,23 @@ def write(producer: Producer, topic: str, values: Mapping[str, bytes | None]) ->
 
     Raises:
         ControlError: Kafka did not take them.
+        NoAnswerError: Kafka is away; the same call may succeed later.
     """
-    failures: list[str] = []
+    failures: list[KafkaError] = []
 
-    def delivered(error: object, _: object) -> None:
+    def delivered(error: KafkaError | None, _: object) -> None:
         if error is not None:
-            failures.append(str(error))
+            failures.append(error)
 
     for key, value in values.items():
         producer.produce(topic, value, key, 0, on_delivery=delivered)
-    if producer.flush(_DELIVERY_SECONDS) or failures:
-        raise ControlError(f"Kafka did not take what was to be published to {topic}: {failures[:1] or 'no answer'}")
+    left = producer.flush(_DELIVERY_SECONDS)
+    said = f"Kafka did not take what was to be published to {topic}"
+    refused = next((error for error in failures if not passes(error)), None)
+    if refused is not None:
+        raise ControlError(f"{said}: {refused.str()}")
+    if left or failures:
+        raise NoAnswerError(f"{said}: {failures[0].str() if failures else 'no answer'}")
 
 
 class ControlFollower(threading.Thread):
@@ -214,27 +230,34 @@ class ControlFollower(threading.Thread):
 
     Attributes:
         paused: the functions that are paused.
+        matching: who goes by that of those that match events.
+        deciding: whether the leaders do, and by the replays that are halted.
         interests: which events are waited for.
+        halted: the replays of which nothing more is to begin.
     """
 
     def __init__(
         self,
         control: Control,
         failed: Callable[[BaseException], None],
-        tell: Callable[[Mapping[str, Pause]], None],
+        tell: Callable[[Mapping[str, Pause], dict[str, int]], None],
     ) -> None:
-        """``tell`` is told again and again which pauses are gone by."""
+        """``tell`` is told again and again what is gone by: pauses and halted replays, when all go by them that match events, and all that decide."""
         super().__init__(name="control", daemon=True)
         self.catalogue = control.active()
         self.paused = PausedFunctions()
         self._tell = tell
-        self._pauses = decode(control.values(PAUSE))
-        self.paused.follow(self._pauses)
+        self._replays = HaltedReplays(control.values(REPLAY))
+        self.halted = Halted(self._replays.halts)
+        pauses = decode(control.values(PAUSE))
+        self.paused.follow(pauses)
+        self.matching = Matching(pauses)
+        self.deciding = Deciding()
         self._control = control
         self.interests = control.interests()
         self._failed = failed
         self._stopping = threading.Event()
-        self._to_catch_up: SimpleQueue[threading.Event] = SimpleQueue()
+        self._to_catch_up: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     def catch_up(self, given_up: threading.Event) -> int:
         """Wait until everything has been read that is there now; return the offset behind it. From any other thread.
@@ -242,10 +265,14 @@ class ControlFollower(threading.Thread):
         Returns earlier if that is ``given_up``, or the thread ends.
         """
         read = threading.Event()
-        self._to_catch_up.put(read)
+        self.when_caught_up(read.set)
         while not read.wait(_POLL_SECONDS) and self.is_alive() and not given_up.is_set():
             continue
         return self._control.read
+
+    def when_caught_up(self, call: Callable[[], None]) -> None:
+        """Have something called, on this thread, once everything has been read that is there now. From any thread."""
+        self._to_catch_up.put(call)
 
     def stop(self) -> None:
         """End the thread."""
@@ -259,6 +286,10 @@ class ControlFollower(threading.Thread):
         matched = self.catalogue.match(event, partitions, replay_id)
         return hold_back(matched, self.paused.ids)
 
+    def keeps_all(self, function: str) -> bool:
+        """Return whether a function has a debounce that hands over every event, by the catalogue in force."""
+        return self.catalogue is not None and self.catalogue.keeps_all(function)
+
     def values(self, prefix: str) -> dict[str, bytes]:
         """Return the newest values of the keys that begin with a prefix, by the rest of the key; for any thread."""
         return self._control.values(prefix)
@@ -267,9 +298,10 @@ class ControlFollower(threading.Thread):
         """Follow, until told to stop."""
         try:
             while not self._stopping.is_set():
-                if self._control.poll(_POLL_SECONDS):
+                if self._control.poll(_FOLLOW_SECONDS):
                     self._note()
-                self._tell(self._pauses)
+                if self.matching.all_go_by(self.matching.pauses) and self.deciding.goes_by_all:
+                    self._tell(self.matching.pauses, self._replays.since)
                 if not self._to_catch_up.empty():
                     self._read_to_end()
         except UserError as error:
@@ -281,8 +313,14 @@ class ControlFollower(threading.Thread):
     def _note(self) -> None:
         self._control.check_formats()
         self.catalogue = self._control.active()
-        self._pauses = decode(self._control.values(PAUSE))
-        self.paused.follow(self._pauses)
+        before = self.matching.pauses, self._replays.since
+        pauses = decode(self._control.values(PAUSE))
+        self.paused.follow(pauses)
+        self.matching.pauses = pauses
+        self._replays.follow(self._control.values(REPLAY))
+        self.halted.follow(self._replays.halts)
+        if (pauses, self._replays.since) != before:
+            self.deciding.replaced()
         self.interests = self._control.interests()
 
     def _read_to_end(self) -> None:
@@ -293,12 +331,12 @@ class ControlFollower(threading.Thread):
             self._control.read_to_end()
         except KafkaException as error:
             _log.warning("the control topic cannot be read now: %s", error)
-            for read in waiting:
-                self._to_catch_up.put(read)
+            for call in waiting:
+                self._to_catch_up.put(call)
             return
         self._note()
-        for read in waiting:
-            read.set()
+        for call in waiting:
+            call()
 
 
 def engine_version() -> str:

@@ -1,24 +1,17 @@
 """`<app>.dead-letters`: the messages that nothing could be made of, each with its reason and where it came from."""
 
-import logging
-from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
-from stream_engine.core.caused import Place
+from stream_engine.core.views.caused import Place
 from stream_engine.shell import clients
-from stream_engine.shell.clock import monotonic
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 from stream_engine.shell.trouble import ANSWER_SECONDS, Trouble
 
-_log = logging.getLogger(__name__)
 _BATCH = 1_000
-_POLL_SECONDS = 0.1
-# The broker that stored a message and the worker that buried it may differ by as much in what time it is.
-_SKEW_MS = 60_000
 
 
 class DeadLetter(NamedTuple):
@@ -29,13 +22,6 @@ class DeadLetter(NamedTuple):
 
     reason: str
     detail: str
-    origin: Place
-    function: str = ""
-
-
-class Grave(NamedTuple):
-    """What has been buried: a message, or a function's part of it."""
-
     origin: Place
     function: str = ""
 
@@ -76,53 +62,11 @@ class DeadLetterReader:
 
     def take(self) -> list[DeadLetter]:
         """Return what has arrived since it was last asked for, without waiting."""
-        return [_letter(message) for message in self._consumer.consume(_BATCH, 0) if message.error() is None]
+        return [letter_of(message) for message in self._consumer.consume(_BATCH, 0) if message.error() is None]
 
 
-class Buried:
-    """Tells which messages are dead letters already, so that a router that routes again makes none of them twice."""
-
-    def __init__(self, connect: Callable[[], Consumer], topic: str) -> None:
-        """``connect`` makes a consumer; it is called, and its consumer closed again, each time that something is asked."""
-        self._connect = connect
-        self._topic = topic
-
-    def since(self, at: int) -> frozenset[Grave]:
-        """Return what has been buried since a time (milliseconds since the epoch)."""
-        graves: set[Grave] = set()
-        consumer = self._connect()
-        try:
-            ends = self._begin(consumer, at)
-            deadline = monotonic() + ANSWER_SECONDS
-            while ends and monotonic() < deadline:
-                for message in consumer.consume(_BATCH, _POLL_SECONDS):
-                    partition, offset = message.partition(), message.offset()
-                    if message.error() is not None or partition is None or offset is None:
-                        continue
-                    deadline = monotonic() + ANSWER_SECONDS
-                    letter = _letter(message)
-                    graves.add(Grave(letter.origin, letter.function))
-                    if offset + 1 >= ends.get(partition, 0):
-                        ends.pop(partition, None)
-        except KafkaException as error:
-            _log.warning("cannot read %s, so that a message may be buried twice: %s", self._topic, error)
-        finally:
-            consumer.close()
-        return frozenset(graves)
-
-    def _begin(self, consumer: Consumer, at: int) -> dict[int, int]:
-        """Begin to read at a time; return where each partition ends that has something so young."""
-        topic = self._topic
-        numbers = consumer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic].partitions
-        times = [TopicPartition(topic, number, max(at - _SKEW_MS, 0)) for number in numbers]
-        # Where nothing is that young, the offset is negative.
-        starts = [part for part in consumer.offsets_for_times(times, timeout=ANSWER_SECONDS) if part.offset >= 0]
-        ends = {part.partition: clients.offsets(consumer, topic, part.partition).stop for part in starts}
-        consumer.assign(starts)
-        return {part.partition: ends[part.partition] for part in starts if part.offset < ends[part.partition]}
-
-
-def _letter(message: Message) -> DeadLetter:
+def letter_of(message: Message) -> DeadLetter:
+    """Return the letter that a message of the topic is."""
     texts = {name: (value or b"").decode(errors="replace") for name, value in clients.headers(message)}
 
     def number(name: str) -> int:

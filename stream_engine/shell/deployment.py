@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from msgspec.structs import asdict
 
-from stream_engine.core.origin import Logs, TornError, check_together
+from stream_engine.core.records.origin import Logs, TornError, check_together
 from stream_engine.sdk.engine import Engine
 from stream_engine.shell import topics
 from stream_engine.shell.control import Control, write

@@ -4,7 +4,7 @@ import functools
 
 from confluent_kafka import KafkaException
 
-from stream_engine.core.catalogue import Catalogue
+from stream_engine.core.functions.catalogue import Catalogue
 from stream_engine.shell import clients
 from stream_engine.shell.control import Control
 from stream_engine.shell.history.schemas import PUBLISHED

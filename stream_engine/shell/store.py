@@ -28,8 +28,8 @@ from rocksdict import (
     WriteOptions,
 )
 
-from stream_engine.core.change import Change
-from stream_engine.core.origin import MismatchError
+from stream_engine.core.partition.change import Change
+from stream_engine.core.records.origin import MismatchError
 from stream_engine.shell.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class View:
 
 
 class RocksStore:
-    """A `stream_engine.core.state.Store` in a folder of its own."""
+    """A `stream_engine.core.partition.state.Store` in a folder of its own."""
 
     def __init__(self, path: Path, memory: Memory) -> None:
         """Open the store, and create it if it is missing; one that is damaged is emptied, with a warning.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from stream_engine.core.origin import Logs
+from stream_engine.core.records.origin import Logs
 from stream_engine.shell import clients
 from stream_engine.shell.clients import MAX_RECORD_BYTES
 from stream_engine.shell.clock import monotonic

@@ -4,6 +4,8 @@ A short-lived client tells it in the error that it ends with (`Trouble`), a work
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -66,6 +68,21 @@ class Patience:
         if now > self._quiet_until:
             self._quiet_until = now + _SAY_EVERY_SECONDS
             _log.warning("Kafka at %s has trouble: %s; the worker waits for it", self._address, error.str())
+
+
+@contextmanager
+def answering(settings: Settings) -> Iterator[None]:
+    """Have what fails of Kafka at a worker's start told as what its operator can look at.
+
+    Raises:
+        UserError: Kafka does not answer, or refuses.
+    """
+    try:
+        yield
+    except KafkaException as error:
+        raise UserError(
+            f"Kafka at {settings.bootstrap_servers} does not answer: {error.args[0].str()}; is it up, and the address right?"
+        ) from error
 
 
 def why(failure: BaseException) -> str:

@@ -14,23 +14,23 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from stream_engine.core.callback_event import completions
-from stream_engine.core.callback_token import is_genuine, read
-from stream_engine.core.caused import INTERIM
-from stream_engine.core.change import Committed, Take
-from stream_engine.core.commands import Input
-from stream_engine.core.dead_letter import parse
-from stream_engine.core.decoding import decode_commands
 from stream_engine.core.duration import Duration, milliseconds
-from stream_engine.core.history import CompletionDisposed, EventDisposed, HistoryRecord, RunEnded, RunStarted
-from stream_engine.core.intake import leader_source
-from stream_engine.core.leader import Leader
-from stream_engine.core.receive import Message as ReceivedMessage
-from stream_engine.core.receive import Rejection, receive
-from stream_engine.core.requests import Cancel, Commands, CompleteCallback, ReturnRun, ReturnStep
-from stream_engine.core.route import DeadLetter, Live, Router
-from stream_engine.core.tables import Outgoing
-from stream_engine.core.turn import Rules
+from stream_engine.core.leading.leader import Leader
+from stream_engine.core.partition.change import Committed, Take
+from stream_engine.core.partition.intake import leader_source
+from stream_engine.core.partition.turn import Rules
+from stream_engine.core.records.decoding import decode_commands
+from stream_engine.core.records.history import CompletionDisposed, EventDisposed, HistoryRecord, RunEnded, RunStarted
+from stream_engine.core.records.requests import Cancel, Commands, CompleteCallback, ReturnRun, ReturnStep
+from stream_engine.core.records.tables import Outgoing
+from stream_engine.core.routing.callback_event import completions
+from stream_engine.core.routing.callback_token import is_genuine, read
+from stream_engine.core.routing.dead_letter import parse
+from stream_engine.core.routing.receive import Message as ReceivedMessage
+from stream_engine.core.routing.receive import Rejection, receive
+from stream_engine.core.routing.route import DeadLetter, Live, Router
+from stream_engine.core.stages.commands import Input
+from stream_engine.core.views.caused import INTERIM
 from stream_engine.sdk.client import wall_clock
 from stream_engine.sdk.codec import try_encode
 from stream_engine.sdk.engine import Engine
@@ -182,13 +182,14 @@ class Harness:
         self._awake = False
         while self._topic:
             self._route()
+        self._take(self._lane.caught_up(self._now))
         while self._inputs or self._is_due():
             raw = self._leader.decide(self._inputs, self._now)
             if raw is not None:
                 self._commit(self._leader.acknowledged(self._appended))
                 self._appended += 1
         self._waits.end_those_over()
-        if not (self._leader.running or self._inputs or self._topic):
+        if not (self._leader.running or self._inputs or self._topic or self._lane.asks):
             self._pass_time()
 
     def _is_due(self) -> bool:
@@ -214,6 +215,9 @@ class Harness:
 
     def _commit(self, committed: Committed) -> None:
         self._store.write(committed.change)
+        if committed.asks:
+            self._lane.asks = True
+            self._wake()
         for key, message in committed.sends:
             self._deliver(message)
             self._leader.sent(key)

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from stream_engine.core.duration import Duration
-from stream_engine.core.route import DeadLetter
-from stream_engine.core.tables import Outgoing
+from stream_engine.core.records.tables import Outgoing
+from stream_engine.core.routing.route import DeadLetter
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.events import Event
 from stream_engine.testing.harness import Harness

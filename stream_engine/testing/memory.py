@@ -8,12 +8,12 @@ from concurrent.futures import Future
 from itertools import count
 from typing import TypeVar
 
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Change
-from stream_engine.core.leader import Leader
-from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.receive import Message as ReceivedMessage
-from stream_engine.core.turn import Rules
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.leading.leader import Leader
+from stream_engine.core.partition.change import Change
+from stream_engine.core.partition.turn import Rules
+from stream_engine.core.records.origin import Logs, Origin
+from stream_engine.core.routing.receive import Message as ReceivedMessage
 from stream_engine.sdk.client import Clock
 from stream_engine.sdk.events import Message
 from stream_engine.sdk.transport import Outcome
@@ -24,7 +24,7 @@ TOPIC_ID = "memory"
 
 
 class MemoryStore:
-    """A store whose keys are in order; see `stream_engine.core.state.Store`."""
+    """A store whose keys are in order; see `stream_engine.core.partition.state.Store`."""
 
     def __init__(self) -> None:
         self._values: dict[bytes, bytes] = {}

@@ -1,8 +1,8 @@
 """What history tells of runs in memory, and of those that there will not be."""
 
-from stream_engine.core.caused import of_another
-from stream_engine.core.history import HistoryRecord
-from stream_engine.core.runs import RunIndex
+from stream_engine.core.records.history import HistoryRecord
+from stream_engine.core.views.caused import of_another
+from stream_engine.core.views.runs import RunIndex
 from stream_engine.sdk.transport import Outcome
 
 

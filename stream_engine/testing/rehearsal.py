@@ -2,7 +2,7 @@
 
 A run is put into the state of a partition in memory as a takeover would find it: begun, with the outcomes of its steps. The core's leader resumes it,
 and the executor calls its function. What history has answers the steps; a step that it does not have is held for ever, before its body is called (see
-`stream_engine.core.rehearsal`). Delays before the next attempt of a function take no time.
+`stream_engine.core.views.rehearsal`). Delays before the next attempt of a function take no time.
 
 What lies outside of steps is executed: the function's own code, and middleware around runs and sends. Middleware around steps is not, because no step is.
 Events that are sent outside of steps go nowhere. The lifespan is entered only where that is asked for, because it connects to the world: without it,
@@ -18,21 +18,20 @@ from typing import Any, NoReturn, Self, cast
 
 from msgspec.structs import replace
 
-from stream_engine.core.callbacks import KIND as CALLBACK
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Change, Take
-from stream_engine.core.commands import Input
-from stream_engine.core.history import RunEnded
-from stream_engine.core.intake import leader_source
-from stream_engine.core.leader import Leader
-from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.records import Event
-from stream_engine.core.rehearsal import Course, Difference, Past, SentEvent
-from stream_engine.core.replying import reason_told
-from stream_engine.core.requests import ReturnRun, ReturnStep, Span
-from stream_engine.core.tables import EVENTS, GATHERED, RUNS, STEPS, Run, Step, encode
-from stream_engine.core.turn import Execute, Rules
-from stream_engine.core.turn import Function as FunctionRules
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.leading.leader import Leader
+from stream_engine.core.partition.change import Change, Take
+from stream_engine.core.partition.intake import leader_source
+from stream_engine.core.partition.turn import Execute, Rules
+from stream_engine.core.partition.turn import Function as FunctionRules
+from stream_engine.core.records.history import RunEnded
+from stream_engine.core.records.journal import Event
+from stream_engine.core.records.origin import Logs, Origin
+from stream_engine.core.records.requests import ReturnRun, ReturnStep, Span
+from stream_engine.core.records.tables import EVENTS, GATHERED, RUNS, STEPS, Run, Step, encode
+from stream_engine.core.stages.callbacks import KIND as CALLBACK
+from stream_engine.core.stages.commands import Input
+from stream_engine.core.views.rehearsal import Course, Difference, Past, SentEvent
 from stream_engine.sdk.codec import decode_plain
 from stream_engine.sdk.codec import encode as encode_json
 from stream_engine.sdk.engine import Engine
@@ -260,6 +259,9 @@ class _Execution(Execution):
         if kind == CALLBACK:
             return super().enter(step, kind, detail)
         asked = detail if kind == "sleep" else None
+        if kind == "wait":
+            wanted, within = detail
+            asked = str(wanted), within
         if isinstance(detail, Callee) and detail.app == self.host.app_name:
             asked = detail.function
         self._course.asks(step, kind, asked)
@@ -362,9 +364,8 @@ def _state(past: Past, event: Event, events: Sequence[Event]) -> Iterable[tuple[
     for step in past.steps.values():
         if step.settled:
             result = None if step.result is None else step.result.encode()
-            reason = reason_told(step.error) if step.kind == "invoke" and step.error is not None else ""
             times = (step.started_at, step.at)
             # That nobody completed a callback in time is no error to the function.
             error = None if step.kind == CALLBACK else step.error
-            row = Step(step.kind, step.status, step.order, step.attempt, *times, 0, result, error, reason)
+            row = Step(step.kind, step.status, step.order, step.attempt, *times, 0, result, error, step.reason)
             yield STEPS.key(run_id, step.id), encode(row)

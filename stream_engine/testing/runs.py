@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.runs import FoldedRun, RunStep
+from stream_engine.core.views.runs import FoldedRun, RunStep
 from stream_engine.sdk.codec import decode_plain
 
 

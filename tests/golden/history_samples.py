@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import (
+from stream_engine.core.records.history import (
     EventDisposed,
     HistoryRecord,
     RunChanged,

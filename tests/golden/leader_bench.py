@@ -7,17 +7,17 @@ from typing import Any
 
 import msgspec
 
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Change, Committed, DeposedError, Take
-from stream_engine.core.commands import Input
-from stream_engine.core.decoding import decode_commands, decode_journal
-from stream_engine.core.leader import Leader
-from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.outbox import entry_parts
-from stream_engine.core.records import Decided, Event, Mark
-from stream_engine.core.requests import Admit, Command, Commands
-from stream_engine.core.room import Room
-from stream_engine.core.tables import (
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.leading.leader import Leader
+from stream_engine.core.partition.change import Change, Committed, DeposedError, Take
+from stream_engine.core.partition.outbox import entry_parts
+from stream_engine.core.partition.room import Room
+from stream_engine.core.partition.turn import Function, Rules
+from stream_engine.core.records.decoding import decode_commands, decode_journal
+from stream_engine.core.records.journal import Decided, Event, Mark
+from stream_engine.core.records.origin import Logs, Origin
+from stream_engine.core.records.requests import Admit, Command, Commands
+from stream_engine.core.records.tables import (
     ENDED,
     EVENTS,
     FOLDED,
@@ -33,7 +33,7 @@ from stream_engine.core.tables import (
     parts,
     timed_parts,
 )
-from stream_engine.core.turn import Function, Rules
+from stream_engine.core.stages.commands import Input
 from tests.simulation.store import SimStore
 
 _DIGEST = re.compile(r"\b[0-9a-f]{24}\b")

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from stream_engine.core.callback_token import Named, token_of
-from stream_engine.core.catalogue import FunctionSpec
-from stream_engine.core.chunks import Chunk, Complete, SnapshotId
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import (
+from stream_engine.core.functions.catalogue import FunctionSpec
+from stream_engine.core.identity import digest, event_identity, home_partition, idempotency_key, run_id, run_name
+from stream_engine.core.partition.intake import leader_source, router_source
+from stream_engine.core.partition.outbox import commands_queue, entry_key, foreign_queue
+from stream_engine.core.partition.state import State
+from stream_engine.core.partition.waiting import Waiting
+from stream_engine.core.records.chunks import Chunk, Complete, SnapshotId
+from stream_engine.core.records.history import (
     CompletionDisposed,
     EventDisposed,
     HistoryRecord,
@@ -20,12 +24,9 @@ from stream_engine.core.history import (
     RunStarted,
     StepRecorded,
 )
-from stream_engine.core.identity import digest, event_identity, home_partition, idempotency_key, run_id, run_name
-from stream_engine.core.intake import leader_source, router_source
-from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.outbox import commands_queue, entry_key, foreign_queue
-from stream_engine.core.records import Checkpoint, Decided, Event, Gate, LeaderElected, Mark, Record
-from stream_engine.core.requests import (
+from stream_engine.core.records.journal import Checkpoint, Decided, Event, Gate, LeaderElected, Mark, Record
+from stream_engine.core.records.origin import Logs, Origin
+from stream_engine.core.records.requests import (
     Admit,
     Answer,
     Ask,
@@ -40,6 +41,7 @@ from stream_engine.core.requests import (
     Entry,
     Free,
     Handle,
+    Handlers,
     Letter,
     Pass,
     Reply,
@@ -50,8 +52,7 @@ from stream_engine.core.requests import (
     Span,
     Unfit,
 )
-from stream_engine.core.state import State
-from stream_engine.core.tables import (
+from stream_engine.core.records.tables import (
     CLAIMS,
     CRONS,
     ENDED,
@@ -87,7 +88,7 @@ from stream_engine.core.tables import (
     Waits,
     encode,
 )
-from stream_engine.core.waiting import Waiting
+from stream_engine.core.routing.callback_token import Named, token_of
 from tests.golden import wait_samples
 from tests.golden.history_samples import FAILURE, RUN, SAMPLES
 from tests.simulation.store import SimStore
@@ -127,13 +128,17 @@ _PLAIN_GATE: Final = Gate("singleton", "6a7f", "pay", "", 3)
 _ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT - 120_000, (_GATE, _PLAIN_GATE), _EVENT, "r1")
 _LIVE_ENTRY: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE)
 _CALLER: Final = Caller(
-    "shop.commands", RUN, "fraud", ("shop/order", "shop/pay"), ("6a7e",), "order", "shop.events", 1, 42
+    "shop.commands", RUN, "fraud", ("shop/order", "shop/pay"), ("6a7e",), "order", "shop.events", 1, 42, (RUN,)
 )
 _INVOKED: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _EVENT, None, _CALLER)
 _LETTER: Final = Letter("shop.dead-letters", b"k", b"v", (("topic", b"shop.events"),))
 _REUSED: Final = Reused("charge", "run", 1, _AT, _AT + 9, b'"paid"')
-_AGAIN: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE, reused=(_REUSED,), rerun_of=RUN, version="2")
-_REPLAYED: Final = Entry(RUN, "pay", "f00d", _AT, _AT, (_GATE,), _EVENT, "r1", moment=_AT - 7)
+_AGAIN: Final = Entry(
+    RUN, "pay", "f00d", _AT, _AT, (), _FROM_ELSEWHERE, reused=(_REUSED,), rerun_of=RUN, version="2", reused_of="cafe"
+)
+_REPLAYED: Final = Entry(
+    RUN, "pay", "f00d", _AT, _AT, (_GATE,), _EVENT, "r1", moment=_AT - 7, handlers=Handlers("sorry")
+)
 _AT_GATES: Final[list[HistoryRecord]] = [
     EventDisposed(
         _AT,
@@ -155,6 +160,7 @@ _AT_GATES: Final[list[HistoryRecord]] = [
         7,
     ),
     RunChanged(_AT, RUN, "pay", "1", "queued", 0, None, "", None, "concurrency", "merchant-7", "6a7e", _AT, 7),
+    RunChanged(_AT, RUN, "pay", "1", "retrying", 1, _AT + 9, "", Failure("E", "no"), replay_id="r1"),
     RunEnded(_AT, RUN, "pay", "1", "cancelled", _AT, 0, None, None, None, "replaced"),
     RunStarted(_AT, RUN, "pay", "1", _AT, "order/placed", "order-7", "shop.events", 5, 9, rerun_of="f00d-1"),
     CompletionDisposed(_AT, RUN, "pay", "approve", "9f2c", "timed-out", "http", "nobody completed it in time"),
@@ -229,7 +235,7 @@ COMMANDS: Final = {
         2,
     ),
     "events that take over steps": Commands(
-        "events/Xc/0/r1", 7, [(7, Admit(_EVENT, ["pay"], "r1", reused=(_REUSED,), new_keys=True))], 2
+        "events/Xc/0/r1", 7, [(7, Admit(_EVENT, ["pay"], "r1", reused=(_REUSED,), new_keys=True, reused_of="cafe"))], 2
     ),
     "events for functions that are paused": Commands(
         "events/Xc/0/", 7, [(7, Admit(_EVENT, [], paused=(Asked("pay", (), 3), Asked("remind", ()))))], 2
@@ -245,8 +251,7 @@ COMMANDS: Final = {
             (3, Collect(RUN, 2, _EVENT)),
             (4, Ask(RUN, "pay", _GATE, _AT, 5, 2**40, "r1")),
             (5, Ask(RUN, "pay", _GATE, _AT, 5, 2**40)),
-            (6, Answer(RUN, "6a7e", "skipped", _AT, True, _AT + 9, 7)),
-            (7, Answer(RUN, "6a7e")),
+            *[(6, Answer(RUN, "6a7e", "skipped", _AT, True, _AT + 9, 7)), (7, Answer(RUN, "6a7e"))],
             (8, Free(RUN, _GATE, _AT)),
             (9, Free(RUN, _GATE)),
             (10, Began(RUN, _GATE)),
@@ -261,6 +266,8 @@ COMMANDS: Final = {
             (19, Reply(RUN, "fraud", None, "failed", FAILURE)),
             (20, Pass(_REPLAYED)),
             (21, Ask(RUN, "pay", _GATE, _AT, 5, 2**40, "r1", _AT - 7)),
+            (22, Ask(RUN, "pay", _GATE, _AT, 5, 2**40, "r1", _AT - 7, 2, RUN, back=True)),
+            (23, Answer(RUN, "6a7e", number=2)),
             (22, Call("pay", RUN, _EVENT, _CALLER, "r1", _AT - 7)),
             (23, Admit(_EVENT, ["pay"], "r1", sent_at=_AT - 7)),
             (24, CompleteCallback(RUN, "approve", b"true", "9f2c", "event", _LETTER)),
@@ -297,9 +304,11 @@ STORE: Final[dict[str, Record]] = {
         finish_by=_AT + 8,
         reused=True,
         rerun_of="f00d-1",
+        handlers=Handlers(on_cancel="undo"),
     ),
     "e an entry": _ENTRY,
     "r a run of a replay": Run("pay", "", "queued", "f00d", _AT, replay_id="r1", moment=_AT - 7),
+    "r a run whose replay is paused": Run("pay", "", "halted", "f00d", _AT, replay_id="r1", asks=2),
     "g a gate of a replay": GateState(_GATE, "pay", number=3, timer=_AT, asked=_AT - 9),
     "b a debounce of a replay": Buffer(_REPLAYED, RUN, _AT - 7, _AT - 2, _AT + 9, until=_AT + 9),
     "y an id in a replay": Known(RUN, _AT - 7),
@@ -309,12 +318,14 @@ STORE: Final[dict[str, Record]] = {
     "g a gate without state": GateState(_PLAIN_GATE, "pay"),
     "c a claim": Claim(_AT, PLACES.key("6a7e")),
     "c a claim that holds": Claim(_AT),
+    "c a claim of a run that has asked before": Claim(_AT, PLACES.key("6a7e"), 2),
+    "c all that a claim can say": Claim(_AT, b"", 0, RUN, 2, left=True),
     "p a place before a gate": Waits(_AT),
     "k a token": Token(_AT),
     "b a batch": Buffer(_ENTRY, RUN, _AT, _AT + 9, _AT + 8, 7, 123, True),
     "b a debounce": Buffer(_LIVE_ENTRY, RUN, _AT, _AT + 9, _AT + 9),
     "x a gathered event": _EVENT,
-    "y a value of an idempotency expression": Known(RUN),
+    "y a value of an idempotency expression": Known(RUN, event="order-7"),
     "h where a run waits": Held("6a7e"),
     "d a run that was cancelled early": Dismissal("ada"),
     "n a cron trigger": Scheduled("0 9 * * *", "Europe/Berlin", _AT),
@@ -338,6 +349,7 @@ STORE: Final[dict[str, Record]] = {
     "t a timer of a run": Timer("start"),
     "w a place in a queue": Waits(_AT),
     "i what has arrived": Intake(2**40, (2**40 + 1, 2**40 + 9)),
+    "i what has arrived of a replay": Intake(7, (9,), _AT),
     "i what has arrived without gaps": Intake(7),
     "o a message": Outgoing("audit", 2, b"k", b"v", (("trace", b"\x00\xff"),)),
     "o a message of nothing": Outgoing("audit", None, None, None),

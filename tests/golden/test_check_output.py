@@ -13,7 +13,7 @@ import pytest
 
 from stream_engine.cli.check import Row, line, print_array, summary
 from stream_engine.cli.checking import Counts
-from stream_engine.core.rehearsal import Difference
+from stream_engine.core.views.rehearsal import Difference
 
 _OUTPUT = Path(__file__).parent / "check"
 _AT = "2026-01-31T13:00:00.000Z"
@@ -27,6 +27,8 @@ _DIFFERENCES = [
     (Difference("sleep", "cool-down", None, "3600 s", "60 s"), "running"),
     (Difference("sent event", "tell", None, 'order/paid {"total": 1}', 'order/paid {"total": 2}'), "completed"),
     (Difference("invoked function", "fraud", None, "check_fraud", "check_fraud_2"), "completed"),
+    (Difference("awaited event", "paid", None, "order/paid with data.id = 7", "order/* with data.id = 7"), "completed"),
+    (Difference("timeout of a wait", "paid", None, "3600 s", "none"), "completed"),
     (Difference("status", None, None, "completed", "failed, KeyError: 'total'"), "completed"),
     (Difference("result", None, None, '{"ok": true}', '{"ok":false}'), "completed"),
     (Difference("error", None, None, "KeyError: 'total'", "KeyError: 'sum'\x1b[31m"), "failed"),
@@ -34,6 +36,7 @@ _DIFFERENCES = [
     (Difference("no run"), "cancelled"),
     (Difference("dead letter", new="invalid-data: the data of order/placed is not valid: total: Field required"), None),
     (Difference("flow control", old="concurrency a", new="concurrency a, throttle"), "timed_out"),
+    (Difference("cancelling events", old="order/void with data.id = 7", new="none"), "completed"),
     (Difference("new run"), None),
 ]
 
@@ -64,6 +67,7 @@ def test_the_end_says_what_was_not_looked_at() -> None:
         Counts(0, 0, 0),
         Counts(120, 118, 0),
         Counts(2_000, 1_990, 1_000, untold=3, expired=expired, invoked=12, elsewhere=4, partly=1),
+        Counts(9, 8, 0, unread=1, unread_because="it looks like Avro, but no schemas are configured"),
     ]
     _check("end.txt", "\n".join("\n".join(summary(one, 50)) + "\n" for one in counts))
 

@@ -14,10 +14,10 @@ import fastavro
 import pytest
 from msgspec.structs import asdict, fields
 
-from stream_engine.core.change import Told
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import HistoryRecord
-from stream_engine.core.records import Mark
+from stream_engine.core.partition.change import Told
+from stream_engine.core.records.history import HistoryRecord
+from stream_engine.core.records.journal import Mark
 from stream_engine.shell.history import schemas
 from stream_engine.shell.history.codec import Decoder, Entry, encode
 from tests.golden.history_samples import SAMPLES

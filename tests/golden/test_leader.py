@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stream_engine.core.commands import (
+from stream_engine.core.failure import Failure
+from stream_engine.core.partition.outbox import topic_queue
+from stream_engine.core.partition.turn import Function
+from stream_engine.core.records.tables import Outgoing
+from stream_engine.core.stages.commands import (
     FailRun,
     FailStep,
     FinishRun,
@@ -18,10 +22,6 @@ from stream_engine.core.commands import (
     Sleep,
     Suspend,
 )
-from stream_engine.core.failure import Failure
-from stream_engine.core.outbox import topic_queue
-from stream_engine.core.tables import Outgoing
-from stream_engine.core.turn import Function
 from tests.golden.leader_bench import Bench, routed
 
 _TRANSCRIPTS = Path(__file__).parent / "leader"

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 import pytest
 
-from stream_engine.core import chunks, history, records, requests, tables, wait_tables, wanted
-from stream_engine.core.catalogue import Catalogue
-from stream_engine.core.decoding import UnreadableError, decode_commands, decode_journal, decode_state
-from stream_engine.core.records import READS, Record, encode
-from stream_engine.core.requests import Command, Commands
-from stream_engine.core.tables import Table
+from stream_engine.core.functions.catalogue import Catalogue
+from stream_engine.core.records import chunks, history, requests, tables, wait_tables, wanted
+from stream_engine.core.records import journal as records
+from stream_engine.core.records.decoding import UnreadableError, decode_commands, decode_journal, decode_state
+from stream_engine.core.records.journal import READS, Record, encode
+from stream_engine.core.records.requests import Command, Commands
+from stream_engine.core.records.tables import Table
 from stream_engine.shell.control import Active, FirstUse
 from tests.golden.record_samples import CATALOGUE, COMMANDS, JOURNAL, KEYS, NAMES, STATE, STORE
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from stream_engine.cli.run_table import table
 from stream_engine.cli.timeline import draw, duration
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import (
+from stream_engine.core.records.history import (
     EventDisposed,
     HistoryRecord,
     RunChanged,
@@ -24,7 +24,7 @@ from stream_engine.core.history import (
     RunStarted,
     StepRecorded,
 )
-from stream_engine.core.runs import fold
+from stream_engine.core.views.runs import fold
 
 _PICTURES = Path(__file__).parent / "runs"
 _RUN, _FUNCTION = "mfrggzdfmztwq2lknnwg23tp-3", "process-order"

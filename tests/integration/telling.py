@@ -10,15 +10,15 @@ from click.testing import CliRunner, Result
 from confluent_kafka import TopicPartition
 
 from stream_engine.cli.main import main
-from stream_engine.core.change import Told
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import (
+from stream_engine.core.partition.change import Told
+from stream_engine.core.records.history import (
     HistoryRecord,
     RunEnded,
     RunStarted,
     StepRecorded,
 )
-from stream_engine.core.records import Mark
+from stream_engine.core.records.journal import Mark
 from stream_engine.shell import clients
 from stream_engine.shell.history.codec import encode
 from stream_engine.shell.settings import Settings

@@ -94,6 +94,8 @@ def test_payments_and_shipments_become_one_event_of_each_order(
         first = workers.start(*topology)
         first.ready()
         others.blunder()
+        # What is of no use is told of again if it was not done with before a crash, as all that is sent on at the edge.
+        until(lambda: _lag(servers, group, [others.payments, others.shipments]) == 0, "what is of no use is done with")
         for order in range(_ORDERS):
             # Of the last orders, the second half of the story comes after the crash.
             whole = order < _ORDERS - 10

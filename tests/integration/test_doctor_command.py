@@ -11,7 +11,10 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from stream_engine.cli.main import main
-from stream_engine.shell import cancelling, clients
+from stream_engine.core.waits.interests import interest_of, request_key
+from stream_engine.shell import clients, localbroker
+from stream_engine.shell.clock import now_ms
+from stream_engine.shell.operating import cancelling
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names, apply
 from tests.raw import produce
@@ -63,15 +66,47 @@ def test_missing_and_wrong_topics(settings: Settings, app_name: str) -> None:
         [ConfigResource(ResourceType.TOPIC, names.journal, incremental_configs=[kept])]
     ).values():
         future.result()
+    # A broker may answer for a moment by what was before.
+    until(lambda: len(_wrong(settings, app_name)) == 2, "both are found")
     result = doctor(settings, "--app", app_name, "--json")
     assert result.exit_code == 1
-    wrong = {about: what for level, about, what in findings(result) if level == "error"}
+    wrong = _wrong(settings, app_name)
     assert wrong.keys() == {f"topic {names.history}", f"topic {names.journal}"}
     assert wrong[f"topic {names.history}"] == "missing"
     assert "records expire" in wrong[f"topic {names.journal}"]
     assert "2 errors" in result.stderr
     assert any(what == "no worker has ever served it" for _, _, what in findings(result))
-    assert ("error", f"topic {names.history}", "missing") in findings(doctor(settings, "--json"))
+
+
+def _wrong(settings: Settings, app: str) -> dict[str, str]:
+    found = findings(doctor(settings, "--app", app, "--json"))
+    return {about: what for level, about, what in found if level == "error"}
+
+
+@pytest.mark.broker
+def test_all_apps_are_looked_at(tmp_path: Path) -> None:
+    """On a broker of its own: the apps of all other tests are on the shared one."""
+    own = Settings(state_dir=tmp_path)
+    localbroker.start(own, port=0)
+    try:
+        there = localbroker.connected(own)
+        admin = clients.admin(there)
+        apply(admin, Names.of("bakery"), 1)
+        apply(admin, Names.of("shop"), 1)
+        admin.delete_topics(["bakery.history"])["bakery.history"].result()
+        assert ("error", "topic bakery.history", "missing") in findings(doctor(there, "--json"))
+    finally:
+        localbroker.stop(own)
+
+
+def test_an_app_that_is_not_there_is_said_to_be_so_with_those_that_are(settings: Settings, app_name: str) -> None:
+    apply(clients.admin(settings), Names.of(app_name), 1)
+    result = doctor(settings, "--app", f"{app_name}x", "--json")
+    assert result.exit_code == 1
+    [what] = [what for level, about, what in findings(result) if (level, about) == ("error", f"{app_name}x")]
+    there, _, others = what.partition("; it has ")
+    assert there == "there is no app of this name at this broker"
+    assert app_name in others.split(", ")
 
 
 def test_events_that_were_deleted_before_they_were_routed(settings: Settings, app_name: str) -> None:
@@ -89,7 +124,7 @@ def test_events_that_were_deleted_before_they_were_routed(settings: Settings, ap
     assert ("error", f"group {names.router_group}", "2 events were deleted before they were routed") in findings(result)
 
 
-def test_a_leader_that_decides_nothing_and_a_function_that_is_paused(
+def test_a_worker_that_does_nothing_any_more_and_a_function_that_is_paused(
     settings: Settings, app_name: str, tmp_path: Path
 ) -> None:
     code = tmp_path / "app.py"
@@ -102,6 +137,9 @@ def test_a_leader_that_decides_nothing_and_a_function_that_is_paused(
         assert CliRunner().invoke(main, ["functions", "pause", "remind"], env=env).exit_code == 0
         worker.pause()
         cancelling.send(settings, app_name, [f"{'a' * 24}-1"], "so that there is something to decide")
+        request = {"name": "order/paid", "path": "data.id", "since": 0, "keep": 60_000, "at": now_ms() - 31_000}
+        key = request_key(interest_of("order/paid", "data.id"), 0).encode()
+        produce(settings.bootstrap_servers or "", Names.of(app_name).control, json.dumps(request).encode(), key=key)
 
         def stuck() -> bool:
             found = findings(doctor(settings, "--app", app_name, "--json"))
@@ -110,7 +148,10 @@ def test_a_leader_that_decides_nothing_and_a_function_that_is_paused(
         until(stuck, "it is found that nothing is decided", 120)
         result = doctor(settings, "--app", app_name, "--json")
         assert result.exit_code == 1
-        assert any("remind is paused since" in what for level, _, what in findings(result) if level == "warning")
+        warned = [what for level, _, what in findings(result) if level == "warning"]
+        assert any("remind is paused since" in what for what in warned)
+        unread = next(what for what in warned if what.startswith(f"{app_name}.events/0 has not been read again since"))
+        assert "for runs that wait for order/paid" in unread
         worker.resume()
         until(lambda: doctor(settings, "--app", app_name).exit_code == 0, "what was waiting is decided upon")
     finally:

@@ -1,6 +1,6 @@
 """Releases beside each other: the next one that knows a new format of records, the one after that makes use of it, and each can be taken back.
 
-A release is today's engine with other numbers: which formats it reads, and which one it writes (`stream_engine.core.records`).
+A release is today's engine with other numbers: which formats it reads, and which one it writes (`stream_engine.core.records.journal`).
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_engine.core.records import READS, WRITES
+from stream_engine.core.records.journal import READS, WRITES
 from stream_engine.shell.settings import Settings
 from tests.integration.behaviours.deploys import Deploys
 from tests.workers import ROOT, WorkerProcess
@@ -32,7 +32,7 @@ def _worker(deploys: Deploys, release: tuple[int, int]) -> WorkerProcess:
     folder = deploys.folder / f"release-{release[0]}-{release[1]}"
     folder.mkdir(exist_ok=True)
     # Python imports this before anything else, so that every module has these numbers.
-    lines = ["from stream_engine.core import records", f"records.READS, records.WRITES = {release}"]
+    lines = ["from stream_engine.core.records import journal", f"journal.READS, journal.WRITES = {release}"]
     (folder / "sitecustomize.py").write_text("\n".join(lines), "utf-8")
     return deploys.workers.start("--drain-timeout", "100ms", PYTHONPATH=f"{folder}:{ROOT}")
 

@@ -9,22 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from stream_engine.cli.figures import with_last_hour
+from stream_engine.cli.figures import with_figures_since
 from stream_engine.cli.main import main
-from stream_engine.core.change import Told
 from stream_engine.core.failure import Failure
-from stream_engine.core.function_listing import FunctionRow
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
-from stream_engine.core.insights import Summary
-from stream_engine.core.records import Mark
+from stream_engine.core.instants import iso
+from stream_engine.core.partition.change import Told
+from stream_engine.core.records.history import (
+    EventDisposed,
+    HistoryRecord,
+    RunChanged,
+    RunEnded,
+    RunStarted,
+    StepRecorded,
+)
+from stream_engine.core.records.journal import Mark
+from stream_engine.core.views.function_listing import FunctionRow
+from stream_engine.core.views.insights import Summary
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.history.codec import encode
-from stream_engine.shell.insights import read_insights
+from stream_engine.shell.operating.insights import read_insights
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names, apply
 from tests import raw
@@ -142,6 +150,22 @@ class _History:
             producer.produce(self.topic, value, key, at)
         assert producer.flush(60) == 0
 
+    def tell(self, at: int, version: str, *, completed: int, failed: int, replay_id: str | None = None) -> None:
+        """Write of runs of ``work`` that all ended at a time, each after a retry."""
+        producer = Producer({"bootstrap.servers": str(self._settings.bootstrap_servers)})
+        for status in ["completed"] * completed + ["failed"] * failed:
+            self._number += 1
+            run, partition = f"run{self._number}", self._number % _PARTITIONS
+            event = "work", f"e{self._number}", "t", 0, self._number
+            records: list[HistoryRecord] = [
+                RunStarted(at, run, "work", version, at, *event, replay_id=replay_id),
+                RunChanged(at, run, "work", version, "retrying", 1, at, replay_id=replay_id),
+                RunEnded(at, run, "work", version, status, at, 1, replay_id=replay_id),
+            ]
+            for key, value in encode(Told(Mark(self._number, 3, self._number), records), partition):
+                producer.produce(self.topic, value, key, partition)
+        assert producer.flush(60) == 0
+
     def _run(self, version: str) -> list[HistoryRecord]:
         at = now_ms()
         run, function = f"run{self._number}", self._random.choice(["alpha", "beta", "gamma"])
@@ -193,14 +217,22 @@ def _figures(settings: Settings, app: str) -> Count:
     return {(s.function, s.version): _of(s) for s in read_insights(settings, app, 0) or []}
 
 
+def _ended(settings: Settings, app: str) -> dict[tuple[str, bool], int]:
+    return {(one.version, one.replayed): one.figures.ended for one in read_insights(settings, app, 0) or []}
+
+
 def _list(settings: Settings, app: str, *options: str) -> str:
+    return _listed(settings, app, *options).stdout
+
+
+def _listed(settings: Settings, app: str, *options: str) -> Result:
     env = {
         "STREAM_ENGINE_BOOTSTRAP_SERVERS": str(settings.bootstrap_servers),
         "STREAM_ENGINE_STATE_DIR": str(settings.state_dir),
     }
     result = CliRunner().invoke(main, ["functions", "list", "--app", app, *options], env=env, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.stdout
+    return result
 
 
 def _started(settings: Settings, app: str) -> int:
@@ -243,15 +275,15 @@ def test_lost_tables_and_topics_are_made_anew(settings: Settings, app_name: str,
         first.stop()
     history.write(300, version="2")
     function = FunctionRow("alpha", "1", [], {}, paused=False, running=0, queued=0)
-    assert with_last_hour(settings, app_name, [function]) == [function]
+    assert with_figures_since(settings, app_name, [function], 0) == [function]
     assert "nobody counts" in capsys.readouterr().err
 
     shutil.rmtree(first.folder)
     truth = history.count()
     with FaustApp("topologies.insights", settings, app_name, code=_LATE) as second:
         until(lambda: _figures(settings, app_name) == truth, "they go on from a table that was made anew")
-        [shown] = with_last_hour(settings, app_name, [function])
-        assert [figures.version for figures in shown.last_hour or []] == ["1", "2"]
+        [shown] = with_figures_since(settings, app_name, [function], 0)
+        assert [figures.version for figures in shown.figures or []] == ["1", "2"]
         assert "late" in second.stop()
 
     admin = AdminClient({"bootstrap.servers": str(settings.bootstrap_servers)})
@@ -263,6 +295,40 @@ def test_lost_tables_and_topics_are_made_anew(settings: Settings, app_name: str,
         later.touch()
         until(lambda: not _figures(settings, app_name), "what is old is deleted")
         third.stop()
+
+
+def test_a_bug_of_two_hours_ago_is_seen_beside_the_version_before_it_and_replays_apart(
+    settings: Settings, app_name: str, tmp_path: Path
+) -> None:
+    """What versions did is told of as it was two hours ago; what a worker makes of one is beside it."""
+    history = _History(settings, app_name)
+    at = now_ms() - 7_200_000
+    history.tell(at - 60_000, "1", completed=40, failed=1)
+    history.tell(at, "2", completed=20, failed=20)
+    history.tell(at + 3_600_000, "2", completed=5, failed=5, replay_id="r1")
+    file = tmp_path / "work.py"
+    file.write_text(_APP.format(name=app_name))
+    with Workers(f"{file}:engine", settings) as workers:
+        workers.start("--topology", "insights").ready()
+        ended = {("1", False): 41, ("2", False): 40, ("2", True): 10}
+        until(lambda: _ended(settings, app_name) == ended, "all is counted")
+        shown = {
+            (one["version"], one["replayed"]): (one["completed"], one["failed"], one["retries"], one["fails_more"])
+            for one in json.loads(_list(settings, app_name, "--json"))[0]["figures"]
+        }
+        assert shown == {
+            ("1", False): (40, 1, 41, False),
+            ("2", False): (20, 20, 40, True),
+            ("2", True): (5, 5, 10, False),
+        }
+        told = _listed(settings, app_name)
+        assert "work: version 2 fails more often than version 1 before it" in told.stderr
+        rows = [line.split()[1:3] for line in told.stdout.splitlines() if line.startswith("work ")]
+        assert rows[1:] == [["1", "live"], ["2", "live"], ["2", "replayed"]]
+        late = json.loads(_list(settings, app_name, "--since", "90m", "--json"))[0]["figures"]
+        assert [(one["version"], one["replayed"], one["since"]) for one in late] == [
+            ("2", True, iso((at + 3_600_000) // 60_000 * 60_000))
+        ]
 
 
 def test_a_worker_runs_it_and_shows_that_a_deploy_fails(settings: Settings, app_name: str, tmp_path: Path) -> None:
@@ -278,7 +344,7 @@ def test_a_worker_runs_it_and_shows_that_a_deploy_fails(settings: Settings, app_
         [summary] = read_insights(settings, app_name, 0) or []
         assert (summary.figures.completed, summary.figures.failed) == (15, 5)
         listed = json.loads(_list(settings, app_name, "--json"))
-        assert [(f["id"], f["last_hour"][0]["failed"]) for f in listed] == [("work", 5)]
-        assert "LAST HOUR" in _list(settings, app_name)
+        assert [(f["id"], f["figures"][0]["failed"]) for f in listed] == [("work", 5)]
+        assert "FIGURES" in _list(settings, app_name)
         assert worker.stop() == 0
     assert "topology" not in worker.talk, worker.talk

@@ -13,6 +13,8 @@ from confluent_kafka import TopicPartition
 
 from stream_engine.cli.main import main
 from stream_engine.shell import clients
+from stream_engine.shell.operating import letters
+from stream_engine.shell.published import Published
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names, apply
 from tests.workers import WorkerProcess, until
@@ -89,7 +91,8 @@ def test_a_dead_letter_is_listed_shown_and_sent_again_as_it_was(operator: Operat
     operator.produce(None, 0)
     until(lambda: len(operator.told("dead-letters", "list")) == 2, "two letters")
     newest, oldest = operator.told("dead-letters", "list")
-    assert list(oldest) == ["id", "topic", "partition", "offset", "reason", "detail", "function", "key", "at"]
+    fields = "id topic partition offset reason detail function key at retried_at"
+    assert list(oldest) == fields.split()
     assert (oldest["topic"], oldest["partition"], oldest["offset"]) == (operator.names.events, 1, 0)
     assert (oldest["function"], oldest["key"], oldest["at"] <= newest["at"]) == (None, "customer-9", True)
     assert oldest["reason"] != "mine"
@@ -108,6 +111,21 @@ def test_a_dead_letter_is_listed_shown_and_sent_again_as_it_was(operator: Operat
     assert _message(operator, 1, 1) == (raw, b"customer-9", headers)
     assert _message(operator, 0, 1) == (None, None, None)
     until(lambda: len(operator.told("dead-letters", "list")) == 4, "letters of what was sent again")
+    _tells_when_they_were_retried(operator, newest, oldest)
+
+
+def _tells_when_they_were_retried(operator: Operator, newest: dict[str, Any], oldest: dict[str, Any]) -> None:
+    when = {letter["id"]: letter["retried_at"] for letter in operator.told("dead-letters", "list")}
+    assert {letter for letter, at in when.items() if at} == {newest["id"], oldest["id"]}
+    assert when[oldest["id"]] >= oldest["at"]
+    assert operator.told("dead-letters", "show", oldest["id"])["retried_at"] == when[oldest["id"]]
+    assert when[oldest["id"]] in operator.command("dead-letters", "list").stdout
+    # Nobody remembers it for longer than there is a letter.
+    number, offset = map(int, oldest["id"].split("-"))
+    part = TopicPartition(operator.names.dead_letters, number, offset + 1)
+    operator.admin.delete_records([part])[part].result(30)
+    operator.told("dead-letters", "retry", max(when))
+    assert oldest["id"] not in letters.retried(Published(operator.settings, operator.names.control).control)
 
 
 def test_functions_and_groups_tell_how_an_app_is(operator: Operator) -> None:
@@ -117,6 +135,16 @@ def test_functions_and_groups_tell_how_an_app_is(operator: Operator) -> None:
     operator.produce(b'{"name": "quick/asked", "data": {}}', 0)
     until(lambda: len(operator.told("runs", "list", "--status", "sleeping")) == 3, "three sleepers")
     until(lambda: operator.told("runs", "list", "--status", "completed"), "a run that completed")
+    sleeper = operator.told("runs", "list", "--status", "sleeping")[0]["run_id"]
+    for arguments, words in [
+        (("runs", "list", "--replay", "nosuch"), "has no replay 'nosuch'"),
+        (("runs", "rerun", "--replay", "nosuch"), "has no replay 'nosuch'"),
+        (("runs", "cancel", "--function", "nosuch"), "has no function 'nosuch'"),
+        (("runs", "rerun", sleeper), f"run {sleeper} has not ended: it is sleeping"),
+    ]:
+        refused = operator.command(*arguments)
+        assert (refused.exit_code, refused.stdout) == (1, ""), refused.output
+        assert words in refused.stderr
     nap, quick = operator.told("functions", "list")
     assert nap == {
         "id": "nap",
@@ -126,7 +154,7 @@ def test_functions_and_groups_tell_how_an_app_is(operator: Operator) -> None:
         "paused": False,
         "running": 3,
         "queued": 0,
-        "last_hour": None,
+        "figures": None,
     }
     assert (quick["id"], quick["version"], quick["running"], quick["queued"]) == ("quick", "7", 0, 0)
     lines = operator.command("functions", "list").stdout.splitlines()

@@ -11,7 +11,7 @@ import fastavro
 import pytest
 from msgspec.structs import asdict
 
-from stream_engine.core.history import (
+from stream_engine.core.records.history import (
     RunEnded,
 )
 from stream_engine.shell import clients

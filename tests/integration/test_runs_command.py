@@ -11,22 +11,22 @@ import fastavro
 import pytest
 from msgspec.structs import asdict, replace
 
-from stream_engine.core.catalogue import Catalogue, FunctionSpec
-from stream_engine.core.change import Told
-from stream_engine.core.history import (
+from stream_engine.core.functions.catalogue import Catalogue, FunctionSpec
+from stream_engine.core.partition.change import Told
+from stream_engine.core.records.history import (
     EventDisposed,
     HistoryRecord,
     RunEnded,
 )
-from stream_engine.core.records import Mark
+from stream_engine.core.records.journal import Mark
 from stream_engine.shell import clients
-from stream_engine.shell.apps import apps
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.control import Control, publish, write
 from stream_engine.shell.history import schemas
 from stream_engine.shell.history.codec import encode
 from stream_engine.shell.history.reader import HistoryError, HistoryReader, about
 from stream_engine.shell.history.schemas import PUBLISHED
+from stream_engine.shell.operating.apps import apps
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 from stream_engine.shell.trouble import NoAnswerError

@@ -53,9 +53,9 @@ def test_a_missing_topic_is_listed_as_missing(settings: Settings, app_name: str,
     code = tmp_path / "app.py"
     code.write_text(f"from stream_engine import Engine\n\nengine = Engine({app_name!r})\n", "utf-8")
 
-    def topics(*arguments: str) -> Result:
+    def topics(*arguments: str, app: str = f"{code}:engine") -> Result:
         env = {"STREAM_ENGINE_BOOTSTRAP_SERVERS": str(settings.bootstrap_servers), "STREAM_ENGINE_PARTITIONS": "1"}
-        return CliRunner().invoke(main, ["topics", *arguments, f"{code}:engine"], env=env)
+        return CliRunner().invoke(main, ["topics", *arguments, app], env=env)
 
     assert topics("apply").exit_code == 0
     admin, history = clients.admin(settings), Names.of(app_name).history
@@ -67,3 +67,10 @@ def test_a_missing_topic_is_listed_as_missing(settings: Settings, app_name: str,
     listed = json.loads(topics("list", "--json").stdout)
     [missing] = [topic for topic in listed if not topic["ok"]]
     assert (missing["name"], missing["finding"]) == (history, "missing; `stream-engine topics apply` creates it")
+    # Who operates an app need not have its code.
+    by_name = topics("list", app=app_name)
+    assert (by_name.exit_code, by_name.stdout) == (1, shown.stdout)
+    nobody = topics("list", app="nobody")
+    assert (nobody.exit_code, nobody.stdout) == (1, "")
+    assert "there is no app 'nobody'" in nobody.stderr
+    assert "does not say where an Engine is" in topics("apply", app=app_name).stderr

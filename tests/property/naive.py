@@ -6,7 +6,7 @@ Times are milliseconds. A `Run` says when it would start, by which event, and wi
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from stream_engine.core.records import Event
+from stream_engine.core.records.journal import Event
 
 
 class Run(NamedTuple):

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from stream_engine.core.callback_token import Named, is_genuine, read, token_of
-from stream_engine.core.commands import AwaitCallback, FinishRun, Stopped, Suspend
-from stream_engine.core.history import CompletionDisposed, RunEnded, StepRecorded
-from stream_engine.core.records import Event
-from stream_engine.core.requests import Admit, Cancel, CompleteCallback
-from stream_engine.core.tables import STEPS
-from stream_engine.core.turn import Deliver, Execute, Function, Release, Stop
+from stream_engine.core.partition.turn import Deliver, Execute, Function, Release, Stop
+from stream_engine.core.records.history import CompletionDisposed, RunEnded, StepRecorded
+from stream_engine.core.records.journal import Event
+from stream_engine.core.records.requests import Admit, Cancel, CompleteCallback
+from stream_engine.core.records.tables import STEPS
+from stream_engine.core.routing.callback_token import Named, is_genuine, read, token_of
+from stream_engine.core.stages.commands import AwaitCallback, FinishRun, Stopped, Suspend
 from tests.unit.core.network import Network
 
 SECRET = bytes(range(32))

@@ -1,21 +1,31 @@
 """Properties of the protocol's parts, over any input: fence, intake, router, outbox."""
 
+from collections import defaultdict
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_engine.core.decoding import decode_commands
-from stream_engine.core.envelope import Rejection
-from stream_engine.core.fence import advance
+from stream_engine.core.functions.match import Matched
 from stream_engine.core.identity import home_partition
-from stream_engine.core.intake import Receipt
-from stream_engine.core.match import Matched
-from stream_engine.core.outbox import entry_key, entry_parts, next_number, post
-from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Decided, Event, JournalRecord, LeaderElected, Mark
-from stream_engine.core.requests import Commands
-from stream_engine.core.route import Routed, Router
-from stream_engine.core.state import State
-from stream_engine.core.tables import OUTBOX, Intake, Outgoing
+from stream_engine.core.partition.fence import advance
+from stream_engine.core.partition.intake import Receipt
+from stream_engine.core.partition.outbox import (
+    PARCEL_BYTES,
+    Parcels,
+    commands_queue,
+    entry_key,
+    entry_parts,
+    next_number,
+    post,
+)
+from stream_engine.core.partition.state import State
+from stream_engine.core.records.decoding import decode_commands
+from stream_engine.core.records.journal import FIRST, Decided, Event, JournalRecord, LeaderElected, Mark, encode
+from stream_engine.core.records.requests import Cancel, Commands
+from stream_engine.core.records.tables import OUTBOX, Intake, Outgoing
+from stream_engine.core.routing.envelope import Rejection
+from stream_engine.core.routing.receive import Message, receive
+from stream_engine.core.routing.route import Routed, Router
 from tests.simulation.store import SimStore
 
 PARTITIONS = 3
@@ -158,3 +168,34 @@ def test_an_outbox_keeps_each_queue_in_its_order(queues: list[str]) -> None:
         mine = [number for name, number in stored if name == queue]
         assert mine == list(range(queues.count(queue)))
         assert entry_key(queue, 0) in keys
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, PARCEL_BYTES)), max_size=12), max_size=3))
+def test_commands_travel_together_in_their_order_and_none_is_missing(turns: list[list[tuple[int, int]]]) -> None:
+    """Each turn's commands for a partition are in as few messages as have room for them; their numbers are dense, over all turns."""
+    state = State(SimStore())
+    for turn in turns:
+        parcels = Parcels(state)
+        for partition, size in turn:
+            parcels.add(commands_queue(partition), "commands", partition, Cancel("run", "x" * size))
+        packed = parcels.size
+        keys = parcels.post("source", FIRST)
+        sizes: dict[str, list[int]] = defaultdict(list)
+        for key in keys:
+            message = state.get(OUTBOX, key)
+            assert message is not None
+            assert message.value is not None
+            [*firsts, last] = [len(encode(item)) for item in decode_commands(message.value).items]
+            assert sum(firsts) <= PARCEL_BYTES
+            sizes[entry_parts(key)[0]].append(sum(firsts) + last)
+        assert all(size > PARCEL_BYTES for full in sizes.values() for size in full[:-1])
+        assert sum(map(sum, sizes.values())) <= packed
+    expected = [[(p, size) for turn in turns for p, size in turn if p == partition] for partition in range(3)]
+    for partition, commands in enumerate(expected):
+        numbered = [
+            item
+            for key, message in state.scan(OUTBOX, OUTBOX.prefix, OUTBOX.stop)
+            if entry_parts(key)[0] == commands_queue(partition)
+            for item in decode_commands(message.value or b"").items
+        ]
+        assert numbered == [(n, Cancel("run", "x" * size)) for n, (_, size) in enumerate(commands)]

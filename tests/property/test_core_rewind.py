@@ -5,9 +5,13 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_engine.core.rewind import Committed, Progress, Rewind, course
+from stream_engine.core.routing.ahead import ahead
+from stream_engine.core.routing.rewind import Committed, Progress, Rewind, Topic, course
 
 _PARTITIONS = 3
+
+Reset = tuple[int, int, set[int]]
+"""From where to where a partition was reset, and what of it was routed live behind that, and written down by nobody."""
 
 
 @dataclass
@@ -22,12 +26,13 @@ class World:
     live: dict[int, list[int]] = field(default_factory=lambda: {number: [] for number in range(_PARTITIONS)})
     again: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     passed: dict[int, set[int]] = field(default_factory=lambda: {number: set() for number in range(_PARTITIONS)})
-    wanted: list[dict[int, tuple[int, int]]] = field(default_factory=list)
-    reset: dict[int, tuple[int, int]] = field(default_factory=dict)
+    wanted: list[dict[int, Reset]] = field(default_factory=list)
+    reset: dict[int, Reset] = field(default_factory=dict)
 
     def assign(self, seen: dict[int, Committed], partition: int, steps: int) -> None:
         """Begin with a partition by what a worker saw; crash after so many of the three steps."""
-        found = course("E", partition, seen, self.progress, self.rewinds.values())
+        topic = Topic(seen, self.progress, ahead(self.live, self.progress))
+        found = course("E", partition, {"E": topic}, self.rewinds.values())
         if found is None:
             found_progress = Progress(0, 0, 0)
         else:
@@ -50,15 +55,20 @@ class World:
         for _ in range(events):
             if lane is None or lane.offset == self.end[partition]:
                 break
-            if lane.replay and lane.offset < lane.live:
-                self.again.setdefault((lane.replay, partition), []).append(lane.offset)
-                offset = lane.offset + 1
-                lane = Progress(lane.rewinds, lane.live, offset, lane.replay if offset < lane.live else "")
+            at = lane.offset
+            if lane.is_again and (at < lane.live or at in self._ahead(lane.replay, partition)):
+                self.again.setdefault((lane.replay, partition), []).append(at)
+            if at >= lane.live:
+                self.live[partition].append(at)
+            if lane.is_again and at + 1 < max(lane.live, lane.tail):
+                lane = Progress(lane.rewinds, lane.live, at + 1, lane.replay, 0, lane.tail)
             else:
-                self.live[partition].append(lane.offset)
-                lane = Progress(lane.rewinds, max(lane.live, lane.offset + 1), lane.offset + 1)
+                lane = Progress(lane.rewinds, max(lane.live, at + 1), at + 1)
         if lane is not None:
             self.lanes[partition] = lane
+
+    def _ahead(self, rewind: str, partition: int) -> list[int]:
+        return self.rewinds[rewind].ahead.get("E", {}).get(partition, [])
 
     def commit(self, steps: int) -> None:
         """Write down how far all is routed, then commit; crash in between with fewer than two steps."""
@@ -77,10 +87,11 @@ class World:
             target = min(wanted, self.end[partition])
             self.committed[partition] = Committed(target)
             self.reset.pop(partition, None)
+            ahead = {offset for offset in self.live[partition] if offset >= max(target, known.live)}
             if target >= known.live:
                 self.passed[partition].update(range(known.offset, target))
-            if target < known.live:
-                self.reset[partition] = (target, known.live)
+            if target < known.live or ahead:
+                self.reset[partition] = (target, max(target, known.live), ahead)
 
 
 _event = st.tuples(st.just("append"), st.integers(0, _PARTITIONS - 1), st.integers(1, 4))
@@ -137,14 +148,20 @@ def _start(world: World, steps: list[int], order: int = 0) -> None:
         world.reset.clear()
 
 
+def _resets(rewind: Rewind) -> dict[int, Reset]:
+    ahead = rewind.ahead.get("E", {})
+    return {number: (*span, set(ahead.get(number, []))) for number, span in rewind.spans.items()}
+
+
 def _judge(world: World) -> None:
     found = sorted(world.rewinds.values(), key=lambda rewind: rewind.number)
-    assert [rewind.spans for rewind in found] == world.wanted
+    assert [_resets(rewind) for rewind in found] == world.wanted
     assert [rewind.number for rewind in found] == list(range(1, len(found) + 1))
     for rewind in found:
         later = [other for other in found if other.number > rewind.number]
         for partition, (start, stop) in rewind.spans.items():
-            span, routed = set(range(start, stop)), set(world.again.get((rewind.id, partition), []))
+            span = set(range(start, stop)).union(rewind.ahead.get("E", {}).get(partition, []))
+            routed = set(world.again.get((rewind.id, partition), []))
             assert routed <= span
             if not any(partition in other.spans for other in later):
                 assert span <= routed | world.passed[partition]

@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from stream_engine.core.change import Change
-from stream_engine.core.records import Event
-from stream_engine.core.room import Room
-from stream_engine.core.state import State
-from stream_engine.core.tables import WAITING, Run
-from stream_engine.core.waiting import Waiting
+from stream_engine.core.partition.change import Change
+from stream_engine.core.partition.room import Room
+from stream_engine.core.partition.state import State
+from stream_engine.core.partition.waiting import Waiting
+from stream_engine.core.records.journal import Event
+from stream_engine.core.records.tables import WAITING, Run
 from tests.simulation.store import SimStore
 
 FUNCTIONS = ("a", "a:on_failure", "ab", "b")

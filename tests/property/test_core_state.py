@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from stream_engine.core.change import Change
-from stream_engine.core.state import State
-from stream_engine.core.tables import SEQUENCES, TIMERS, Sequence, Timer, timed_parts
-from stream_engine.core.timers import Timers
+from stream_engine.core.partition.change import Change
+from stream_engine.core.partition.state import State
+from stream_engine.core.partition.timers import Timers
+from stream_engine.core.records.tables import SEQUENCES, TIMERS, Sequence, Timer, timed_parts
 from tests.simulation.store import SimStore
 
 names = st.text("abc", max_size=3)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stream_engine.core.cron import expression_problem, jitter_of, next_tick
-from stream_engine.core.flow import Cron
+from stream_engine.core.functions.cron import expression_problem, jitter_of, next_tick
+from stream_engine.core.functions.flow import Cron
 
 ZONES = [
     "UTC",

@@ -12,15 +12,26 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_engine.core import event_time
-from stream_engine.core.flow import Batch, Debounce, Flow, RateLimit
-from stream_engine.core.history import EventDisposed, RunStarted
+from stream_engine.core.functions.flow import Batch, Debounce, Flow, RateLimit
+from stream_engine.core.functions.match import IDEMPOTENT_FOR, Wish, match
+from stream_engine.core.gates import event_time
 from stream_engine.core.identity import home_partition
-from stream_engine.core.match import IDEMPOTENT_FOR, Wish, match
-from stream_engine.core.records import Event
-from stream_engine.core.requests import Admit
-from stream_engine.core.tables import ARRIVALS, BUFFERS, CLAIMS, ENTRIES, GATES, GATHERED, HELD, KNOWN, PLACES, TOKENS
-from stream_engine.core.turn import Execute, Function
+from stream_engine.core.partition.turn import Execute, Function
+from stream_engine.core.records.history import EventDisposed, RunStarted
+from stream_engine.core.records.journal import Event
+from stream_engine.core.records.requests import Admit
+from stream_engine.core.records.tables import (
+    ARRIVALS,
+    BUFFERS,
+    CLAIMS,
+    ENTRIES,
+    GATES,
+    GATHERED,
+    HELD,
+    KNOWN,
+    PLACES,
+    TOKENS,
+)
 from tests.property import naive
 from tests.unit.core.network import Network
 

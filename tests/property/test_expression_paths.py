@@ -6,9 +6,9 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream_engine.core.expression import AbsentError, EvaluationError, Expression, compile_expression
-from stream_engine.core.records import Event
-from stream_engine.core.scope import Scope
+from stream_engine.core.expressions.expression import AbsentError, EvaluationError, Expression, compile_expression
+from stream_engine.core.expressions.scope import Scope
+from stream_engine.core.records.journal import Event
 
 FIELDS = ["a", "b", "_c", "size"]
 PATHS = st.lists(st.sampled_from(FIELDS), min_size=1, max_size=4)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Gate
-from stream_engine.core.requests import Answer
-from stream_engine.core.tables import RUNS
+from stream_engine.core.records.journal import Gate
+from stream_engine.core.records.requests import Answer
+from stream_engine.core.records.tables import RUNS
 from tests.property.test_gates import DRAWS, KEYS, WINDOW, World, gate
 
 OPTIONS = ("idempotency", "debounce", "batch", "rate limit", "singleton", "throttle", "concurrency")

@@ -11,14 +11,14 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_engine.core.commands import FailRun, FinishRun, Sleep, Stopped, Suspend
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import EventDisposed, RunEnded, RunStarted
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Admit, Asked, Cancel
-from stream_engine.core.tables import BUFFERS, CLAIMS, ENTRIES, GATES, GATHERED, PLACES, TOKENS
-from stream_engine.core.turn import Deliver, Execute, Function, Release, Stop
+from stream_engine.core.partition.turn import Deliver, Execute, Function, Release, Stop
+from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted
+from stream_engine.core.records.journal import Event, Gate
+from stream_engine.core.records.requests import Admit, Asked, Cancel
+from stream_engine.core.records.tables import BUFFERS, CLAIMS, ENTRIES, GATES, GATHERED, PLACES, TOKENS
+from stream_engine.core.stages.commands import FailRun, FinishRun, Sleep, Stopped, Suspend
 from tests.unit.core.network import Network
 
 PARTITIONS = 3
@@ -150,7 +150,11 @@ class World:
         gates = self.gates[key]
         event = Event("e", f"at:T/0/{offset}", f"t/0/{offset}", 0, 0, "t", 0, offset, b"{}")
         home = -1 if self.anywhere else gates[-1].partition
-        self.network.give(offset % PARTITIONS, Admit(event, [], None, (Asked("f", gates, home),)))
+        self.network.give(offset % PARTITIONS, Admit(event, [], self._replay(offset), (Asked("f", gates, home),)))
+
+    def _replay(self, offset: int) -> str | None:
+        """Return of which replay an event is."""
+        return None
 
     def _cancel(self, choice: int) -> None:
         """Cancel any run that history knows, waiting or running; a debounce or a batch may hold it."""

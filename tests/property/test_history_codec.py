@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import asdict, fields
 
-from stream_engine.core.change import Told
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import HistoryRecord
-from stream_engine.core.records import Mark
+from stream_engine.core.partition.change import Told
+from stream_engine.core.records.history import HistoryRecord
+from stream_engine.core.records.journal import Mark
 from stream_engine.shell.history import schemas
 from stream_engine.shell.history.codec import Decoder, Entry, encode
 

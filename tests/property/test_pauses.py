@@ -8,17 +8,17 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_engine.core.catalogue import Catalogue, FunctionSpec
-from stream_engine.core.decoding import decode_commands
-from stream_engine.core.flow import Concurrency, Flow
-from stream_engine.core.history import EventDisposed, RunStarted
-from stream_engine.core.match import Matched
-from stream_engine.core.pausing import Missed, hold_back
-from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Event
-from stream_engine.core.replay import Extent
-from stream_engine.core.route import Match, Router
-from stream_engine.core.turn import Function
+from stream_engine.core.functions.catalogue import Catalogue, FunctionSpec
+from stream_engine.core.functions.flow import Concurrency, Flow
+from stream_engine.core.functions.match import Matched
+from stream_engine.core.functions.pausing import Missed, hold_back
+from stream_engine.core.partition.turn import Function
+from stream_engine.core.records.decoding import decode_commands
+from stream_engine.core.records.history import EventDisposed, RunStarted
+from stream_engine.core.records.journal import Event
+from stream_engine.core.routing.receive import Message, receive
+from stream_engine.core.routing.replay import Extent
+from stream_engine.core.routing.route import Match, Router
 from tests.unit.core.network import Network
 
 PARTITIONS = 3
@@ -98,7 +98,7 @@ def test_every_event_runs_once_for_each_function_at_once_or_when_it_was_missed(s
         missed = Missed(function)
         for record in world.network.told:
             missed.add(record)
-        world.replay(f"r-{function}", function, frozenset(missed.places().get("shop.events", set())))
+        world.replay(f"r-{function}", function, frozenset(missed.places().get(("shop.events", None), set())))
     world.network.settle()
     starts = Counter((one.function, one.offset) for one in world.network.told if isinstance(one, RunStarted))
     routed = world.end

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_engine import Context, Engine, current_step
-from stream_engine.core.turn import Release
+from stream_engine.core.partition.turn import Release
 from stream_engine.sdk.execution import Executor
 from tests.scripted import RUN, ScriptedTerm, settle
 

@@ -9,11 +9,11 @@ from itertools import islice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_engine.core import run_index
-from stream_engine.core.index_keys import LAYOUT, Head, found_by
-from stream_engine.core.run_index import Batch, Where
-from stream_engine.core.run_listing import Selection
-from stream_engine.core.runs import STATUSES, FoldedRun, RunIndex
+from stream_engine.core.views import run_index
+from stream_engine.core.views.index_keys import LAYOUT, Head, found_by
+from stream_engine.core.views.run_index import Batch, Where
+from stream_engine.core.views.run_listing import Selection
+from stream_engine.core.views.runs import STATUSES, FoldedRun, RunIndex
 from tests.property.test_runs import Log, logs, told_again
 from tests.simulation.store import SimStore
 
@@ -26,6 +26,7 @@ _SELECTIONS = st.builds(
     st.none() | st.integers(0, 1_000),
     st.none() | st.integers(0, 1_000),
     st.none() | st.sampled_from(["e0", "e1"]),
+    st.none() | st.sampled_from(["r0", "r1"]),
 )
 
 
@@ -73,6 +74,10 @@ def test_a_listing_is_what_the_fold_of_all_history_has(
     assert [run_index.load(store, run_id, whole=True) for run_id in listed] == matching[:limit]
 
 
+def _length(run: FoldedRun) -> int:
+    return max((run.waits_until or 0) - (run.created_at or 0), 0)
+
+
 @settings(deadline=None)
 @given(_read(), st.integers(1, 9))
 def test_counts_and_keys_are_those_of_the_runs_and_no_others(log: Log, batch_size: int) -> None:
@@ -80,12 +85,19 @@ def test_counts_and_keys_are_those_of_the_runs_and_no_others(log: Log, batch_siz
     runs = _folded(log)
     listed = Counter((run.function, run.status) for run in runs if run.created_at is not None)
     assert run_index.counts(store) == listed
-    heads = [Head(r.function, r.status, r.created_at, r.event_id, 0, 0) for r in runs]
+    waits = [None if None in {r.waits_until, r.created_at} else _length(r) for r in runs]
+    heads = [
+        Head(r.function, r.status, r.created_at, r.event_id, 0, 0, r.replay_id, length)
+        for r, length in zip(runs, waits, strict=True)
+    ]
     wanted = {
         key for run, head in zip(runs, heads, strict=True) for key in found_by(run.run_id, head) if key[:1] != b"x"
     }
-    assert {key for key in store.data if key[:1] in {b"s", b"f", b"e"}} == wanted
+    assert {key for key in store.data if key[:1] in {b"s", b"f", b"e", b"p", b"l"}} == wanted
     assert len([key for key in store.data if key[:1] == b"x"]) == len(runs)
+    longest = run_index.longest_wait(store)
+    lengths = {run.run_id: length for run, length in zip(runs, waits, strict=True) if length is not None}
+    assert lengths.get(longest or "") == max(lengths.values(), default=None)
 
 
 @settings(deadline=None)

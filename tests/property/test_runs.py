@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import (
+from stream_engine.core.records.history import (
     EventDisposed,
     HistoryRecord,
     RunChanged,
@@ -14,8 +14,8 @@ from stream_engine.core.history import (
     RunStarted,
     StepRecorded,
 )
-from stream_engine.core.run_document import document
-from stream_engine.core.runs import STATUSES, FoldedRun, RunIndex
+from stream_engine.core.views.run_document import document
+from stream_engine.core.views.runs import STATUSES, FoldedRun, RunIndex
 
 Log = list[tuple[str, HistoryRecord]]
 
@@ -28,15 +28,20 @@ def run_histories(draw: st.DrawFn, number: int) -> list[HistoryRecord]:
     """What may be told of one run, in order."""
     run, function = f"run{number}-0", draw(st.sampled_from("fg"))
     created = draw(_TIMES)
+    replay = draw(st.sampled_from([None, "r0", "r1"]))
     told: list[HistoryRecord] = []
     if draw(st.booleans()):
         disposition = draw(st.sampled_from(["delayed", "queued"]))
-        told.append(EventDisposed(created, function, "e", f"e{number % 3}", "t", 0, number, disposition, run))
-    told.append(RunStarted(created + 1, run, function, "1", created, "e", f"e{number % 3}", "t", 0, number))
+        told.append(
+            EventDisposed(created, function, "e", f"e{number % 3}", "t", 0, number, disposition, run, "", replay)
+        )
+    event = "e", f"e{number % 3}", "t", 0, number
+    told.append(RunStarted(created + 1, run, function, "1", created, *event, None, replay))
     told.extend(draw(st.lists(_steps(run, function) | _changes(run, function), max_size=5)))
     if draw(st.booleans()):
         status = draw(st.sampled_from(["completed", "failed", "cancelled", "timed_out"]))
-        told.append(RunEnded(created + 9, run, function, "1", status, created + 1, 0, None, draw(_ERRORS)))
+        ended = RunEnded(created + 9, run, function, "1", status, created + 1, 0, None, draw(_ERRORS), replay_id=replay)
+        told.append(ended)
     return told
 
 

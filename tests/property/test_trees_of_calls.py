@@ -5,14 +5,15 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_engine.core.commands import OWN, FailRun, FinishRun, Invoke, Stopped
 from stream_engine.core.failure import Failure
-from stream_engine.core.flow import Concurrency, Flow
-from stream_engine.core.history import EventDisposed, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.functions.flow import Concurrency, Flow
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Event
-from stream_engine.core.requests import Admit, Cancel
-from stream_engine.core.turn import Deliver, Execute, Function, Release, Stop
+from stream_engine.core.partition.turn import Deliver, Execute, Function, Release, Stop
+from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.records.journal import Event
+from stream_engine.core.records.requests import Admit, Cancel
+from stream_engine.core.records.tables import CLAIMS, GATES
+from stream_engine.core.stages.commands import OWN, FailRun, FinishRun, Invoke, Stopped
 from tests.unit.core.network import Network
 
 PARTITIONS = 3
@@ -115,3 +116,5 @@ def _check(network: Network) -> None:
     unstarted = [r.run_id for r in network.told if isinstance(r, EventDisposed) and r.disposition == "cancelled"]
     handled = Counter(r.of_run for r in network.told if isinstance(r, RunStarted) and r.function == "undo")
     assert handled == Counter([*gone, *unstarted])
+    gates = (GATES.prefix, CLAIMS.prefix)
+    assert [key for store in network.stores() for key in store.data if key.startswith(gates)] == []

@@ -1,6 +1,6 @@
 """Events once more in the simulated world: replays in groups of their own, and what an operator does to the offsets of the group that routes.
 
-`Live` and `Again` are what `stream_engine.shell.routing.Plan` is in a worker: from where a partition is routed, and what is written down of it.
+`Live` and `Again` are what `stream_engine.shell.routing.router.Plan` is in a worker: from where a partition is routed, and what is written down of it.
 """
 
 from collections.abc import Callable
@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
-from stream_engine.core.cause import Cause
-from stream_engine.core.replay import Extent
-from stream_engine.core.rewind import Committed, Course, Progress, Rewind, course, read_mark
+from stream_engine.core.partition.intake import router_source
+from stream_engine.core.records.wanted import Sender
+from stream_engine.core.routing import rewound
+from stream_engine.core.routing.ahead import admitted, ahead
+from stream_engine.core.routing.cause import Cause
+from stream_engine.core.routing.replay import Extent
+from stream_engine.core.routing.rewind import Committed, Course, Progress, Rewind, Topic, course, read_mark
 from tests.simulation.groups import Group
 from tests.simulation.kafka import SimKafka, Topics
 from tests.simulation.schedule import Schedule
@@ -60,12 +64,14 @@ class Live:
 
     goes_on = True
 
-    def __init__(self, group: Group, topics: Topics, topic_id: str) -> None:
+    def __init__(self, group: Group, topics: Topics, kafka: SimKafka) -> None:
         self.group = group
+        self._kafka = kafka
         self.rewinds: dict[str, Rewind] = {}
         self.cut: set[tuple[str, int]] = set()
         self._topic = topics.events
-        self._topic_id = topic_id
+        self._commands = topics.commands
+        self._topic_id = kafka.log(topics.events, 0).topic_id
         self._progress: dict[int, Progress] = {}
         self._joined: set[tuple[str, int]] = set()
         self._resets: list[Reset] = []
@@ -73,7 +79,19 @@ class Live:
     def course(self, partition: int) -> Course | None:
         """Look at the offsets of all partitions, and then at what is written down."""
         committed = {number: Committed(*one) for number, one in self.group.committed.items()}
-        return course(self._topic_id, partition, committed, self._progress, self.rewinds.values())
+        topic = Topic(committed, self._progress, ahead(self._routed(), self._progress))
+        return course(self._topic_id, partition, {self._topic_id: topic}, self.rewinds.values())
+
+    def _routed(self) -> dict[int, set[int]]:
+        """Return what was routed live, by what is left of the commands."""
+        kafka, routed = self._kafka, dict[int, set[int]]()
+        sources = {router_source(self._topic_id, n, None): n for n in range(kafka.partitions(self._topic))}
+        for number in range(kafka.partitions(self._commands)):
+            log = kafka.log(self._commands, number)
+            for stored in log.records[log.start :]:
+                for partition, found in admitted(stored.value or b"", sources):
+                    routed.setdefault(partition, set()).update(found)
+        return routed
 
     def open(self, rewind: Rewind) -> None:
         """Write a rewind down; whoever finds it at the same moment writes the same."""
@@ -90,9 +108,14 @@ class Live:
 
     def extent(self, progress: Progress) -> Extent | None:
         """Return what a rewind has run again."""
-        if not progress.replay or progress.offset >= progress.live:
-            return None
-        return Extent(progress.replay, self._topic, self.rewinds[progress.replay].spans)
+        return self._extent(self.rewinds[progress.replay]) if progress.is_again else None
+
+    def extents(self) -> list[Extent]:
+        """Return what each rewind has run again."""
+        return [self._extent(rewind) for rewind in self.rewinds.values()]
+
+    def _extent(self, rewind: Rewind) -> Extent:
+        return rewound.extent(rewind, [(self._topic, self._topic_id)])
 
     def reset(self, random: Random) -> None:
         """Set the offsets of some partitions back, as Kafka's own tool does while there is no member."""
@@ -105,7 +128,7 @@ class Live:
             if mark is None:
                 # Nobody has seen the last reset, and nobody will.
                 self._resets = [one for one in self._resets if one.partition != partition]
-            elif mark.replay and offset < mark.until:
+            elif mark.replay and offset < max(mark.until, mark.tail):
                 self.cut.add((mark.replay, partition))
             self.group.committed[partition] = (target, "")
             self.group.overridden.discard(partition)
@@ -127,7 +150,7 @@ class Live:
     def replays(self, partition: int) -> list[tuple[Extent, bool]]:
         """Return the rewinds that a partition has joined, and whether each was carried out to its end."""
         return [
-            (Extent(rewind.id, self._topic, rewind.spans), (rewind.id, partition) not in self.cut)
+            (self._extent(rewind), (rewind.id, partition) not in self.cut)
             for rewind in self.rewinds.values()
             if (rewind.id, partition) in self._joined
         ]
@@ -141,6 +164,7 @@ class Again:
     def __init__(self, group: Group, whole: Extent) -> None:
         self.group = group
         self.whole = whole
+        self.cancelled = False
         for partition, (start, stop) in whole.spans.items():
             group.committed[partition] = (start, Progress(0, stop, start, whole.replay_id).mark(""))
 
@@ -194,23 +218,37 @@ class Times:
         self.replays.append(again)
         return again
 
+    def runs_again(self, replay_id: str, sender: Sender) -> bool:
+        """Return whether a replay or rewind has a run of its own that sends what this run has sent."""
+        extents = [again.whole for again in self.replays] + self.live.extents()
+        return any(extent.replay_id == replay_id and _is_sent_anew(extent, sender) for extent in extents)
+
+    def sees(self, replay_id: str | None, sender: Sender | None) -> bool:
+        """Return whether a run, of a replay or a live one, sees what a run has sent, or somebody outside."""
+        if sender is None or sender.replay_id is not None or replay_id is None:
+            return sender is None or sender.replay_id == replay_id
+        return not self.runs_again(replay_id, sender)
+
     def of(self, place: Place, cause: Cause | None) -> dict[str | None, tuple[str | None, bool]]:
         """Return under which replay ids (None: live) an event is routed: of which function alone, and whether certainly.
 
         What a replayed run sends belongs to its replay.
         """
         found: dict[str | None, tuple[str | None, bool]] = {None if cause is None else cause.replay: (None, True)}
-        extents = [(again.whole, True) for again in self.replays] + self.live.replays(place[0])
+        extents = [(again.whole, not again.cancelled) for again in self.replays] + self.live.replays(place[0])
         for extent, certain in extents:
-            start, stop = extent.spans.get(place[0], (0, 0))
-            if start <= place[1] < stop and not _is_sent_anew(extent, cause):
+            if _belongs(extent, place) and not _is_sent_anew(extent, cause):
                 found[extent.replay_id] = (extent.function, certain)
         return found
 
 
-def _is_sent_anew(extent: Extent, cause: Cause | None) -> bool:
+def _is_sent_anew(extent: Extent, cause: Cause | Sender | None) -> bool:
     """Return whether a replay has a run of its own that sends what this run has sent."""
     if cause is None:
         return False
-    start, stop = extent.spans.get(cause.partition, (0, 0))
-    return start <= cause.offset < stop and extent.function in (None, cause.function)
+    return _belongs(extent, (cause.partition, cause.offset)) and extent.function in (None, cause.function)
+
+
+def _belongs(extent: Extent, place: Place) -> bool:
+    start, stop = extent.spans.get(place[0], (0, 0))
+    return start <= place[1] < stop or extent.is_ahead(extent.topic, *place)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
-from stream_engine.core.cause import Cause, cause_of
-from stream_engine.core.flow import PLAIN
+from stream_engine.core.functions.flow import PLAIN
 from stream_engine.core.identity import event_identity
-from stream_engine.core.tables import INTAKE, SEQUENCES
+from stream_engine.core.records.tables import INTAKE, SEQUENCES
+from stream_engine.core.routing.cause import Cause, cause_of
 from tests.simulation.again import Place, Times
 from tests.simulation.graphs import audit_graphs
 from tests.simulation.kafka import SimKafka, Topics
@@ -82,7 +83,7 @@ def _audit_events(referee: Referee, kafka: SimKafka, topics: Topics, catalogues:
     repeats: set[_About] = set()
     # An event that gates dropped, or took up into another run, has no run that bears its identity; nor has one that was cancelled.
     excused: set[_About] = set()
-    gated = {function.id for function in catalogues[-1].values() if function.flow != PLAIN}
+    gated = {function.id for function in catalogues[-1].values() if replace(function.flow, cancel_on=()) != PLAIN}
     for place, event, identity, cause in _events(kafka, topics):
         if (f"{place[0]}/{place[1]}" in dead) is not (event is None):
             referee.object(7, f"dead letters and the event at {place} do not agree")
@@ -136,7 +137,7 @@ def _audit_handlers(referee: Referee, catalogue: Catalogue) -> None:
     handled = Counter((started.of_run, started.function) for started in referee.started.values())
     for run_id, (_, ended) in referee.ended.items():
         handler = catalogue[ended.function].on_failure
-        due = int(ended.status == "failed" and handler is not None)
+        due = int(ended.status in {"failed", "timed_out"} and handler is not None)
         if due and handler in cancelled and not handled[run_id, handler]:
             continue
         if handler is not None and handled[run_id, handler] != due:

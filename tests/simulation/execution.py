@@ -5,8 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from stream_engine.core.cause import Cause, cause_header
-from stream_engine.core.commands import (
+from stream_engine.core.failure import Failure
+from stream_engine.core.identity import idempotency_key
+from stream_engine.core.partition.outbox import topic_queue
+from stream_engine.core.partition.turn import Attempt, Deliver, Effect, Execute, Release, Stop
+from stream_engine.core.records.requests import ReturnStep
+from stream_engine.core.records.tables import Outgoing, Step
+from stream_engine.core.records.wanted import Wanted
+from stream_engine.core.routing.cause import Cause, cause_header
+from stream_engine.core.stages.commands import (
     OWN,
     AwaitCallback,
     FailRun,
@@ -21,16 +28,8 @@ from stream_engine.core.commands import (
     Suspend,
     WaitForEvent,
 )
-from stream_engine.core.failure import Failure
-from stream_engine.core.identity import idempotency_key
-from stream_engine.core.outbox import topic_queue
-from stream_engine.core.requests import ReturnStep
-from stream_engine.core.tables import Outgoing, Step
-from stream_engine.core.turn import Attempt, Deliver, Effect, Execute, Release, Stop
-from stream_engine.core.wanted import Wanted
 from tests.simulation.outside import Outside
 from tests.simulation.programs import (
-    LONG,
     Answered,
     Call,
     Emit,
@@ -46,6 +45,7 @@ from tests.simulation.programs import (
 )
 from tests.simulation.referee import Referee
 from tests.simulation.schedule import MILLISECOND
+from tests.simulation.sent import needs_event
 from tests.simulation.term import Term
 
 APP = "sim"
@@ -141,6 +141,12 @@ class Execution:
         self.over = True
         self._give_back = give_back
         return [LendStep(self._run_id, name, *body, lease) for name, body in self._bodies.items()]
+
+    @property
+    def _about(self) -> dict[str, int]:
+        """What the run's event says, as far as programs go by it."""
+        data = json.loads(self._effect.event.data)
+        return {"k": data["k"], "number": data["number"]}
 
     @property
     def working(self) -> bool:
@@ -243,8 +249,8 @@ class Execution:
             return
         if isinstance(op, Expect):
             self._timed.add(op.id)
-            wanted = Wanted(op.name, "data.k", str(json.loads(self._effect.event.data)["k"]))
-            self._term.post(WaitForEvent(self._run_id, op.id, wanted, op.timeout, LONG))
+            wanted = Wanted(op.name, "data.k", str(self._about["k"]), op.if_, needs_event(op.if_))
+            self._term.post(WaitForEvent(self._run_id, op.id, wanted, op.timeout, op.lookback))
         elif isinstance(op, Nap):
             self._timed.add(op.id)
             self._term.post(Sleep(self._run_id, op.id, op.delay))
@@ -252,7 +258,8 @@ class Execution:
             self._emit(op)
         elif isinstance(op, Call):
             self._timed.add(op.id)
-            self._term.post(Invoke(self._run_id, op.id, APP, op.function, OWN, b"{}", op.timeout, op.detached))
+            data = json.dumps(self._about).encode()
+            self._term.post(Invoke(self._run_id, op.id, APP, op.function, OWN, data, op.timeout, op.detached))
         elif isinstance(op, Work):
             self._work(op, 0)
 
@@ -267,7 +274,7 @@ class Execution:
         key = idempotency_key(self._effect.run.root, op.id)
         topic = self._machine.events_topic
         run, event = self._effect.run, self._effect.event
-        data = {"by": self._run_id, "step": op.id, "k": json.loads(event.data)["k"]}
+        data = {"by": self._run_id, "step": op.id, "k": self._about["k"], "number": int(key, 36) % 10}
         value = json.dumps({"name": op.name, "data": data, "id": key}).encode()
         cause = Cause(run.function, event.topic, event.partition, event.offset, run.replay_id, run.moment)
         partition = int(key, 36) % self._machine.events_partitions
@@ -290,22 +297,23 @@ class Execution:
         execution = self._machine.referee.step_began(self._term, self._effect, op.id, attempt)
         started = self._machine.clock()
         self._bodies[op.id] = (attempt, started)
+        most = duration if op.limit is None else op.limit * MILLISECOND
+        result = json.dumps({"execution": execution}).encode() if duration <= most else None
 
         def returned() -> None:
             self._term.host.point("step body")
-            self._term.host.soon(lambda: self._report(op, attempt, execution, started))
+            self._term.host.soon(lambda: self._report(op, attempt, result, started))
 
-        self._term.host.at(duration, returned)
+        self._term.host.at(min(duration, most), returned)
 
-    def _report(self, op: Work, attempt: int, execution: int, started: int) -> None:
+    def _report(self, op: Work, attempt: int, result: bytes | None, started: int) -> None:
         self._bodies.pop(op.id, None)
         if self.over and self._give_back is None:
             return
-        error, result, retry_in = None, None, None
-        if attempt >= op.failures:
-            result = json.dumps({"execution": execution}).encode()
-        else:
-            error = Failure("Flaky", f"attempt {attempt}", "")
+        error, retry_in = None, None
+        if result is None or attempt < op.failures:
+            kind = "Flaky" if result is not None else "TimeoutError"
+            error, result = Failure(kind, f"attempt {attempt}", ""), None
             retry_in = None if attempt >= op.retries else self._term.host.schedule.random.choice((0, 3, 30))
         if self._give_back is not None:
             self._give_back(ReturnStep(self._run_id, op.id, attempt, started, result, error, retry_in))

@@ -7,7 +7,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from stream_engine.core.flow import (
+from stream_engine.core.functions.flow import (
     PLAIN,
     Batch,
     CancelOn,

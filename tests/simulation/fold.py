@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from stream_engine.core.decoding import decode_journal
-from stream_engine.core.history import HistoryRecord
-from stream_engine.core.origin import Origin
-from stream_engine.core.records import Decided, LeaderElected, Mark
-from stream_engine.core.tables import OUTBOX, Folded
+from stream_engine.core.records.decoding import decode_journal
+from stream_engine.core.records.history import HistoryRecord
+from stream_engine.core.records.journal import Decided, LeaderElected, Mark
+from stream_engine.core.records.origin import Origin
+from stream_engine.core.records.tables import OUTBOX, Folded
 from tests.simulation.kafka import Stored
 
 
@@ -34,6 +34,8 @@ class NaiveFold:
         self.counted: dict[int, Decided] = {}
         self.posted: dict[bytes, bytes] = {}
         self.passed_over: Counter[str] = Counter()
+        self.leader = ""
+        self.claimed_at = 0
         self.folded = Folded(origin.logs.journal, origin=origin)
         self._counts = counts
 
@@ -43,6 +45,7 @@ class NaiveFold:
         record = decode_journal(stored.value)
         if isinstance(record, LeaderElected):
             self.epoch, self.n = stored.offset, 0
+            self.leader, self.claimed_at = record.leader, stored.timestamp
             self.folded = replace(
                 self.folded,
                 mark=self.mark(stored.offset),

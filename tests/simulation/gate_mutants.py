@@ -5,12 +5,14 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from stream_engine.core import admit, batch, debounce, gates, match, passing, run, tokens
-from stream_engine.core.decide import HANDLERS
-from stream_engine.core.keeper import Keeper
-from stream_engine.core.requests import Began, Free
-from stream_engine.core.tables import PLACES, TOKENS, Token
-from stream_engine.core.turn import Turn
+from stream_engine.core.functions import match
+from stream_engine.core.gates import gates, passing, tokens
+from stream_engine.core.gates.keeper import Keeper
+from stream_engine.core.leading.decide import HANDLERS
+from stream_engine.core.partition.turn import Turn
+from stream_engine.core.records.requests import Began, Free
+from stream_engine.core.records.tables import PLACES, TOKENS, Token
+from stream_engine.core.stages import admit, batch, debounce, run
 from tests.simulation.mutants import Mutant
 
 
@@ -80,13 +82,21 @@ _gather = batch.gather
 
 GATE_MUTANTS = (
     Mutant("the last is let through first", [patch.object(Keeper, "first", _lets_the_last_through)]),
-    Mutant("starts count when they are let through", [patch.dict(HANDLERS, {Began: _counts_when_let_through})]),
+    Mutant(
+        "starts count when they are let through",
+        [patch.dict(HANDLERS, {Began: _counts_when_let_through})],
+        noticed_by=317,
+    ),
     Mutant("windows are too short", [patch.object(module, "next_start", _half_a_window) for module in (gates, tokens)]),
     Mutant("a head start is none", [patch.object(admit, "_enter", _in_no_order)]),
     Mutant("a pool is each function's own", [patch.object(match, "concurrency_scope", _pool_of_its_own)]),
     Mutant("a slot is given back at the beginning", [patch.object(run, "begun", _frees_at_the_beginning)]),
-    Mutant("a debounce goes on with the last that came", [patch.object(debounce, "_is_newer", _newest_comes_last)]),
+    Mutant(
+        "a debounce goes on with the last that came",
+        [patch.object(debounce, "_is_newer", _newest_comes_last)],
+        noticed_by=145,
+    ),
     Mutant("a debounce is not prolonged", [patch.object(debounce, "_follow", _quiet_from_the_first)]),
-    Mutant("a batch has one too many", [patch.object(batch, "gather", _one_too_many)]),
+    Mutant("a batch has one too many", [patch.object(batch, "gather", _one_too_many)], noticed_by=87),
     Mutant("a batch does not wait long enough", [patch.object(batch, "gather", _in_half_the_time)]),
 )

@@ -4,13 +4,13 @@ A gate has one owner, and so one journal, whose time never goes back: what the o
 other machines show. What a run's home believes to have passed must at every moment be known to the owner. Limits are those that the app declares.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from stream_engine.core.flow import Flow
-from stream_engine.core.history import EventDisposed
-from stream_engine.core.records import Decided, Gate
-from stream_engine.core.tables import CLAIMS, EVENTS, GATES, PLACES, RUNS, TOKENS, Claim, GateState, Run, parts
+from stream_engine.core.functions.flow import Flow
+from stream_engine.core.records.history import EventDisposed
+from stream_engine.core.records.journal import Decided, Gate
+from stream_engine.core.records.tables import CLAIMS, EVENTS, GATES, PLACES, RUNS, TOKENS, Claim, GateState, Run, parts
 from tests.simulation.fold import NaiveFold
 from tests.simulation.programs import SimFunction
 
@@ -18,6 +18,42 @@ Object = Callable[[int, str], None]
 
 HEAD_START = 60_000
 """How many milliseconds those have whose events are named ``a``, where priority is declared."""
+
+
+_Shared = tuple[str, str, str, str | None]
+"""The kind, the scope and the key of a gate, and the replay that has it for itself."""
+
+UNSEEN = -1
+"""When a start was of which it is not known."""
+
+
+class Sharing:
+    """Knows which gates live and replayed runs have together: all but rate limits, of which each replay has its own.
+
+    Attributes:
+        moments: of each rate limit, the moments of the runs that ask it.
+    """
+
+    def __init__(self, object_: Object) -> None:
+        self.moments: defaultdict[str, set[int]] = defaultdict(set)
+        self._object = object_
+        self._known: dict[str, _Shared] = {}
+        self._ids: dict[_Shared, str] = {}
+
+    def is_live(self, gate_id: str) -> bool:
+        """Return whether a gate is of no single replay."""
+        return gate_id not in self._known or self._known[gate_id][3] is None
+
+    def judge(self, run: Run) -> None:
+        """Object to a gate of a run that others have otherwise."""
+        for gate in run.gates:
+            is_own = gate.kind == "rate limit"
+            if is_own:
+                self.moments[gate.id].add(run.moment)
+            about = gate.kind, gate.scope, gate.key, run.replay_id if is_own else None
+            known = self._known.setdefault(gate.id, about), self._ids.setdefault(about, gate.id)
+            if known != (about, gate.id):
+                self._object(5, f"{about} is to be the gate {gate.id}, and {known} is known")
 
 
 class Gatekeeper:
@@ -37,20 +73,21 @@ class Gatekeeper:
         self._begun: set[tuple[str, str]] = set()
         self._let_in: defaultdict[str, list[int]] = defaultdict(list)
         self._passed: defaultdict[str, set[str]] = defaultdict(set)
+        self._sharing = Sharing(object_)
         self.grants = 0
 
     def counted(self, fold: NaiveFold, record: Decided, started: Callable[[str], bool]) -> None:
         """Take a record that counts, and that ``fold`` has not taken yet; ``started`` says whether history has told of a run's start."""
         gates = self._take_gates(fold, record)
-        self._cancelled |= {
-            told.function
-            for told in record.history
-            if isinstance(told, EventDisposed) and told.disposition == "cancelled"
-        }
+        for told in (one for one in record.history if isinstance(one, EventDisposed)):
+            if told.disposition == "cancelled":
+                self._cancelled.add(told.function)
+            elif told.disposition == "skipped" and told.replay_id is not None:
+                self._object(5, f"{told}, and what is replayed is to wait there")
         before = {gate: dict(self._claims[gate]) for gate in self._touched(record)}
         left = self._take_claims(record)
         self._take_runs(record)
-        tokens = Counter(_gate_of(key) for key, _ in record.puts if key.startswith(TOKENS.prefix))
+        tokens = _tokens(record)
         for gate, known in gates.items():
             self._judge_starts(gate, known, tokens[gate], record.now)
         for gate, run_id in left:
@@ -59,7 +96,8 @@ class Gatekeeper:
             self._judge_turn(gate, claims)
         for gate in before.keys() | gates.keys():
             self._judge_state(gate)
-        self._judge_homes({run_id for _, run_id in left})
+        for run_id in {run_id for _, run_id in left}:
+            self._judge_home(run_id)
 
     def over(self, started: Callable[[str], bool]) -> None:
         """Judge the end: whoever has begun behind a throttle has been counted there."""
@@ -69,7 +107,11 @@ class Gatekeeper:
                     self._object(5, f"{run_id} began, and {self._name(gate)} has not counted it")
         for gate_id, runs in self._passed.items():
             # A singleton right behind it may refuse a run in the same record, so that nothing shows that it had passed; and so may who cancels it.
-            scope = self._gates[gate_id].gate.scope
+            scope, moments = self._gates[gate_id].gate.scope, self._sharing.moments[gate_id]
+            if not self._sharing.is_live(gate_id) and set(self._let_in[gate_id]) - moments - {UNSEEN}:
+                self._object(
+                    5, f"{self._name(gate_id)} has counted {self._let_in[gate_id]}, and was asked by {moments}"
+                )
             few = len(runs) < len(self._let_in[gate_id]) and (
                 self._functions[scope].flow.singleton or scope in self._cancelled
             )
@@ -125,6 +167,7 @@ class Gatekeeper:
                     self._holds.pop(run_id, None)
                 else:
                     self._judge_gates(run_id, run, dict(record.puts).get(EVENTS.key(run_id)))
+                    self._sharing.judge(run)
                     self._runs[run_id] = run
                     self._throttles[run_id] |= {gate.id for gate in run.gates if gate.kind == "throttle"}
                     for gate in run.gates[: run.passed]:
@@ -146,12 +189,29 @@ class Gatekeeper:
         expected_kinds = [kind for kind in _kinds(flow) if not (kind == "throttle" and run.started_at)]
         if kinds != expected_kinds:
             self._object(5, f"{run_id} of {run.function} asks {kinds}, and {expected_kinds} are declared")
-        if event is None or run.span is not None or flow.singleton is not None:
+        if event is None or run.span is not None:
             return
         about = EVENTS.decode(event)
-        expected = max(about.timestamp, about.ts) - (HEAD_START if flow.priority and about.name == "a" else 0)
+        gathers = flow.debounce is not None or flow.batch is not None
+        if run.replay_id is not None and not gathers and b'"by"' not in about.data:
+            moment = max(about.timestamp, about.ts)
+            if run.moment != moment:
+                self._object(5, f"{run_id} has the moment {run.moment}, and its event {moment}")
+        if flow.singleton is not None:
+            return
+        # A replay queues up behind what is live.
+        arrived = max(about.timestamp if run.replay_id is None else run.created_at, about.ts)
+        expected = arrived - (HEAD_START if flow.priority and about.name == "a" else 0)
         if run.order != expected:
             self._object(6, f"{run_id} waits its turn by {run.order}, and arrived at {expected} with its head start")
+
+    def stands_at_none(self, replay: str, started: Callable[[str], bool]) -> None:
+        """Object to a run of a halted replay that has not begun, and holds or wants what others could have."""
+        for gate, claims in self._claims.items():
+            for run_id in claims:
+                run = self._runs[run_id]
+                if run.replay_id == replay and run.of_run is None and not started(run_id):
+                    self._object(6, f"{run_id} of {replay}, which is halted, stands at {self._name(gate)}: {claims}")
 
     def _judge_home(self, run_id: str) -> None:
         """Object if a run's home believes to have passed what the owner has not let it pass, or has taken back."""
@@ -160,14 +220,11 @@ class Gatekeeper:
             if claim is None or claim.place:
                 self._object(5, f"{run_id} goes on as if it had passed {self._name(gate)}, where it has {claim}")
 
-    def _judge_homes(self, run_ids: set[str]) -> None:
-        for run_id in run_ids:
-            self._judge_home(run_id)
-
     def _judge_state(self, gate: str) -> None:
         """Object to more that have passed than may, and to numbers that are not those of the claims."""
         known, claims = self._gates.get(gate), self._claims[gate].values()
-        held, waiting = sum(not claim.place for claim in claims), {claim.place for claim in claims if claim.place}
+        slots = {claim.of or run_id for run_id, claim in self._claims[gate].items() if not claim.place}
+        held, waiting = len(slots), {claim.place for claim in claims if claim.place}
         if known is None:
             return
         if known.gate.kind != "rate limit" and held > self._limit(known.gate):
@@ -189,6 +246,9 @@ class Gatekeeper:
             had = before.get(run_id)
             if claim.place or (had is not None and not had.place) or not still:
                 continue
+            if self._gates[gate].gate.kind == "singleton" and self._runs[run_id].replay_id is None:
+                # Who replaces another run that has not begun has that one's place, which may be before those of replays.
+                continue
             # One that came and was let through in one record shows no place, only the order by which it would have waited.
             first = min(still)
             is_behind = self._runs[run_id].order > _order_of(first) if had is None else first < had.place
@@ -208,22 +268,24 @@ class Gatekeeper:
             self._judge_window(gate, known.gate, now)
 
     def _judge_starts(
-        self, gate: str, change: tuple[GateState | None, GateState | None], tokens: int, now: int
+        self, gate: str, change: tuple[GateState | None, GateState | None], tokens: list[int], now: int
     ) -> None:
-        """Judge what a rate limit has let in."""
+        """Judge what a rate limit has let in; that of a replay, by the time of its events."""
         before, after = change
         if after is None or after.gate.kind != "rate limit":
             return
         # The numbers begin anew where none counts any more, which may be in the same record.
         more = after.number - (0 if before is None else before.number)
-        for _ in range(max(more, tokens)):
-            self._judge_window(gate, after.gate, now)
+        more = max(more, len(tokens))
+        # Of what came in one record, an early start is not seen any more where others of its replay lie a window behind it.
+        for at in [now] * more if self._sharing.is_live(gate) else [UNSEEN] * (more - len(tokens)) + sorted(tokens):
+            self._judge_window(gate, after.gate, at)
 
-    def _judge_window(self, gate_id: str, gate: Gate, now: int) -> None:
+    def _judge_window(self, gate_id: str, gate: Gate, at: int) -> None:
         limit, per = self._numbers(gate)
         starts = self._let_in[gate_id]
-        starts.append(now)
-        if len(starts) > limit and now - starts[-1 - limit] < per:
+        starts.append(at)
+        if at != UNSEEN and len(starts) > limit and at - starts[-1 - limit] < per:
             self._object(5, f"{self._name(gate_id)} has {starts[-1 - limit :]} in {per} ms, and may have {limit}")
 
     def _limit(self, gate: Gate) -> int:
@@ -241,6 +303,15 @@ class Gatekeeper:
     def _name(self, gate: str) -> str:
         known = self._gates.get(gate)
         return gate if known is None else f"the {known.gate.kind} {known.gate.scope} {known.gate.key}"
+
+
+def _tokens(record: Decided) -> defaultdict[str, list[int]]:
+    """Return when starts were that a record counts, by gate."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for key, value in record.puts:
+        if key.startswith(TOKENS.prefix):
+            found[_gate_of(key)].append(TOKENS.decode(value).at)
+    return found
 
 
 def _holds(gate: Gate, run: Run) -> bool:

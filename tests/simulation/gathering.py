@@ -1,14 +1,15 @@
 """Watches debounces and batches, record by record of all journals: that they wait as long as declared, and that no event is in two runs, or in none."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from stream_engine.core.history import EventDisposed
-from stream_engine.core.records import Decided, Event
-from stream_engine.core.tables import BUFFERS, DISMISSED, GATHERED, RUNS, Buffer, Run, parts
+from stream_engine.core.records.history import EventDisposed
+from stream_engine.core.records.journal import Decided, Event
+from stream_engine.core.records.tables import BUFFERS, DISMISSED, GATHERED, RUNS, Buffer, Run, parts
 from tests.simulation.fold import NaiveFold
 from tests.simulation.gatekeeper import Object
+from tests.simulation.gathering_again import GatheringAgain
 from tests.simulation.programs import SimFunction
 
 Place = tuple[int, int]
@@ -30,9 +31,15 @@ class Gathering:
     """Knows what each debounce and batch holds, and what became of it; ``event_at`` has the ``ts`` and timestamp of an event by its place."""
 
     def __init__(
-        self, object_: Object, functions: dict[str, SimFunction], event_at: Callable[[Place], tuple[int, int]]
+        self,
+        object_: Object,
+        functions: dict[str, SimFunction],
+        event_at: Callable[[Place], tuple[int, int]],
+        again: GatheringAgain,
     ) -> None:
         self._object = object_
+        self._again = again
+        self._replays: dict[str, Buffer] = {}
         self._functions = functions
         self._event_at = event_at
         self._delayed: set[tuple[str, Place]] = set()
@@ -42,28 +49,63 @@ class Gathering:
         self._spans: dict[str, tuple[str, Run]] = {}
         self._early: dict[str, str] = {}
         self._gathered: defaultdict[str, dict[int, Event]] = defaultdict(dict)
+        self._removed: defaultdict[str, list[Event]] = defaultdict(list)
+        self._unseen: Counter[str] = Counter()
 
     def counted(self, fold: NaiveFold, record: Decided) -> None:
         """Take a record that counts, and that ``fold`` has not taken yet."""
         arrivals: defaultdict[str, list[EventDisposed]] = defaultdict(list)
         for told in record.history:
             if isinstance(told, EventDisposed) and told.gate in ("debounce", "batch"):
-                arrivals[told.gate_id].append(told)
+                if told.replay_id is None:
+                    arrivals[told.gate_id].append(told)
+                else:
+                    self._again.came(told, self._functions[told.function].flow, record.now)
             elif isinstance(told, EventDisposed) and told.disposition == "delayed":
                 self._delayed.add((told.function, (told.partition, told.offset)))
         self._dismissed.update(parts(key)[0] for key, _ in record.puts if key.startswith(DISMISSED.prefix))
-        for key in record.deletes:
-            if key.startswith(BUFFERS.prefix) and key in fold.data:
-                self._close(parts(key)[0], record.now)
+        self._drop(fold, record)
         for key, value in record.puts:
             if key.startswith(BUFFERS.prefix):
-                gate = parts(key)[0]
-                self._put(gate, BUFFERS.decode(value), record.now, arrivals[gate])
+                gate, buffer = parts(key)[0], BUFFERS.decode(value)
+                if buffer.entry.replay_id is None:
+                    self._put(gate, buffer, record.now, arrivals[gate])
+                else:
+                    self._put_again(gate, buffer, record.now)
             elif key.startswith(GATHERED.prefix):
-                name, number = key[1:-9].decode(), int.from_bytes(key[-8:], "big")
+                name, number = _numbered(key)
                 self._gathered[name][number] = GATHERED.decode(value)
             elif key.startswith(RUNS.prefix) and (run := RUNS.decode(value)).span is not None:
                 self._spans.setdefault(run.span.name, (parts(key)[0], run))
+
+    def _drop(self, fold: NaiveFold, record: Decided) -> None:
+        for key in record.deletes:
+            if key.startswith(BUFFERS.prefix) and key in fold.data:
+                gate = parts(key)[0]
+                if gate in self._replays:
+                    self._close_again(gate, record.now)
+                else:
+                    self._close(gate, record.now)
+            elif key.startswith(GATHERED.prefix):
+                name, number = _numbered(key)
+                # Before the batch has started, it was taken out of it.
+                if name not in self._spans and number in self._gathered[name]:
+                    self._removed[name].append(self._gathered[name].pop(number))
+                elif name not in self._spans:
+                    # It came and went within one record: what cancels it had been there before.
+                    self._unseen[name] += 1
+
+    def _put_again(self, gate: str, buffer: Buffer, now: int) -> None:
+        known = self._replays.get(gate)
+        if known is not None and known.name != buffer.name and known.is_batch:
+            self._close_again(gate, now)
+        self._replays[gate] = buffer
+        self._again.opened(buffer.name, now)
+
+    def _close_again(self, gate: str, now: int) -> None:
+        buffer = self._replays.pop(gate)
+        if buffer.entry.run_id not in self._dismissed:
+            self._again.closed(gate, buffer.name, now, self._functions[buffer.entry.function].flow)
 
     def _put(self, gate: str, buffer: Buffer, now: int, arrivals: list[EventDisposed]) -> None:
         known = self._open.get(gate)
@@ -122,6 +164,7 @@ class Gathering:
     def over(self, disposed: list[EventDisposed]) -> None:
         """Judge the end: what runs had, and that no event was in two of one function."""
         cancelled = {told.run_id for told in disposed if told.disposition == "cancelled"}
+        let_go = {(told.function, told.partition, told.offset) for told in disposed if told.disposition == "cancelled"}
         for run_id, early in self._early.items():
             if run_id not in cancelled:
                 self._object(5, early)
@@ -129,14 +172,19 @@ class Gathering:
         for told in disposed:
             if told.disposition == "batched":
                 batched[told.run_id].add((told.partition, told.offset))
-        taken: dict[tuple[str, Place], str] = {}
+        self._again.over(disposed)
+        taken: dict[tuple[str, str | None, Place], str] = {}
         for name, (run_id, run) in self._spans.items():
             events = [event for _, event in sorted(self._gathered[name].items())]
             places = {(event.partition, event.offset) for event in events}
             for place in places:
-                if taken.setdefault((run.function, place), run_id) != run_id:
-                    self._object(1, f"the event at {place} is in {run_id} and in {taken[run.function, place]}")
+                about = run.function, run.replay_id, place
+                if taken.setdefault(about, run_id) != run_id:
+                    self._object(1, f"the event at {place} is in {run_id} and in {taken[about]}")
             self._judge(name, run_id, run, events)
+            lost = [one for one in self._removed[name] if (run.function, one.partition, one.offset) not in let_go]
+            if lost:
+                self._object(1, f"{run_id} lacks {lost}, and nobody was told that they were taken out")
             if run.span is not None and run.span.told and len(places - batched[run_id]) != 1:
                 self._object(1, f"{run_id} has {places}, and {batched[run_id]} are told to be batched")
 
@@ -144,15 +192,27 @@ class Gathering:
         """Judge the events of one run: all of them, of one key, no more than declared, and no fewer before the time is over."""
         assert run.span is not None
         flow = self._functions[run.function].flow
-        if len(events) != run.span.count:
-            self._object(1, f"{run_id} of {run.function} was to get {run.span.count} events, and got {len(events)}")
+        most = run.span.count - len(self._removed[name]) - self._unseen[name]
+        if len(events) != most:
+            self._object(1, f"{run_id} of {run.function} was to get {most} events, and got {len(events)}")
         gathers = flow.debounce or flow.batch
         if gathers is not None and gathers.key is not None and len({event.name for event in events}) > 1:
             self._object(5, f"{run_id} has events of several keys: {events}")
         if flow.batch is None:
+            return
+        if run.replay_id is not None:
+            if len(events) > flow.batch.size:
+                self._object(5, f"{run_id} has {len(events)} events of {flow.batch.size}")
+            if not self._removed[name] and not self._unseen[name]:
+                self._again.judge_batch(run, name, events, flow)
             return
         known = self._closed.get(name)
         # One that was opened and complete within one record is full.
         is_early = known is None or known[1] < self._due(known[0])
         if len(events) > flow.batch.size or (len(events) < flow.batch.size and is_early):
             self._object(5, f"{run_id} has {len(events)} events of {flow.batch.size}; it gathered as {known}")
+
+
+def _numbered(key: bytes) -> tuple[str, int]:
+    """Return the span that an event is gathered for, and its number there."""
+    return key[1:-9].decode(), int.from_bytes(key[-8:], "big")

@@ -2,11 +2,11 @@
 
 from unittest.mock import patch
 
-from stream_engine.core import callbacks, finish
-from stream_engine.core.decide import FIRED, HANDLERS
-from stream_engine.core.requests import CompleteCallback, Reply
-from stream_engine.core.tables import Run, Step
-from stream_engine.core.turn import Turn
+from stream_engine.core.leading.decide import FIRED, HANDLERS
+from stream_engine.core.partition.turn import Turn
+from stream_engine.core.records.requests import CompleteCallback, Reply
+from stream_engine.core.records.tables import Run, Step
+from stream_engine.core.stages import callbacks, finish
 from tests.simulation.mutants import Mutant
 
 _complete = callbacks.complete

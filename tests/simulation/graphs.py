@@ -1,18 +1,41 @@
-"""Functions that invoke each other, and wait for people outside; and what must be true of that once a world has come to rest."""
+"""Functions that invoke, await, cancel and send each other things, and wait for people outside; and what must be true of that once a world has come to rest."""
 
 from collections.abc import Iterator
 from random import Random
+from typing import Literal
 
-from stream_engine.core.history import RunEnded, StepRecorded
+from stream_engine.core.functions.flow import CancelOn, Concurrency, Flow, Timeouts
 from stream_engine.core.identity import home_partition, run_id, run_name
+from stream_engine.core.records.history import RunEnded, StepRecorded
 from tests.simulation.execution import APP
 from tests.simulation.outside import Outside
-from tests.simulation.programs import Answered, Call, Fork, HandOut, Op, Program, SimFunction
+from tests.simulation.programs import (
+    LONG,
+    LOOKBACK,
+    SHORT,
+    Answered,
+    Call,
+    Emit,
+    Expect,
+    Fork,
+    HandOut,
+    Op,
+    Program,
+    SimFunction,
+    Work,
+)
 from tests.simulation.referee import Referee
+from tests.simulation.sent import CONDITIONS, needs_event
 
 CALLEES = ("c0", "c1", "c2")
+SAID = ("x/1", "x/2")
+"""Events that runs send, and that make none begin."""
+
+HEARD = ("x/1", "x/*")
 _GIVEN_UP_MS = 10_000
 """How long a run that nobody waits for any more may go on: commands are late while there are faults, and clocks differ. A long nap takes a minute."""
+
+_WHILE: tuple[Literal["hold", "release"], ...] = ("hold", "hold", "release")
 
 
 class Weaver:
@@ -35,7 +58,46 @@ class Weaver:
             name, at = self._name("ask"), random.randrange(len(ops) + 1)
             ops.insert(random.randrange(at, len(ops) + 1), Answered(name))
             ops.insert(at, HandOut(name, random.choice((None, 20, 300))))
+        for _ in range(random.choice((0, 1, 1, 2))):
+            ops.insert(random.randrange(len(ops) + 1), random.choice((self._expect, self._emit, self._limited))())
+        if random.random() < 0.3:
+            # Waits of one run at once may be for the same event, or for what it sends itself.
+            which = (self._expect, random.choice((self._expect, self._emit)))
+            ops.append(Fork(self._name("all"), tuple((make(),) for make in which), first=random.random() < 0.2))
         return tuple(ops)
+
+    def flow(self) -> Flow:
+        """Draw which events cancel the runs of a function, and whether one waits for the end of another; those that are invoked never wait for who invokes them."""
+        random = self._random
+        limit = Concurrency(random.choice((1, 2)), random.choice((None, "event.data.k")), None, random.choice(_WHILE))
+        concurrency = (limit,) if random.random() < 0.3 else ()
+        return Flow(concurrency, cancel_on=tuple(self._cancel_on() for _ in range(random.choice((0, 0, 0, 1, 1, 2)))))
+
+    def timeouts(self) -> Timeouts:
+        """Draw how long runs of a function may wait, and take."""
+        random = self._random
+        start = random.choice((5, 50, 500)) if random.random() < 0.3 else None
+        return Timeouts(start, random.choice((20, 200, 2_000)) if random.random() < 0.3 else None)
+
+    def _cancel_on(self) -> CancelOn:
+        random = self._random
+        by, if_ = random.choice(("data.k", "data.k", "data.k", "")), random.choice(tuple(CONDITIONS))
+        name = random.choice(("a", "b", "c", *HEARD))
+        return CancelOn(name, by, by, if_, needs_event(if_), random.choice((None, None, 30, 300)))
+
+    def _expect(self) -> Expect:
+        random = self._random
+        timeout = random.choice((0, 20, SHORT, LONG, LONG))
+        lookback = random.choice((0, 30, 300, LOOKBACK, LOOKBACK))
+        if_ = random.choice(tuple(CONDITIONS))
+        return Expect(self._name("wait"), random.choice(("b", "c", *HEARD)), timeout, lookback, if_)
+
+    def _emit(self) -> Emit:
+        return Emit(self._name("send"), self._random.choice(SAID))
+
+    def _limited(self) -> Work:
+        random = self._random
+        return Work(self._name("hurry"), random.randrange(2), random.randrange(4), caught=True, limit=5)
 
     def _call(self, callees: tuple[str, ...]) -> Call:
         random = self._random
@@ -51,15 +113,26 @@ def audit_graphs(referee: Referee, partitions: int, catalogue: dict[str, SimFunc
     """Object to calls that were answered wrongly, to what goes on though nobody waits for it, and to completions that count wrongly."""
     for parent, started in referee.started.items():
         for op in _calls(catalogue[started.function].program):
-            identity = f"invoked:{parent}/{op.id}"
-            child = run_id(run_name(APP, op.function, identity, None), home_partition(identity, partitions))
-            _audit_call(referee, parent, op, child)
-            ended = referee.ended.get(child)
-            cancelled = ended is not None and ended[1].status == "cancelled"
-            if op.detached and cancelled and child not in outside.cancelled:
-                referee.object(2, f"{child} is detached from {parent}/{op.id}, and was cancelled by nobody")
+            _audit_call(referee, parent, op, _child(parent, op, partitions))
     for (run, step), names in outside.completions.items():
         _audit_callback(referee, run, step, names)
+
+
+def given_up(referee: Referee, partitions: int, catalogue: dict[str, SimFunction]) -> dict[str, int]:
+    """Return the runs that nobody waits for any more, and since when."""
+    found = {}
+    for parent, started in referee.started.items():
+        for op in _calls(catalogue[started.function].program):
+            settled = referee.settled.get((parent, op.id))
+            at = _given_up(referee.ended[parent][1], None if settled is None else settled[1])
+            if at is not None and not op.detached:
+                found[_child(parent, op, partitions)] = at
+    return found
+
+
+def _child(parent: str, op: Call, partitions: int) -> str:
+    identity = f"invoked:{parent}/{op.id}"
+    return run_id(run_name(APP, op.function, identity, None), home_partition(identity, partitions))
 
 
 def _audit_call(referee: Referee, parent: str, op: Call, child: str) -> None:
@@ -75,11 +148,9 @@ def _audit_call(referee: Referee, parent: str, op: Call, child: str) -> None:
     referee.schedule.counts["call failed"] += outcome is not None
     if over is None or op.detached:
         return
-    given_up = _given_up(referee.ended[parent][1], outcome)
-    if given_up is not None and over.status != "cancelled" and over.at > given_up + _GIVEN_UP_MS:
-        referee.object(
-            2, f"{child} goes on until {over.at} as {over.status}; {parent}/{op.id} gave it up at {given_up}"
-        )
+    since = _given_up(referee.ended[parent][1], outcome)
+    if since is not None and over.status != "cancelled" and over.at > since + _GIVEN_UP_MS:
+        referee.object(2, f"{child} goes on until {over.at} as {over.status}; {parent}/{op.id} gave it up at {since}")
     referee.schedule.counts["child cancelled"] += over.status == "cancelled"
 
 

@@ -21,21 +21,36 @@ class Group:
     """The consumer group of one topic.
 
     An assignment is in force at once, but a member learns of it later, or, while it is paused, much later: meanwhile two
-    members hold the same partition. ``overridden`` has those whose newest commit is not by the one they are assigned to.
+    members hold the same partition. ``overridden`` has those whose newest commit is not by the one they are assigned to, ``passed`` for each offset of a
+    partition when one behind it was committed for the first time.
     """
 
     def __init__(self, schedule: Schedule, name: str, partitions: int) -> None:
         self.name = name
         self.committed: dict[int, tuple[int, str]] = {}
         self.overridden: set[int] = set()
+        self.passed: dict[int, list[int]] = {}
         self._schedule = schedule
         self._partitions = partitions
         self._members: list[Member] = []
         self._owners: dict[int, Member] = {}
+        self._left: set[Host] = set()
+
+    @property
+    def hosts(self) -> set[Host]:
+        """The processes that are members."""
+        return {member.host for member in self._members}
 
     def join(self, member: Member) -> None:
         """Add a member."""
+        self._left.discard(member.host)
         self._members.append(member)
+        self.rebalance()
+
+    def leave(self, host: Host) -> None:
+        """Have a process be no member any more, by its own wish."""
+        self._left.add(host)
+        self._members = [member for member in self._members if member.host is not host]
         self.rebalance()
 
     def empty(self) -> None:
@@ -59,7 +74,8 @@ class Group:
 
     def _rejoin(self, member: Member) -> None:
         member.assigned(frozenset())
-        self.join(member)
+        if member.host not in self._left | self.hosts:
+            self.join(member)
 
     def rebalance(self) -> None:
         """Deal the partitions anew."""
@@ -93,4 +109,6 @@ class Group:
             self._schedule.happened("commit by another member", host.name, partition, offset)
             self.overridden.add(partition)
         self.committed[partition] = (offset, metadata)
+        passed = self.passed.setdefault(partition, [])
+        passed += [self._schedule.now] * (offset - len(passed))
         return True

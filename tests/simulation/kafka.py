@@ -6,8 +6,8 @@ It does what a real one does, or worse; `tests/conformance` holds it against a r
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.receive import Message
+from stream_engine.core.records.origin import Logs, Origin
+from stream_engine.core.routing.receive import Message
 from tests.simulation.schedule import MILLISECOND, Host, Schedule
 
 FATES = ("lost", "late", "refused", "no offset", "twice")
@@ -110,7 +110,11 @@ def message_of(topic: str, log: Log, partition: int, stored: Stored) -> Message:
 
 
 class SimKafka:
-    """The topics of a simulated cluster."""
+    """The topics of a simulated cluster.
+
+    Attributes:
+        lands_late: whether what is landing now was reported as an error long ago.
+    """
 
     def __init__(self, schedule: Schedule, epoch_ms: int) -> None:
         self.schedule = schedule
@@ -118,6 +122,7 @@ class SimKafka:
         self._logs: dict[tuple[str, int], Log] = {}
         self._partitions: dict[str, int] = {}
         self._created = 0
+        self.lands_late = False
 
     def create(self, topic: str, partitions: int) -> None:
         """Create a topic, in place of an older one of its name if there is one."""
@@ -150,7 +155,11 @@ class SimKafka:
     @property
     def clock_ms(self) -> int:
         """The broker's clock."""
-        return self._epoch_ms + self.schedule.now // MILLISECOND
+        return self.at_ms(self.schedule.now)
+
+    def at_ms(self, at: int) -> int:
+        """Return what the broker's clock shows at a time of the schedule."""
+        return self._epoch_ms + at // MILLISECOND
 
     def land(self, topic: str, partition: int, draft: Draft) -> int:
         """Put a record at the end of a log at once; return its offset."""
@@ -215,7 +224,9 @@ class Producer:
         self._tell(self._kafka.schedule.random.randrange(50, 1_000), report, answer)
 
     def _note_late(self, topic: str, partition: int, draft: Draft) -> None:
+        self._kafka.lands_late = True
         offset = self._kafka.land(topic, partition, draft)
+        self._kafka.lands_late = False
         self._kafka.schedule.note("landed late", f"{topic}/{partition}", offset)
 
     def _tell(self, delay: int, report: Callable[[Report], None], answer: Report) -> None:

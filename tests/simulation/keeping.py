@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import DeposedError, Trim
-from stream_engine.core.leader import Leader
-from stream_engine.core.records import Checkpoint
-from stream_engine.core.snapshot import LostStateError, Restore, Snapshot, SpoiledError
-from stream_engine.core.tables import FOLDED_KEY
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.leading.leader import Leader
+from stream_engine.core.partition.change import DeposedError, Trim
+from stream_engine.core.partition.snapshot import LostStateError, Restore, Snapshot, SpoiledError
+from stream_engine.core.records.journal import Checkpoint
+from stream_engine.core.records.tables import FOLDED_KEY
 from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Topics, TrimmedError
 from tests.simulation.referee import Referee
 from tests.simulation.schedule import MILLISECOND, Body, Host, Thread

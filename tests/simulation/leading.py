@@ -6,19 +6,21 @@ Between any two calls of the seam the process may die or be stopped: every ``yie
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Change, Committed, DeposedError, Take
-from stream_engine.core.commands import Input
-from stream_engine.core.decoding import decode_commands
-from stream_engine.core.leader import Leader
-from stream_engine.core.origin import MismatchError
-from stream_engine.core.records import encode
-from stream_engine.core.requests import Commands, ReturnStep
-from stream_engine.core.turn import Rules
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.leading.leader import Leader, Recovered
+from stream_engine.core.partition.change import Change, Committed, DeposedError, Take
+from stream_engine.core.partition.turn import Rules
+from stream_engine.core.records.decoding import decode_commands
+from stream_engine.core.records.journal import encode
+from stream_engine.core.records.origin import MismatchError
+from stream_engine.core.records.requests import Commands, ReturnStep
+from stream_engine.core.stages.commands import Input
 from tests.simulation.execution import Executor, Machine
-from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored, Topics, TrimmedError
+from tests.simulation.kafka import Draft, Log, Producer, Report, SimKafka, Stored, Topics, TrimmedError
 from tests.simulation.keeping import Keeper
+from tests.simulation.operating import Reader
 from tests.simulation.referee import Referee
 from tests.simulation.schedule import MILLISECOND, Body, Host, Thread
 from tests.simulation.sending import Channel, Sender, Teller
@@ -43,6 +45,8 @@ class Site:
     rules: Callable[[int], Rules]
     keeper: type[Keeper]
     room_changed: Callable[[], None]
+    reader: Reader
+    ask: Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,17 @@ class Leading:
         self._alarm = 0
         self._idle_since: int | None = None
         self._leaving: Callable[[], None] | None = None
+        self._reported: Callable[[], None] | None = None
         self.thread = Thread(site.host, self._run())
 
     def stop(self) -> None:
         """Give up the partition."""
         self._commands.unwatch(self._arrived)
         self.thread.end()
+        if self._reported is not None:
+            # What was decided, and is not on its way, never will be.
+            self._reported()
+            self._reported = None
         self._end_term()
 
     def hand_over(self, left: Callable[[], None]) -> None:
@@ -130,6 +139,7 @@ class Leading:
             yield from self.keeper.restore(self.store)
             candidate = Candidate(site.host.name, self.store, origin, restored=True)
         yield from self.keeper.follow(candidate, partial(self._replay, candidate), self._wake_at)
+        self.look_around()
         offset = yield from self.append(candidate.campaign(site.machine.clock()), "claim")
         for at in candidate.elected(offset):
             self._replay(candidate, at)
@@ -137,6 +147,10 @@ class Leading:
         leader = candidate.lead(site.rules(self.partition))
         site.kafka.schedule.note("leads", site.host.name, self.partition, "epoch", leader.epoch)
         return leader
+
+    def look_around(self) -> None:
+        """Learn what operators have written down: nobody has waited for a worker whose group took it for gone."""
+        self.site.reader.catch_up()
 
     def _replay(self, candidate: Candidate, at: int) -> None:
         change = candidate.replay(at, self._journal.read(at))
@@ -168,8 +182,7 @@ class Leading:
             if leader.checkpoint_due:
                 self.keeper.begin(leader, self.store, self.site.producer(), self.thread.wake)
             yield from self.act(committed, desk)
-            if committed.trim is not None:
-                self.keeper.trim(committed.trim)
+            _follow_up(self, committed)
 
     def _lend(self, leader: Leader, term: Term, desk: Desk) -> Body:
         lease = self._random.choice((5, 50, 500))
@@ -178,12 +191,14 @@ class Leading:
             *desk.executor.lend(lease, partial(_give_back, self.site, self.partition)),
         ]
         term.inbox.clear()
+        self.site.reader.deciding.begin()
         while (raw := leader.decide(inputs, self.site.machine.clock())) is not None:
             committed = yield from self.commit(leader, raw, desk)
             yield "lent"
             self.write(committed.change)
             if not inputs:
                 return
+            self.site.reader.deciding.begin()
 
     def take_up(self, leader: Leader, term: Term, desk: Desk) -> Body:
         """Begin a term with what an earlier one left to do."""
@@ -194,8 +209,7 @@ class Leading:
         for told in recovered.told:
             desk.teller.tell(told)
             yield "retell"
-        if recovered.trim is not None:
-            self.keeper.trim(recovered.trim)
+        _follow_up(self, recovered)
 
     def commit(self, leader: Leader, raw: bytes, desk: Desk) -> Commit:
         """Append a record; return what takes effect."""
@@ -234,12 +248,15 @@ class Leading:
         """Append to the journal; return the offset that Kafka acknowledged, or None for anything else."""
 
         reports: list[Report] = []
+        settled = self._reported = self.site.reader.deciding.appended()
 
         def reported(report: Report) -> None:
+            settled()
             reports.append(report)
             self.thread.wake()
 
         yield f"{label} decided"
+        self._reported = None
         self._journal_producer.append(self.site.topics.journal, self.partition, Draft(raw), reported)
         yield f"{label} appended"
         while not reports:
@@ -249,11 +266,12 @@ class Leading:
 
     def _decide(self, leader: Leader, term: Term) -> bytes | None:
         now, schedule = self.site.machine.clock(), self.site.kafka.schedule
+        self.site.reader.deciding.begin()
         inputs = self._inputs(leader, term)
         while inputs or ((due := leader.due()) is not None and due <= now):
             self._idle_since = None
             raw = leader.decide(inputs, now)
-            self._put_back(inputs, term)
+            _put_back(self.site, self.partition, inputs, term)
             if raw is not None:
                 return raw
         if term.wants_lease:
@@ -269,13 +287,6 @@ class Leading:
             self._wake_at(schedule.now + (due - now) * MILLISECOND)
         return None
 
-    def _put_back(self, inputs: list[Take | Input], term: Term) -> None:
-        """Keep what a full record has left; commands are read again."""
-        if inputs:
-            self.site.kafka.schedule.happened("record full", self.partition)
-        term.inbox.extendleft(reversed([left for left in inputs if not isinstance(left, Take)]))
-        inputs.clear()
-
     def _inputs(self, leader: Leader, term: Term) -> list[Take | Input]:
         most = self._random.choice((1, 2, 5, 50))
         inputs: list[Take | Input] = [term.inbox.popleft() for _ in range(min(most, len(term.inbox)))]
@@ -286,14 +297,7 @@ class Leading:
                     1, f"partition {self.partition}: commands from {start} on are trimmed, and not taken"
                 )
             raise DeposedError("the commands to take next are trimmed, so somebody else has taken them")
-        if start < self._commands.end and self._random.random() < 0.1:
-            # A reader may hand over again what was taken before; the leader passes over it.
-            start = max(self._commands.start, start - 2)
-        stop = leader.commands + self._random.randrange(1, most + 1)
-        for stored in self._commands.records[start:stop]:
-            assert stored.value is not None
-            inputs.append(Take(stored.offset, decode_commands(stored.value)))
-        return inputs
+        return inputs + _takes(self._commands, start, most, self._random)
 
     def _wake_at(self, at: int) -> None:
         now = self.site.kafka.schedule.now
@@ -301,6 +305,28 @@ class Leading:
             return
         self._alarm = at
         self.site.host.at(at - now, self.thread.wake)
+
+
+def _put_back(site: Site, partition: int, inputs: list[Take | Input], term: Term) -> None:
+    """Keep what a full record has left; commands are read again."""
+    if inputs:
+        site.kafka.schedule.happened("record full", partition)
+    term.inbox.extendleft(reversed([left for left in inputs if not isinstance(left, Take)]))
+    inputs.clear()
+
+
+def _takes(log: Log, start: int, most: int, random: Random) -> list[Take | Input]:
+    """Return commands as a reader hands them over, who may do so again with what was taken before; the leader passes over it."""
+    begin = max(log.start, start - 2) if start < log.end and random.random() < 0.1 else start
+    stop = start + random.randrange(1, most + 1)
+    return [Take(one.offset, decode_commands(one.value or b"")) for one in log.records[begin:stop]]
+
+
+def _follow_up(leading: Leading, found: Recovered | Committed) -> None:
+    if found.trim is not None:
+        leading.keeper.trim(found.trim)
+    if found.asks:
+        leading.site.ask(leading.partition)
 
 
 def _give_back(site: Site, partition: int, command: ReturnStep) -> None:

@@ -3,8 +3,8 @@
 from functools import partial
 
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import WRITES, encode
-from stream_engine.core.requests import Cancel, Command, Commands, CompleteCallback
+from stream_engine.core.records.journal import WRITES, encode
+from stream_engine.core.records.requests import Cancel, Command, Commands, CompleteCallback
 from tests.simulation.kafka import Draft, SimKafka, Topics
 from tests.simulation.schedule import MILLISECOND, Schedule
 
@@ -17,12 +17,12 @@ class Outside:
 
     Attributes:
         completions: the ids of those that were sent for a callback, in the order of the log.
-        cancelled: the runs that somebody wanted to be cancelled.
+        cancelled: the runs that somebody wanted to be cancelled, and since when, by the broker's clock.
     """
 
     def __init__(self, schedule: Schedule, kafka: SimKafka, topics: Topics) -> None:
         self.completions: dict[Callback, list[str]] = {}
-        self.cancelled: set[str] = set()
+        self.cancelled: dict[str, int] = {}
         self._schedule = schedule
         self._kafka = kafka
         self._topics = topics
@@ -40,7 +40,7 @@ class Outside:
 
     def cancel(self, run_id: str) -> None:
         """Somebody cancels a run."""
-        self.cancelled.add(run_id)
+        self.cancelled.setdefault(run_id, self._kafka.clock_ms)
         self._command(run_id, Cancel(run_id, "nobody wants it", seek=True))
 
     def _complete(self, run_id: str, step_id: str) -> None:

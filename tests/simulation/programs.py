@@ -7,17 +7,21 @@ order in which they were recorded.
 from dataclasses import dataclass
 from random import Random
 
-from stream_engine.core.flow import PLAIN, Flow
+from stream_engine.core.functions.flow import ANY_TIME, PLAIN, Flow, Timeouts
+
+LOOKBACK = 600_000
+"""What waits look back, where nothing else is said: longer than a world takes while things go wrong."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """``ctx.step.run``: raises in its first ``failures`` attempts; it is tried ``retries`` times more than once."""
+    """``ctx.step.run``: raises in its first ``failures`` attempts; it is tried ``retries`` times more than once, and takes ``limit`` milliseconds at most."""
 
     id: str
     failures: int = 0
     retries: int = 2
     caught: bool = False
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,16 @@ class Emit:
 
 @dataclass(frozen=True)
 class Expect:
-    """``ctx.step.wait_for_event``, for an event whose ``k`` is that of the run's own event; ``timeout`` is in milliseconds."""
+    """``ctx.step.wait_for_event``, for an event whose ``k`` is that of the run's own event; ``timeout`` and ``lookback`` are in milliseconds.
+
+    ``if_`` is one of the conditions in `tests.simulation.sent`.
+    """
 
     id: str
     name: str
     timeout: int
+    lookback: int = LOOKBACK
+    if_: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,13 @@ class SimFunction:
     program: Program
     on_failure: str | None = None
     flow: Flow = PLAIN
+    on_cancel: str | None = None
+    timeouts: Timeouts = ANY_TIME
+
+    @property
+    def gathers(self) -> bool:
+        """Whether a run of it may have several events."""
+        return self.flow.batch is not None or self.flow.debounce is not None
 
 
 SHORT, LONG = 400, 600_000

@@ -7,12 +7,13 @@ done, keeps a fold and a ledger of its own, and takes nothing from the simulated
 import json
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from stream_engine.core.change import Told
-from stream_engine.core.chunks import Chunk, SnapshotId
-from stream_engine.core.decoding import decode_state
-from stream_engine.core.history import (
+from stream_engine.core.partition.change import Told
+from stream_engine.core.partition.turn import Effect, Execute
+from stream_engine.core.records.chunks import Chunk, SnapshotId
+from stream_engine.core.records.decoding import decode_state
+from stream_engine.core.records.history import (
     CompletionDisposed,
     EventDisposed,
     HistoryRecord,
@@ -21,12 +22,13 @@ from stream_engine.core.history import (
     RunStarted,
     StepRecorded,
 )
-from stream_engine.core.records import Decided
-from stream_engine.core.tables import FOLDED, FOLDED_KEY, RUNS, STEPS, Outgoing, Run, Step, encode
-from stream_engine.core.turn import Effect, Execute
+from stream_engine.core.records.journal import Decided
+from stream_engine.core.records.tables import FOLDED, FOLDED_KEY, RUNS, STEPS, Outgoing, Run, Step, encode
+from stream_engine.core.routing.cause import cause_of
 from tests.simulation.fold import NaiveFold
 from tests.simulation.gatekeeper import Gatekeeper
 from tests.simulation.gathering import Gathering
+from tests.simulation.gathering_again import GatheringAgain, Times
 from tests.simulation.kafka import SimKafka, Topics
 from tests.simulation.programs import SimFunction
 from tests.simulation.schedule import Host, Schedule
@@ -49,6 +51,13 @@ class Execution:
     attempt: int
 
 
+class Overseer(Protocol):
+    """Knows what operators were promised."""
+
+    def began(self, told: RunStarted, leader: str, claimed_at: int) -> None:
+        """Judge that a run begins, by the journal of a leader that claimed the partition then."""
+
+
 class Referee:
     """Knows what really happened."""
 
@@ -61,12 +70,15 @@ class Referee:
         self.disposed: list[EventDisposed] = []
         self.settled: dict[tuple[str, str], tuple[int, StepRecorded]] = {}
         self.waits: dict[tuple[str, str], StepRecorded] = {}
+        self.invoked: dict[tuple[str, str], StepRecorded] = {}
+        self.open = {"wait": self.waits, "invoke": self.invoked}
         self.completions: dict[str, list[str]] = defaultdict(list)
         self._bodies: set[tuple[Execution, int]] = set()
         self._retries: dict[str, int] = {}
         self._races: dict[tuple[str, str], int] = {}
+        self.operators: Overseer | None = None
         self.gatekeeper = Gatekeeper(self.object, {})
-        self.gathering = Gathering(self.object, {}, self._event_at)
+        self.gathering = self._gathering({})
         self._events = [kafka.log(topics.events, number) for number in range(kafka.partitions(topics.events))]
         for partition in range(kafka.partitions(topics.journal)):
             fold = NaiveFold(kafka.origin(topics, partition), self._counted)
@@ -76,7 +88,18 @@ class Referee:
     def watch_gates(self, functions: dict[str, SimFunction]) -> None:
         """Judge gates by what functions declare, from the beginning on."""
         self.gatekeeper = Gatekeeper(self.object, functions)
-        self.gathering = Gathering(self.object, functions, self._event_at)
+        self.gathering = self._gathering(functions)
+
+    def _gathering(self, functions: dict[str, SimFunction]) -> Gathering:
+        return Gathering(self.object, functions, self._event_at, GatheringAgain(self.object, self._times_of))
+
+    def _times_of(self, place: tuple[int, int], replay_id: str) -> Times:
+        """Return when an event is in a replay, of which it is whole, or one of whose runs has sent it."""
+        ts, timestamp = self._event_at(place)
+        cause = cause_of(self._events[place[0]].records[place[1]].headers)
+        if cause is not None and cause.replay == replay_id:
+            return Times(ts, timestamp, cause.moment + max(0, ts - timestamp))
+        return Times(ts, timestamp, max(ts, timestamp))
 
     def _event_at(self, place: tuple[int, int]) -> tuple[int, int]:
         """Return the ``ts`` of an event, and its time on the log."""
@@ -207,6 +230,8 @@ class Referee:
                 self._run_put(fold.data.get(key), RUNS.decode(value))
         for told in record.history:
             self._told(told, record.epoch)
+            if isinstance(told, RunStarted) and self.operators is not None:
+                self.operators.began(told, fold.leader, fold.claimed_at)
         self.gatekeeper.counted(fold, record, self.started.__contains__)
         self.gathering.counted(fold, record)
 
@@ -218,11 +243,11 @@ class Referee:
 
     def _told(self, told: HistoryRecord, epoch: int) -> None:
         if isinstance(told, RunStarted):
-            if told.run_id in self.started:
-                self.object(1, f"{told.run_id} starts twice")
+            if told.run_id in self.started or told.run_id in self.ended:
+                self.object(1, f"{told.run_id} starts twice, or after its end")
             self.started[told.run_id] = told
         elif isinstance(told, RunEnded):
-            if told.run_id in self.ended or told.run_id not in self.started:
+            if told.run_id in self.ended or (told.run_id not in self.started and told.status != "timed_out"):
                 self.object(1, f"{told.run_id} ends twice, or without a start")
             self.ended[told.run_id] = (epoch, told)
         elif isinstance(told, EventDisposed):
@@ -232,8 +257,12 @@ class Referee:
         elif isinstance(told, CompletionDisposed):
             self.schedule.counts[f"completion {told.disposition}"] += 1
             self.completions[told.completion_id].append(told.disposition)
-        elif told.kind == "wait" and told.status == "waiting":
-            self.waits[told.run_id, told.step_id] = told
+        else:
+            self._step_told(told, epoch)
+
+    def _step_told(self, told: StepRecorded, epoch: int) -> None:
+        if told.kind in self.open and told.status == "waiting":
+            self.open[told.kind][told.run_id, told.step_id] = told
         elif told.status in {"completed", "failed"}:
             self._settled(told, epoch)
 

@@ -5,16 +5,28 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from stream_engine.core import route
-from stream_engine.core.intake import router_source
-from stream_engine.core.replay import Extent
-from stream_engine.core.rewind import Course, Progress, Rewind
+from stream_engine.core.functions import match
+from stream_engine.core.gates import event_time, gates
+from stream_engine.core.leading import halts
+from stream_engine.core.leading.decide import HANDLERS
+from stream_engine.core.partition.halted import HALTED, Halts
+from stream_engine.core.partition.intake import router_source
+from stream_engine.core.partition.turn import Turn
+from stream_engine.core.records.journal import Event
+from stream_engine.core.records.requests import Ask
+from stream_engine.core.records.tables import RUNS, Run
+from stream_engine.core.routing import route
+from stream_engine.core.routing.replay import Extent
+from stream_engine.core.routing.rewind import Course, Progress, Rewind
+from stream_engine.core.stages import batch, debounce, gathering, run
+from stream_engine.shell.pauses import Deciding
 from tests.simulation import again
+from tests.simulation.leading import Leading
 from tests.simulation.mutants import Mutant
 
 
-def _knows_no_rewind(topic_id: str, partition: int, committed: Any, *known: Any) -> Course | None:
-    own = committed.get(partition)
+def _knows_no_rewind(topic_id: str, partition: int, topics: Any, rewinds: Any) -> Course | None:
+    own = topics[topic_id].committed.get(partition)
     return None if own is None else Course(Progress(0, own.offset, own.offset))
 
 
@@ -26,12 +38,64 @@ def _one_source(topic_id: str, partition: int, replay_id: str | None = None) -> 
     return router_source(topic_id, partition, None)
 
 
+def _by_no_ts(event: Event, moment: int) -> int:
+    return moment
+
+
+def _holds_on(turn: Turn, run_id: str, run_: Run, event: Event, *, asked: bool) -> Run:
+    held = replace(run_, status=HALTED, asks=run_.asks + asked, start_by=0, wake_at=0)
+    turn.waiting.drop(run_id, run_, event)
+    turn.state.put(RUNS.key(run_id), held)
+    return held
+
+
+def _is_never_resumed(halts_: Halts, run_: Run) -> bool:
+    return run_.status != HALTED and _may_be_meant(halts_, run_)
+
+
+def _skips_what_is_replayed(turn: Turn, command: Ask) -> None:
+    _ask(turn, replace(command, replay_id=None) if command.gate.kind == gates.SINGLETON else command)
+
+
+_may_be_meant = halts._may_be_meant
+_ask = gates.ask
+
 REPLAY_MUTANTS = (
     Mutant("a rewind is taken for a crash's repeat", [patch.object(again, "course", _knows_no_rewind)]),
     Mutant("a rewind is found anew by each who looks", [patch.object(again.Live, "open", _keeps_no_rewind)]),
     Mutant(
-        "what a replayed run sent runs again as well", [patch.object(Extent, "passes_over", lambda self, cause: False)]
+        "what a replayed run sent runs again as well",
+        [patch.object(Extent, "passes_over", lambda self, cause: False)],
+        noticed_by=368,
     ),
     Mutant("what a replayed run sends is live", [patch.object(route, "cause_of", lambda headers: None)]),
     Mutant("a replay has the numbers of live", [patch.object(route, "router_source", _one_source)]),
+    Mutant(
+        "a replay is counted by the rate limit of live runs",
+        [patch.object(match, "_KINDS_OF_A_REPLAY", match._KINDS_OF_A_REPLAY - {"rate limit"})],
+        noticed_by=94,
+    ),
+    Mutant(
+        "a replay has slots of its own",
+        [patch.object(match, "_KINDS_OF_A_REPLAY", match._KINDS_OF_A_REPLAY | {"concurrency"})],
+        noticed_by=110,
+    ),
+    Mutant(
+        "a replay gathers by the clock",
+        [patch.object(module, "now_of", lambda turn, entry: turn.now) for module in (gathering, batch, debounce)],
+        noticed_by=110,
+    ),
+    Mutant(
+        "what is replayed is counted when it comes", [patch.object(event_time, "delayed", _by_no_ts)], noticed_by=110
+    ),
+    Mutant("a singleton skips what is replayed", [patch.dict(HANDLERS, {Ask: _skips_what_is_replayed})], noticed_by=5),
+    Mutant("what is halted begins", [patch.object(run, "_is_kept_back", lambda *_: False)], noticed_by=17),
+    Mutant("a halt is gone by before it is", [patch.object(Deciding, "goes_by_all", True)], noticed_by=2420),
+    Mutant(
+        "who claims does not look what is halted",
+        [patch.object(Leading, "look_around", lambda self: None)],
+        noticed_by=8824,
+    ),
+    Mutant("what was paused does not go on", [patch.object(halts, "_may_be_meant", _is_never_resumed)], noticed_by=122),
+    Mutant("what is paused keeps its places", [patch.object(run, "hold", _holds_on)], noticed_by=322),
 )

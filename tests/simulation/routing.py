@@ -3,12 +3,12 @@
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from stream_engine.core.offering import LaneOffers
-from stream_engine.core.passage import Passage
-from stream_engine.core.receive import receive
-from stream_engine.core.replay import Extent
-from stream_engine.core.rewind import Progress
-from stream_engine.core.route import Live, Match, Routed, Router
+from stream_engine.core.routing.offering import LaneOffers
+from stream_engine.core.routing.passage import Passage
+from stream_engine.core.routing.receive import receive
+from stream_engine.core.routing.replay import Extent
+from stream_engine.core.routing.rewind import Progress
+from stream_engine.core.routing.route import Live, Match, Routed, Router
 from tests.simulation.again import Plan
 from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored, Topics, message_of
 from tests.simulation.scanning import Scanning

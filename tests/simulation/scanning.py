@@ -1,11 +1,11 @@
 """What a simulated lane does for those who wait for events: it follows what is asked for, and scans the log."""
 
-from stream_engine.core.cause import cause_of
-from stream_engine.core.envelope import Rejection
-from stream_engine.core.interests import INTEREST, Interests
-from stream_engine.core.offering import LaneOffers, Scan
-from stream_engine.core.parcels import Parcels, unnumbered
-from stream_engine.core.receive import receive
+from stream_engine.core.routing.cause import sender_of
+from stream_engine.core.routing.envelope import Rejection
+from stream_engine.core.routing.offering import LaneOffers, Scan
+from stream_engine.core.routing.parcels import Parcels, unnumbered
+from stream_engine.core.routing.receive import receive
+from stream_engine.core.waits.interests import INTEREST, Interests
 from tests.simulation.kafka import Draft, Log, Producer, Report, SimKafka, Topics, message_of
 from tests.simulation.schedule import MILLISECOND, Body, Host, Thread
 
@@ -82,9 +82,8 @@ class Scanning:
             if isinstance(event, Rejection) or event.timestamp < scan.since:
                 continue
             self._kafka.schedule.counts["offered by a scan"] += 1
-            cause = cause_of(message.headers)
             partitions = self._kafka.partitions(self._topics.commands)
-            for owner, offer in scan.asking.offers(event, partitions, None if cause is None else cause.replay):
+            for owner, offer in scan.asking.offers(event, partitions, sender_of(message.headers)):
                 # Each by itself, so that more can go wrong.
                 parcels.add(owner, 0, offer, 1 << 20)
         return parcels

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from stream_engine.core.change import Told
-from stream_engine.core.outbox import entry_parts
-from stream_engine.core.records import Mark
-from stream_engine.core.tables import Outgoing
+from stream_engine.core.partition.change import Told
+from stream_engine.core.partition.outbox import entry_parts
+from stream_engine.core.records.journal import Mark
+from stream_engine.core.records.tables import Outgoing
 from tests.simulation.kafka import Draft, Producer, Report
 from tests.simulation.referee import Referee
 from tests.simulation.schedule import MILLISECOND

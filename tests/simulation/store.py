@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from random import Random
 
-from stream_engine.core.change import Change
-from stream_engine.core.tables import FOLDED, FOLDED_KEY, Folded
+from stream_engine.core.partition.change import Change
+from stream_engine.core.records.tables import FOLDED, FOLDED_KEY, Folded
 
 
 class SimStore:

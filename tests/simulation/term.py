@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 
-from stream_engine.core.commands import Input
+from stream_engine.core.stages.commands import Input
 from tests.simulation.schedule import MILLISECOND, Host
 
 LEASE = 30 * MILLISECOND

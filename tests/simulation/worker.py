@@ -4,19 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from stream_engine.core.intake import leader_source
-from stream_engine.core.match import Matched, Wish, match
-from stream_engine.core.offering import LaneOffers
-from stream_engine.core.records import Event
-from stream_engine.core.room import Room
-from stream_engine.core.route import Router
-from stream_engine.core.turn import Function, Rules
+from stream_engine.core.functions.match import Matched, Wish, match
+from stream_engine.core.functions.pausing import hold_back
+from stream_engine.core.partition.intake import leader_source
+from stream_engine.core.partition.room import Room
+from stream_engine.core.partition.turn import Function, Rules
+from stream_engine.core.records.journal import Event
+from stream_engine.core.routing.offering import LaneOffers
+from stream_engine.core.routing.route import Router
 from tests.simulation.again import Plan, Times
+from tests.simulation.asking import Asking
 from tests.simulation.execution import APP, Machine
 from tests.simulation.groups import Group, Member
 from tests.simulation.kafka import Producer, SimKafka, Topics
 from tests.simulation.keeping import Keeper
 from tests.simulation.leading import Leading, Site
+from tests.simulation.operating import Board, Reader
 from tests.simulation.outside import Outside
 from tests.simulation.programs import SimFunction
 from tests.simulation.referee import Referee
@@ -44,6 +47,7 @@ class Parts:
     lane: type[LaneOffers] = LaneOffers
     store: type[SimStore] = SimStore
     keeper: type[Keeper] = Keeper
+    asking: type[Asking] = Asking
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Cluster:
     places: int
     record_bytes: int
     outside: Outside
+    board: Board
 
 
 class Worker:
@@ -76,16 +81,29 @@ class Worker:
         self._leading: dict[int, Leading] = {}
         self._leaving: dict[int, Leading] = {}
         self._routing: dict[tuple[str, int], Routing] = {}
+        logs, routers = (cluster.kafka, cluster.topics), cluster.times.live.group
+        self._asking = cluster.parts.asking(self.host, logs, routers, self._producer(), self.clock)
         disk.taken = True
+        self._reader = Reader(self.host, cluster.board, self._follow)
+        self._takes_part: set[str] = set()
         self.host.on_silence = self._fall_silent
         self.host.on_crash = self._crashed
         cluster.leaders.join(Member(self.host, self._lead))
-        for plan in cluster.times.plans:
-            self.join(plan)
+        self.take_part()
 
-    def join(self, plan: Plan) -> None:
-        """Take part in routing, live or for a replay."""
-        plan.group.join(Member(self.host, partial(self._route, plan)))
+    def take_part(self) -> None:
+        """Take part in routing, live and for the replays that go on, as far as it is known which these are."""
+        paused, cancelled = self._reader.halted.now
+        for plan in self._cluster.times.plans:
+            name = plan.group.name
+            goes_on = name not in paused | cancelled
+            if goes_on and name not in self._takes_part:
+                self._takes_part.add(name)
+                plan.group.join(Member(self.host, partial(self._route, plan)))
+            elif not goes_on and name in self._takes_part:
+                self._takes_part.discard(name)
+                self._route(plan, frozenset())
+                plan.group.leave(self.host)
 
     def clock(self) -> int:
         """The machine's clock, which differs from the broker's."""
@@ -153,6 +171,8 @@ class Worker:
             self._rules,
             cluster.parts.keeper,
             self._room_changed,
+            self._reader,
+            self._asking.ask,
         )
 
     def _room_changed(self) -> None:
@@ -167,6 +187,10 @@ class Worker:
 
     def _catch_up(self) -> None:
         self._room.busy = False
+        self._look_for_room()
+
+    def _follow(self) -> None:
+        self.take_part()
         self._look_for_room()
 
     def _look_for_room(self) -> None:
@@ -188,12 +212,19 @@ class Worker:
             for function in self.functions.values()
             if event.name in function.triggers
         ]
-        return match(wishes, event, partitions, replay_id)
+        return hold_back(match(wishes, event, partitions, replay_id), self._reader.paused.ids)
 
     def _rules(self, partition: int) -> Rules:
         kafka, topics = self._cluster.kafka, self._cluster.topics
         functions = {
-            function.id: Function(function.id, function.versions, function.on_failure, flow=function.flow)
+            function.id: Function(
+                function.id,
+                function.versions,
+                function.on_failure,
+                function.flow,
+                on_cancel=function.on_cancel,
+                timeouts=function.timeouts,
+            )
             for function in self.functions.values()
         }
         source = leader_source(kafka.log(topics.journal, partition).topic_id, partition)
@@ -208,4 +239,7 @@ class Worker:
             checkpoint_bytes=self._cluster.checkpoint_bytes,
             record_bytes=self._cluster.record_bytes,
             room=self._room,
+            runs_again=self._cluster.times.runs_again,
+            halted=self._reader.halted,
+            paused=self._reader.paused,
         )

@@ -9,14 +9,17 @@ from random import Random
 
 from tests.simulation.again import Live, Times
 from tests.simulation.audit import audit
+from tests.simulation.endings import audit_endings
 from tests.simulation.flows import draw_flow
-from tests.simulation.graphs import CALLEES, Weaver
+from tests.simulation.graphs import CALLEES, Weaver, given_up
 from tests.simulation.groups import Group
 from tests.simulation.kafka import FATES, Draft, SimKafka, Topics
+from tests.simulation.operating import Board, Operators
 from tests.simulation.outside import Outside
 from tests.simulation.programs import Author, SimFunction, Stumble, Work
 from tests.simulation.referee import Referee, ViolationError
 from tests.simulation.schedule import MILLISECOND, Faults, Schedule
+from tests.simulation.sent import Sendings
 from tests.simulation.waits import audit_waits
 from tests.simulation.worker import Cluster, Disk, Parts, Worker
 
@@ -45,6 +48,8 @@ class Config:
     cancels: float = 0.0
     replays: int = 0
     rewinds: int = 0
+    halts: int = 0
+    pauses: int = 0
 
 
 def draw(random: Random) -> Config:
@@ -73,29 +78,46 @@ def draw(random: Random) -> Config:
     )
 
 
+def _of_kind(seed: int, config: Config) -> Config:
+    """Have some worlds be of graphs of runs, and some have events run again."""
+    random = Random(f"graphs {seed}")
+    if random.random() < 0.3:
+        # Gates and waits are judged in worlds of their own, where all runs are made by events.
+        cancels = random.choice((0.0, 5.0, 20.0))
+        return replace(config, flows=False, waits=False, graphs=True, cancels=cancels)
+    if random.random() >= 0.4:
+        return config
+    replays, rewinds, waits = random.choice((0, 1, 2)), random.choice((0, 1, 2, 3)), random.random() < 0.5
+    flows, halts, pauses = random.random() < 0.5, random.choice((0, 1, 3, 6)), random.choice((0, 0, 1, 2))
+    # Gates of replays hold what comes to them for seconds.
+    lasts = random.choice((config.lasts_ms, config.lasts_ms, 6_000)) if flows else config.lasts_ms
+    return replace(
+        config,
+        flows=flows,
+        waits=waits,
+        replays=replays,
+        rewinds=rewinds,
+        halts=halts if replays else 0,
+        pauses=pauses,
+        lasts_ms=lasts,
+    )
+
+
 class World:
     """Everything of one seed."""
 
     def __init__(self, seed: int, parts: Parts | None = None) -> None:
+        self.seed = seed
         self.schedule = Schedule(seed)
-        self.config = draw(self.schedule.random)
-        graphs = Random(f"graphs {seed}")
-        if graphs.random() < 0.3:
-            # Gates and waits are judged in worlds of their own, where all runs are made by events.
-            cancels = graphs.choice((0.0, 5.0, 20.0))
-            self.config = replace(self.config, flows=False, waits=False, graphs=True, cancels=cancels)
-        elif graphs.random() < 0.4:
-            # And so are events that run again, whose gates go by other times: `tests/property` has those.
-            replays, rewinds = graphs.choice((0, 1, 2)), graphs.choice((0, 1, 2, 3))
-            self.config = replace(self.config, flows=False, waits=False, replays=replays, rewinds=rewinds)
+        self.config = _of_kind(seed, draw(self.schedule.random))
         self.topics = Topics()
         self.kafka = self._kafka()
         self.referee = Referee(self.schedule, self.kafka, self.topics)
         routers = Group(self.schedule, "routers", self.config.events_partitions)
-        self.times = Times(Live(routers, self.topics, self.kafka.log(self.topics.events, 0).topic_id))
+        self.times = Times(Live(routers, self.topics, self.kafka))
         self.outside = Outside(self.schedule, self.kafka, self.topics)
         leaders = Group(self.schedule, "leaders", self.config.partitions)
-        faults = self.config.faults
+        faults, board = self.config.faults, Board()
         self._cluster = Cluster(
             self.kafka,
             self.topics,
@@ -108,7 +130,9 @@ class World:
             self.config.places,
             self.config.record_bytes,
             self.outside,
+            board,
         )
+        self._operators = Operators(self.referee, self.kafka, leaders, self.times, board)
         self.catalogues = self._catalogues()
         self.referee.watch_gates(self.catalogues[-1])
         skews = [self.schedule.random.randrange(-200, 200) for _ in range(self.config.workers + 1)]
@@ -132,16 +156,20 @@ class World:
         for act, count in ((self._replay, self.config.replays), (self._rewind, self.config.rewinds)):
             for _ in range(count):
                 self.schedule.at(self.schedule.random.randrange(lasts), act)
+        self._operators.plan(Random(f"operators {self.seed}"), lasts, self.config.halts, self.config.pauses)
         if not self.schedule.run(lasts, _MOST_CALLS):
             raise ViolationError("invariant 6: the world does not come to its end")
         self._calm_down()
         if not self.schedule.run(None, _MOST_CALLS):
             raise ViolationError("invariant 6: the world does not come to rest")
         audit(self.referee, self.kafka, self.topics, self.catalogues, outside=self.outside, times=self.times)
-        audit_waits(self.referee, self.kafka, self.topics, self.catalogues[-1])
+        sendings = Sendings(self.referee, self.kafka, self.topics, self.times.live.group)
+        audit_waits(self.referee, sendings, self.catalogues[-1], self.times)
+        unwanted = given_up(self.referee, self.config.partitions, self.catalogues[-1]) if self.config.graphs else None
+        audit_endings(self.referee, sendings, self.catalogues[-1], self.times, outside=self.outside, given_up=unwanted)
         for partition in range(self.config.events_partitions):
             self._check_committed(self.times.live.group, partition, self.kafka.log(self.topics.events, partition).end)
-            for again in self.times.replays:
+            for again in (one for one in self.times.replays if not one.cancelled):
                 self._check_committed(again.group, partition, again.whole.spans.get(partition, (0, 0))[1])
 
     def _check_committed(self, group: Group, partition: int, end: int) -> None:
@@ -157,7 +185,11 @@ class World:
             counts["records counted"] += len(fold.counted)
         for disposed in self.referee.disposed:
             counts[f"event {disposed.disposition}"] += 1
-            counts[f"waits at {disposed.gate}"] += disposed.disposition == "queued" and bool(disposed.gate)
+            waits = disposed.disposition == "queued" and disposed.gate
+            counts[f"waits at {disposed.gate}"] += bool(waits)
+            if waits and disposed.replay_id is not None:
+                gathers = disposed.gate in ("batch", "debounce")
+                counts["replayed run gathered" if gathers else "replayed run waits at a gate"] += 1
         counts["run stopped"] = sum(ended.status == "cancelled" for _, ended in self.referee.ended.values())
         counts["runs of handlers"] += sum(started.of_run is not None for started in self.referee.started.values())
         counts["runs"] += len(self.referee.started)
@@ -206,13 +238,16 @@ class World:
     def _woven(self, functions: dict[str, SimFunction], author: Author) -> dict[str, SimFunction]:
         """Return functions that invoke others, and these; those that are invoked invoke only later ones, so that it comes to an end."""
         weaver = Weaver(self.schedule.random)
-        woven = {
-            id: replace(functions[id], program=weaver.weave(functions[id].program, CALLEES)) for id in ("f", "g", "h")
-        }
+
+        def woven(function: SimFunction, callees: tuple[str, ...]) -> SimFunction:
+            program, flow, timeouts = weaver.weave(function.program, callees), weaver.flow(), weaver.timeouts()
+            return replace(function, program=program, flow=flow, timeouts=timeouts, on_cancel="undo")
+
+        found = {id: woven(functions[id], CALLEES) for id in ("f", "g", "h")}
         for number, id in enumerate(CALLEES):
-            program = weaver.weave(author.program(), CALLEES[number + 1 :])
-            woven[id] = SimFunction(id, ("1",), (), program, on_failure="handler")
-        return woven
+            callee = SimFunction(id, ("1",), (), author.program(), on_failure="handler")
+            found[id] = woven(callee, CALLEES[number + 1 :])
+        return found | {"undo": SimFunction("undo", ("1",), (), weaver.weave((Work("u"),), ()))}
 
     def _start(self) -> None:
         """Start a worker on a free machine: the one that was there before, or another."""
@@ -275,8 +310,10 @@ class World:
         group.rebalance()
 
     def _cancel(self) -> None:
-        waiting = [disposed.run_id for disposed in self.referee.disposed if disposed.disposition == "queued"]
-        runs = [*self.referee.started, *waiting]
+        waiting = [told for told in self.referee.disposed if told.disposition == "queued"]
+        # A handler that was cancelled before it began would not tell whose it was.
+        runs = [told.run_id for told in self.referee.started.values() if told.function != "undo"]
+        runs += [told.run_id for told in waiting if told.function != "undo"]
         if runs:
             self.outside.cancel(self.schedule.random.choice(runs))
 
@@ -287,7 +324,7 @@ class World:
             self.schedule.happened("replay", again.whole)
             for worker in self._workers:
                 if worker.host.alive:
-                    worker.join(again)
+                    worker.take_part()
 
     def _rewind(self) -> None:
         """Stop all workers, and do what Kafka's own tool does to the offsets; workers are started again."""

@@ -113,16 +113,43 @@ def core_impurity(source: Source) -> Iterator[Finding]:
 
 def import_cycle(sources: Iterable[Source]) -> list[str]:
     """The modules of a cycle among these files, first and last the same; empty if there is none."""
+    return _cycle(_graph(sources))
+
+
+def folder_cycle(sources: Iterable[Source]) -> list[str]:
+    """The folders of a cycle among these files, first and last the same; empty if there is none.
+
+    What lies in a layer itself counts for none: everything of the layer may use it.
+    """
+    graph: dict[str, set[str]] = {}
+    for name, targets in _graph(sources).items():
+        graph.setdefault(_folder(name), set()).update(_folder(target) for target in targets)
+    folders = {name for name in graph if name.count(".") > 1}
+    return _cycle({name: (graph[name] & folders) - {name} for name in folders})
+
+
+def _graph(sources: Iterable[Source]) -> dict[str, set[str]]:
     modules = {source.module: source for source in sources}
-    graph = {
-        name: {target for found in imports(source) if (target := _resolve(found.name, modules)) not in (None, name)}
+    return {
+        name: {
+            target
+            for found in imports(source)
+            if (target := _resolve(found.name, modules)) is not None and target != name
+        }
         for name, source in modules.items()
     }
+
+
+def _cycle(graph: dict[str, set[str]]) -> list[str]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         return list(error.args[1])
     return []
+
+
+def _folder(module: str) -> str:
+    return module.rpartition(".")[0]
 
 
 def _impure_use(node: ast.AST) -> str | None:

@@ -33,6 +33,7 @@ RULES = (
     Rule(layers.layer_breaks, ("stream_engine",)),
     Rule(layers.core_impurity, ("stream_engine/core",)),
     Rule(names.forbidden_words, any_text=True),
+    Rule(names.missing_files, any_text=True),
 )
 
 # (rule, path) -> why this file may break it. Keep it short; the core has no place in it.
@@ -50,6 +51,11 @@ def test_rule_holds(rule: Rule) -> None:
 
 def test_there_are_no_import_cycles() -> None:
     cycle = layers.import_cycle(python_files("stream_engine"))
+    assert not cycle, " imports ".join(cycle)
+
+
+def test_there_are_no_cycles_among_the_folders_of_a_layer() -> None:
+    cycle = layers.folder_cycle(python_files("stream_engine"))
     assert not cycle, " imports ".join(cycle)
 
 

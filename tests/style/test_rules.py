@@ -106,7 +106,7 @@ def test_layers_point_downwards(path: str, bad: str) -> None:
     ("path", "good"),
     [
         ("stream_engine/core/a.py", "from stream_engine.core import fence\nfrom . import fence"),
-        ("stream_engine/sdk/a.py", "from stream_engine.core.fence import Fence"),
+        ("stream_engine/sdk/a.py", "from stream_engine.core.partition.fence import Fence"),
         (
             "stream_engine/shell/localbroker/a.py",
             "from ..settings import Settings\nfrom stream_engine.sdk import engine",
@@ -154,3 +154,25 @@ def test_import_cycles_are_found() -> None:
     three = Source("stream_engine/core/three.py", "import stream_engine.core.one")
     assert set(layers.import_cycle([one, two, three])) == {one.module, two.module, three.module}
     assert not layers.import_cycle([one, two])
+
+
+def test_cycles_of_folders_are_found_although_no_modules_make_one() -> None:
+    one = Source("stream_engine/core/a/one.py", "from stream_engine.core.b.two import f")
+    two = Source("stream_engine/core/b/two.py", "from stream_engine.core.top import f")
+    three = Source("stream_engine/core/b/three.py", "from stream_engine.core.a import other")
+    other = Source("stream_engine/core/a/other.py", "")
+    top = Source("stream_engine/core/top.py", "from stream_engine.core.a import one")
+    assert set(layers.folder_cycle([one, two, three, other])) == {"stream_engine.core.a", "stream_engine.core.b"}
+    assert not layers.folder_cycle([one, two, other, top])
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("`core/leading/leader.py` and `stream_engine.core.leading.leader.Leader.decide`", 0),
+        ("`core/leader.py`, `stream_engine.core.leader`", 2),
+        ("`tests/unit/core/leader.py`", 0),
+    ],
+)
+def test_modules_that_are_named_have_to_be_there(text: str, missing: int) -> None:
+    assert len(list(names.missing_files(Source("docs/page.md", text)))) == missing

@@ -11,8 +11,8 @@ import pytest
 
 from stream_engine.cli import apps
 from stream_engine.cli.apps import load_engine, resolve_app_name
-from stream_engine.shell.apps import named_by
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.operating.apps import named_by
 from stream_engine.shell.settings import Settings
 
 SETTINGS = Settings(state_dir=Path("/nowhere"), bootstrap_servers="broker:9092")

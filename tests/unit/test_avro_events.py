@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_engine.core.envelope import AvroRecord, Rejection
-from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Event
-from stream_engine.shell.avro_events import Decoder, UnavailableError, avro_decoder
+from stream_engine.core.records.journal import Event
+from stream_engine.core.routing.envelope import AvroRecord, Rejection
+from stream_engine.core.routing.receive import Message, receive
+from stream_engine.shell.routing.avro_events import Decoder, UnavailableError, avro_decoder
 
 _SCHEMA: dict[str, Any] = {
     "type": "record",

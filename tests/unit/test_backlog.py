@@ -1,8 +1,8 @@
 """What waits in memory between the commands topic and the leader is bounded in bytes."""
 
-from stream_engine.core.change import Take
-from stream_engine.core.requests import Commands
-from stream_engine.shell.backlog import Backlog
+from stream_engine.core.partition.change import Take
+from stream_engine.core.records.requests import Commands
+from stream_engine.shell.leading.backlog import Backlog
 
 KIB = 1024
 

@@ -8,8 +8,10 @@ import sys
 import click
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import KafkaError, KafkaException
 
 from stream_engine.cli.main import COMMANDS, main
+from stream_engine.shell.clients import passes
 
 
 def test_help_lists_every_command_and_imports_none() -> None:
@@ -45,6 +47,13 @@ def test_what_is_no_run_id_is_a_usage_error(run: str) -> None:
     assert f"not a run id: {run!r}" in result.stderr
 
 
+@pytest.mark.parametrize("topic", ["", ":0", "t:", "t:x", "t:0,", "t:-1", "t:0:1"])
+def test_what_is_no_topic_with_partitions_is_a_usage_error(topic: str) -> None:
+    result = CliRunner().invoke(main, ["groups", "reset", "shop.router", "--to-earliest", "--topic", topic])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{topic!r} is not TOPIC or TOPIC:NUMBER,..." in result.stderr
+
+
 def test_a_users_error_is_a_message_and_exit_code_1() -> None:
     result = CliRunner().invoke(main, ["broker", "status"], env={"STREAM_ENGINE_PARTITIONS": "many"})
     assert (result.exit_code, result.stdout) == (1, "")
@@ -55,6 +64,18 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream_engine.shell.localbroker.status", lambda _: 1 / 0)
     result = CliRunner().invoke(main, ["broker", "status"])
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("error", [KafkaError._TIMED_OUT, KafkaError.NOT_LEADER_FOR_PARTITION])
+def test_a_broker_that_is_late_is_a_message_and_exit_code_1(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    def late(_: object) -> object:
+        assert passes(KafkaError(error))
+        raise KafkaException(KafkaError(error))
+
+    monkeypatch.setattr("stream_engine.shell.localbroker.status", late)
+    result = CliRunner().invoke(main, ["broker", "status"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: Kafka does not answer: ")
 
 
 @pytest.mark.parametrize("named", ["insight", "insights,bridge"])

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, cast
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from stream_engine.core.change import Take
-from stream_engine.core.records import encode
-from stream_engine.core.requests import Commands
-from stream_engine.core.room import Room
-from stream_engine.shell.commands_reader import CommandsReader
-from stream_engine.shell.leaders import Leaders
-from stream_engine.shell.pace import Pace
+from stream_engine.core.partition.change import Take
+from stream_engine.core.partition.room import Room
+from stream_engine.core.records.journal import encode
+from stream_engine.core.records.requests import Commands
+from stream_engine.shell.leading.commands_reader import CommandsReader
+from stream_engine.shell.leading.leaders import Leaders
+from stream_engine.shell.leading.pace import Pace
 from tests.workers import until
 
 _TOPIC = "shop.commands"

@@ -7,7 +7,14 @@ from stream_engine import Context, Engine, function
 from stream_engine.cli.activity import lines
 from stream_engine.cli.sample import command, sample
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.records.history import (
+    EventDisposed,
+    HistoryRecord,
+    RunChanged,
+    RunEnded,
+    RunStarted,
+    StepRecorded,
+)
 from stream_engine.shell.history.codec import Entry
 
 

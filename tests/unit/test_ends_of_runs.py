@@ -2,12 +2,12 @@
 
 import pytest
 
-from stream_engine.core.caused import OF_ANOTHER
-from stream_engine.core.change import Told
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
-from stream_engine.core.records import Mark
-from stream_engine.shell.cancelling import ended, is_end
+from stream_engine.core.partition.change import Told
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
+from stream_engine.core.records.journal import Mark
+from stream_engine.core.views.caused import OF_ANOTHER
 from stream_engine.shell.history.codec import encode
+from stream_engine.shell.operating.cancelling import ended, is_end
 
 RUN = "f00d-0"
 

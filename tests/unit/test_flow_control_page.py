@@ -22,14 +22,14 @@ from stream_engine import (
     Singleton,
     Throttle,
 )
-from stream_engine.core import match
-from stream_engine.core.expression import LONGEST, STEPS
-from stream_engine.core.records import Event
+from stream_engine.core.expressions.expression import LONGEST, STEPS
+from stream_engine.core.functions import match
+from stream_engine.core.records.journal import Event
 from stream_engine.sdk.flow_options import FlowOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "flow-control.md").read_text("utf-8")
-CORE = "".join(path.read_text("utf-8") for path in sorted((ROOT / "stream_engine" / "core").glob("*.py")))
+CORE = "".join(path.read_text("utf-8") for path in sorted((ROOT / "stream_engine" / "core").rglob("*.py")))
 
 OPTIONS: dict[str, Callable[[], Any]] = {
     "idempotency": lambda: "event.id",

@@ -13,10 +13,10 @@ import fastavro
 import pytest
 from msgspec.structs import asdict
 
-from stream_engine.core.change import Told
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
-from stream_engine.core.records import Mark
+from stream_engine.core.partition.change import Told
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
+from stream_engine.core.records.journal import Mark
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history import codec, schemas
 from stream_engine.shell.history.avro import record_writer

@@ -2,10 +2,10 @@
 
 from collections import deque
 
-from stream_engine.core.change import Take
-from stream_engine.core.commands import FinishRun, Input
-from stream_engine.core.history import RunEnded, RunStarted
-from stream_engine.shell.inputs import Inputs
+from stream_engine.core.partition.change import Take
+from stream_engine.core.records.history import RunEnded, RunStarted
+from stream_engine.core.stages.commands import FinishRun, Input
+from stream_engine.shell.leading.inputs import Inputs
 from tests.golden.leader_bench import routed
 from tests.unit.core.partition import Partition
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from stream_engine.core.turn import Effect
-from stream_engine.shell import pace
-from stream_engine.shell.pace import Pace
-from stream_engine.shell.term import Term
+from stream_engine.core.partition.turn import Effect
+from stream_engine.shell.leading import pace
+from stream_engine.shell.leading.pace import Pace
+from stream_engine.shell.leading.term import Term
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted, StepRecorded
-from stream_engine.core.rehearsal import SentEvent
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.views.rehearsal import SentEvent
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.codec import Entry
 from stream_engine.shell.history.past import Pasts
@@ -31,11 +31,11 @@ def test_a_run_is_told_of_once_however_it_is_read(tmp_path: Path) -> None:
         _started("b-0", 8, replay_id="r"),
         _started("c-0", 7, rerun_of="a-0"),
     )
-    with Pasts(tmp_path / "app", "shop.events") as pasts:
+    with Pasts(tmp_path / "app", ["shop.events"]) as pasts:
         pasts.take(reversed(records))
         pasts.take(records)
-        assert pasts.begun(0, 7) == [("pay", "a-0")]
-        assert pasts.begun(0, 8) == []
+        assert pasts.begun(("shop.events", 0, 7)) == [("pay", "a-0")]
+        assert pasts.begun(("shop.events", 0, 8)) == []
         found = pasts.of("a-0")
         assert found is not None
         assert (found.status, list(found.steps), found.steps["charge"].result) == ("completed", ["charge"], "1")
@@ -44,14 +44,14 @@ def test_a_run_is_told_of_once_however_it_is_read(tmp_path: Path) -> None:
         again = pasts.of("a-0")
         assert again is not None
         assert list(again.sent) == ["k"]
-        assert pasts.before(0, 8) == ["a-0"]
-        assert pasts.before(0, 7) == []
+        assert pasts.before(("shop.events", 0, 8)) == ["a-0"]
+        assert pasts.before(("shop.events", 0, 7)) == []
     assert list((tmp_path / "app").iterdir()) == []
 
 
 def test_runs_without_an_event_of_the_topic_are_counted_once(tmp_path: Path) -> None:
     records = _entries(_started("a-0", 0, ""), _started("b-0", 7, "orders"), _started("c-0", 8))
-    with Pasts(tmp_path, "shop.events") as pasts:
+    with Pasts(tmp_path, ["shop.events"]) as pasts:
         pasts.take(records)
         pasts.take(records)
         assert (pasts.invoked, pasts.elsewhere) == (1, 1)
@@ -59,23 +59,23 @@ def test_runs_without_an_event_of_the_topic_are_counted_once(tmp_path: Path) -> 
 
 def test_the_events_of_a_batch_are_in_the_order_in_which_they_were_taken(tmp_path: Path) -> None:
     records = _entries(_disposed("batched", 9, "a-0"), _disposed("batched", 8, "a-0"), _started("a-0", 7))
-    with Pasts(tmp_path, "shop.events") as pasts:
+    with Pasts(tmp_path, ["shop.events"]) as pasts:
         pasts.take(records)
         for offset, value in ((7, b"own"), (8, b"second"), (9, b"first")):
-            for run, told in pasts.members(0, offset) or [("a-0", -1)]:
-                pasts.gather(run, told, (0, offset), value)
+            for run, told in pasts.members(("shop.events", 0, offset)) or [("a-0", -1)]:
+                pasts.gather(run, told, ("shop.events", 0, offset), value)
         assert pasts.taken("a-0") == 2
         assert pasts.gathered("a-0") == [b"own", b"first", b"second"]
-        assert pasts.disposed(0, 8) == {"pay"}
+        assert pasts.disposed(("shop.events", 0, 8)) == {"pay"}
 
 
 def test_a_coalesced_event_belongs_to_the_run_that_it_was_coalesced_with(tmp_path: Path) -> None:
-    with Pasts(tmp_path, "shop.events") as pasts:
+    with Pasts(tmp_path, ["shop.events"]) as pasts:
         pasts.take(_entries(_disposed("coalesced", 7, "a-0", "with the event of b-0")))
-        assert [run for run, _ in pasts.members(0, 7)] == ["b-0"]
+        assert [run for run, _ in pasts.members(("shop.events", 0, 7))] == ["b-0"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="STREAM_ENGINE_STATE_DIR"), Pasts(tmp_path / "file", "shop.events"):
+    with pytest.raises(UserError, match="STREAM_ENGINE_STATE_DIR"), Pasts(tmp_path / "file", ["shop.events"]):
         pass

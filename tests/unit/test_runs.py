@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import (
+from stream_engine.core.instants import iso
+from stream_engine.core.records.history import (
     EventDisposed,
     HistoryRecord,
     RunChanged,
@@ -17,8 +18,8 @@ from stream_engine.core.history import (
     RunStarted,
     StepRecorded,
 )
-from stream_engine.core.run_document import document
-from stream_engine.core.runs import STATUSES, RunIndex, fold, iso, journal_place
+from stream_engine.core.views.run_document import document
+from stream_engine.core.views.runs import STATUSES, RunIndex, fold, journal_place
 
 RUN = "abc-3"
 T = 1_790_000_000_000

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from stream_engine.core.change import Change
+from stream_engine.core.partition.change import Change
 from stream_engine.shell.store import RocksStore, StoreError, shared_memory
 
 
 def _fill(store: RocksStore) -> None:
-    """Write more than stays in memory."""
-    for number in range(200):
+    """Write more than stays in memory, until RocksDB, which flushes in the background, has noticed what is wrong."""
+    for number in range(2_000):
         store.write(Change([(b"%d" % number, os.urandom(100_000))], []))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_engine.core.change import Change
+from stream_engine.core.partition.change import Change
 from stream_engine.shell import store as store_module
 from stream_engine.shell.store import DamagedError, RocksStore, StoreError, shared_memory
 

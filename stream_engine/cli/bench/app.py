@@ -99,6 +99,14 @@ async def sleeper(ctx: Context) -> list[int]:
     return [until * 1_000, time.time_ns() // 1_000]
 
 
+@engine.function("riser", on="bench/rise")
+async def riser(ctx: Context) -> list[int]:
+    """Do five steps once the run has slept; return until when it was to sleep, and when it went on, as `sleeper` does."""
+    slept = await sleeper(ctx)
+    await five_steps(ctx)
+    return slept
+
+
 @engine.function("ping", on="bench/ping")
 async def ping(ctx: Context) -> None:
     """Tell the benchmark that the run of an event has begun."""
@@ -157,7 +165,10 @@ async def limited_in_all(ctx: Context) -> None:
 
 @engine.function("keyed", on="bench/keyed", concurrency=Concurrency(1, key=_KEY))
 async def keyed(ctx: Context) -> None:
-    """Go on one at a time for each key."""
+    """Go on one at a time for each key; those that hold up the others go on when they are told to."""
+    if ctx.event.data.get("holds"):
+        await ctx.step.wait_for_event("go", "bench/go", match={"data.go": True})
+        return
     await ctx.step.run("work", asyncio.sleep, 0.05)
 
 

@@ -8,12 +8,12 @@ from stream_engine.cli.bench.figure import Figure, latency, rss_bytes, tick
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.bench.kafka import Tail, flood, send_all, throughput
 from stream_engine.cli.output import say
-from stream_engine.core.callback_event import COMPLETED_EVENT
-from stream_engine.core.callback_token import Named, token_of
-from stream_engine.core.history import StepRecorded
+from stream_engine.core.records.history import StepRecorded
+from stream_engine.core.routing.callback_event import COMPLETED_EVENT
+from stream_engine.core.routing.callback_token import Named, token_of
 from stream_engine.shell import clients
-from stream_engine.shell.completing import Completing
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.operating.completing import Completing
 from stream_engine.shell.published import Published
 from stream_engine.shell.secret import secret_of
 

@@ -14,6 +14,7 @@ from stream_engine.cli.bench import (
     invokes,
     load,
     processes,
+    replays,
     restarts,
     sleepers,
     takeover,
@@ -42,6 +43,7 @@ KINDS: Final[dict[str, tuple[Measure, int]]] = {
     "invokes": (invokes.measure, 10_000),
     "waits": (waits.measure, 100_000),
     "callbacks": (callbacks.measure, 10_000),
+    "replay": (replays.measure, 40_000),
 }
 """What can be measured, and how much of it by default."""
 
@@ -68,6 +70,7 @@ def bench(kind: str, count: int | None, *, as_json: bool) -> None:
     waits     100,000    runs that wait for events: memory, and how fast they are matched; and 10,000 whose events are sent at once: none may be missed
     invokes   10,000     functions that call another one: how long a call takes, and how many are done in a second
     callbacks 10,000     runs that wait for somebody: how long a completion takes, and how many are completed in a second
+    replay    40,000     one-step runs that are replayed, once and three times side by side, and how long live ones take meanwhile
     """
     measure, usual = KINDS[kind]
     with Ground(connected(Settings.from_env())) as ground:

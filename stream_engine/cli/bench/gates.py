@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, NamedTuple
 
 from stream_engine.cli.bench.figure import Figure, latency, tick
@@ -9,7 +10,7 @@ from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.bench.kafka import Tail, send_all
 from stream_engine.cli.bench.pings import Pings
 from stream_engine.cli.output import say
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded
 from stream_engine.shell import clients
 
 KEYS: Final = 100
@@ -67,27 +68,50 @@ def measure(ground: Ground, count: int) -> Iterator[Figure]:
 
 
 def _side_by_side(ground: Ground) -> Iterator[Figure]:
+    """Yield what a limit of one run for each key costs: with the intake of the events, and once all of them wait in their queues."""
     runs = KEYS * _RUNS_PER_KEY
     producer, topic = clients.producer(ground.settings), ground.names.events
+    history = partial(Tail, ground.settings, ground.names.history, ground.settings.partitions)
     with Pings(ground.settings, topic) as pings:
         pings.await_all()
         quiet = tick()
         time.sleep(_BEFORE_SECONDS)
         say(f"{KEYS} keys with {_RUNS_PER_KEY} runs of {RUN_SECONDS * 1_000:g} ms each, one at a time for each key")
-        tail = Tail(ground.settings, ground.names.history, ground.settings.partitions)
+        ends = history(RunEnded)
         began = tick()
         send_all(producer, topic, "bench/keyed", _keys(runs))
-        taken = 0
-        while taken < runs:
-            taken += sum(tail.record(value).function == "keyed" for value in tail.take(1))
+        _await_keyed(ends, runs)
         ended = tick()
+        pings.await_all()
+        say("the same, once all of them wait")
+        disposed = history(EventDisposed)
+        send_all(producer, topic, "bench/keyed", ({**key, "holds": True} for key in _keys(KEYS)))
+        _await_keyed(disposed, KEYS, "started")
+        send_all(producer, topic, "bench/keyed", _keys(runs))
+        _await_keyed(disposed, runs, "queued")
+        let_go = tick()
+        send_all(producer, topic, "bench/go", [{"go": True}])
+        _await_keyed(ends, KEYS + runs)
+        over = tick()
         pings.await_all()
     ideal = _RUNS_PER_KEY * RUN_SECONDS
     yield Figure("100 keys x 200 runs of 50 ms at limit 1, to the ideal", (ended - began) / 1e9 / ideal, "times")
+    yield Figure("100 keys x 200 runs of 50 ms that wait already, to the ideal", (over - let_go) / 1e9 / ideal, "times")
     start = "a plain function: event sent to begun"
     yield from latency(f"{start}, before", pings.latencies(quiet, began))
     yield from latency(f"{start}, beside them", pings.latencies(began, ended))
-    tail.close()
+    yield from latency(f"{start}, beside those that wait already", pings.latencies(let_go, over))
+    ends.close()
+    disposed.close()
+
+
+def _await_keyed(tail: Tail, count: int, disposition: str = "") -> None:
+    while count > 0:
+        records = map(tail.record, tail.take(1))
+        keyed = (
+            record for record in records if isinstance(record, RunEnded | EventDisposed) and record.function == "keyed"
+        )
+        count -= sum(isinstance(record, RunEnded) or record.disposition == disposition for record in keyed)
 
 
 def _await(tail: Tail, gate: _Gate, count: int) -> None:

@@ -13,12 +13,12 @@ from confluent_kafka import Producer
 from stream_engine.cli.bench.figure import Figure, latency, tick
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.output import say
-from stream_engine.core.change import Told
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.identity import digest
-from stream_engine.core.records import Mark
-from stream_engine.core.run_listing import Selection
+from stream_engine.core.partition.change import Told
+from stream_engine.core.records.history import HistoryRecord, RunChanged, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.records.journal import Mark
+from stream_engine.core.views.run_listing import Selection
 from stream_engine.shell import clients, topics
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.history.codec import encode
@@ -31,6 +31,7 @@ _ROWS: Final = 50
 _SAMPLES: Final = 200
 _ROUNDS: Final = 50
 _POLL_EVERY: Final = 1_000
+_REPLAY: Final = "r1-bench"
 _FAILURE: Final = Failure("GatewayError", "503", "Traceback (most recent call last):\n  ...\nGatewayError: 503\n")
 
 
@@ -61,9 +62,14 @@ def _listings(index: Index, begin: int, end: int) -> Iterator[Figure]:
         "--function": Selection("function-3"),
         "--status failed": Selection(statuses=["failed"]),
         "--status waiting, the rarest": Selection(statuses=["waiting"]),
+        "--waiting": Selection(statuses=["queued", "sleeping", "waiting"]),
+        "--until, an old page": Selection(until=begin + (end - begin) // 10),
         "--function --status sleeping --status waiting": Selection("function-0", ["sleeping", "waiting"]),
         "--since --until": Selection(since=middle, until=middle + hour),
         "--function --status --since --until": Selection("function-0", ["failed"], middle, middle + 4 * hour),
+        "--replay": Selection(replay_id=_REPLAY),
+        "--replay --function --status": Selection("function-8", ["failed"], replay_id=_REPLAY),
+        "--replay, of which a function has none": Selection("function-1", replay_id=_REPLAY),
         "--event": Selection(event_id="order-77"),
         "--event --function --status": Selection("function-17", ["completed"], event_id="order-77"),
         "nothing is found": Selection("function-99", until=middle),
@@ -95,15 +101,17 @@ def _run(number: int, begin: int, settings: Settings) -> tuple[int, int, list[Hi
     partition, at = number % settings.partitions, begin + number * _APART_MS
     function, run = f"function-{number % _FUNCTIONS}", f"{digest('bench', str(number))}-{number % settings.partitions}"
     event = ("order/placed", f"order-{number}", "bench.events", 0, number)
+    # Of two functions, which have a tenth of all.
+    replay = _REPLAY if number % _FUNCTIONS in {0, 8} else None
     step = (run, function, "charge", "run")
     told: list[HistoryRecord] = [
-        RunStarted(at, run, function, "1", at, *event, f"customer-{number % 1_000}"),
+        RunStarted(at, run, function, "1", at, *event, f"customer-{number % 1_000}", replay),
         StepRecorded(at + 5, run, function, "load", "run", "completed", 0, at + 1, None, '{"id":7,"total":129.9}'),
     ]
     match number % 1_000:
         case rest if rest < 30:
             told.append(StepRecorded(at + 9, *step, "failed", 0, at + 5, None, None, _FAILURE))
-            told.append(RunEnded(at + 9, run, function, "1", "failed", at, 0, None, _FAILURE))
+            told.append(RunEnded(at + 9, run, function, "1", "failed", at, 0, None, _FAILURE, replay))
         case 100:
             told.append(StepRecorded(at + 9, run, function, "cool-down", "sleep", "sleeping", 0, at, at + 86_400_000))
         case 101:
@@ -112,7 +120,7 @@ def _run(number: int, begin: int, settings: Settings) -> tuple[int, int, list[Hi
             told.append(StepRecorded(at + 9, *step, "completed", 0, at + 5, None, '{"paid":true}'))
         case _:
             told.append(StepRecorded(at + 9, *step, "completed", 0, at + 5, None, '{"paid":true}'))
-            told.append(RunEnded(at + 9, run, function, "1", "completed", at, 0, '{"ok":true}'))
+            told.append(RunEnded(at + 9, run, function, "1", "completed", at, 0, '{"ok":true}', None, replay))
     return partition, number, told
 
 

@@ -10,7 +10,7 @@ import msgspec
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from stream_engine.core.history import HistoryRecord, RunEnded
+from stream_engine.core.records.history import HistoryRecord, RunEnded
 from stream_engine.shell import clients
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.codec import Decoder, prefix

@@ -11,7 +11,7 @@ from stream_engine.cli.bench.ground import BenchWorker, Ground
 from stream_engine.cli.bench.kafka import Tail, send_all
 from stream_engine.cli.bench.pings import Pings
 from stream_engine.cli.output import say
-from stream_engine.core.history import StepRecorded
+from stream_engine.core.records.history import StepRecorded
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
 

@@ -13,14 +13,14 @@ from typing import Final
 from stream_engine.cli.bench.figure import Figure, rss_bytes
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.output import say
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Take
-from stream_engine.core.commands import FinishRun, Input
-from stream_engine.core.leader import Leader
-from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.records import WRITES, Event, Gate
-from stream_engine.core.requests import Admit, Asked, Commands
-from stream_engine.core.turn import Execute, Function, Rules
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.leading.leader import Leader
+from stream_engine.core.partition.change import Take
+from stream_engine.core.partition.turn import Execute, Function, Rules
+from stream_engine.core.records.journal import WRITES, Event, Gate
+from stream_engine.core.records.origin import Logs, Origin
+from stream_engine.core.records.requests import Admit, Asked, Commands
+from stream_engine.core.stages.commands import FinishRun, Input
 from stream_engine.shell.store import RocksStore, shared_memory
 
 _ORIGIN: Final = Origin(Logs("bench", "journal", "commands", 1), 0)

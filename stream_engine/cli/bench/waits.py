@@ -10,7 +10,7 @@ from stream_engine.cli.bench.figure import Figure, latency, rss_bytes, tick
 from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.bench.kafka import Tail, send_all, throughput
 from stream_engine.cli.output import say
-from stream_engine.core.history import RunEnded, StepRecorded
+from stream_engine.core.records.history import RunEnded, StepRecorded
 from stream_engine.shell import clients
 from stream_engine.shell.errors import UserError
 

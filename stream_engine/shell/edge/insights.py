@@ -1,4 +1,4 @@
-"""The Faust app that counts an app's history into `<app>.insights`, whose values `stream_engine.core.insights` describes.
+"""The Faust app that counts an app's history into `<app>.insights`, whose values `stream_engine.core.views.insights` describes.
 
 The table of windows has that topic as its changelog, so what readers see is what it is rebuilt from. Counting goes on in
 memory; once a second, and behind each few thousand records, the windows that changed are written, and only when Kafka has
@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from confluent_kafka import KafkaException, TopicPartition
 
-from stream_engine.core.insights import Counted, Ids, Window, place
+from stream_engine.core.views.insights import Counted, Ids, Window, place
 from stream_engine.shell import clients
 from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.edge.faust_app import Acks, EdgeApp, Prepare, edge_app, guarded, table, within
@@ -34,7 +34,7 @@ _ASK_AGAIN_SECONDS: Final = 30.0
 _ANSWER_SECONDS: Final = 30.0
 
 encode_window: Final = msgspec.json.Encoder().encode
-decode_window: Final = msgspec.json.Decoder(tuple[int, int, str, str]).decode
+decode_window: Final = msgspec.json.Decoder(Window).decode
 encode_counted: Final = msgspec.json.Encoder().encode
 decode_counted: Final = msgspec.json.Decoder(Counted).decode
 
@@ -132,7 +132,7 @@ class Counting:
         """Delete windows that nobody asks for any more."""
         oldest = now_ms() - KEPT_MS
         latest = {partition: lane.last for partition, lane in self._lanes.items()}
-        await self._table.expire(latest, lambda key, _: decode_window(key)[0] < oldest)
+        await self._table.expire(latest, lambda key, _: decode_window(key).start < oldest)
 
     async def forget(self, *_: Any, **__: Any) -> None:
         """Partitions go to others: what they were counted up to is in the topic, and the rest is counted by those."""

@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 import fastavro
 from msgspec.structs import astuple
 
-from stream_engine.core.change import Told
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import EventDisposed, HistoryRecord
+from stream_engine.core.partition.change import Told
+from stream_engine.core.records.history import EventDisposed, HistoryRecord
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history import schemas
 from stream_engine.shell.history.avro import record_writer, string

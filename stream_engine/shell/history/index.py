@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from stream_engine.core import run_index
-from stream_engine.core.index_keys import LAYOUT
-from stream_engine.core.run_index import Batch, Where
-from stream_engine.core.run_listing import Selection
-from stream_engine.core.runs import FoldedRun
+from stream_engine.core.views import run_index
+from stream_engine.core.views.index_keys import LAYOUT
+from stream_engine.core.views.run_index import Batch, Where
+from stream_engine.core.views.run_listing import Selection
+from stream_engine.core.views.runs import FoldedRun
 from stream_engine.shell import clients, topics
 from stream_engine.shell.control import engine_version
 from stream_engine.shell.errors import UserError
@@ -64,6 +64,15 @@ class Index:
             StoreError, DamagedError: RocksDB cannot read it.
         """
         return run_index.load(self._store, run_id, whole=True)
+
+    def longest_wait(self) -> FoldedRun | None:
+        """Return the run whose wait ends longest after it was created, or None if none waits for a time.
+
+        Raises:
+            StoreError, DamagedError: RocksDB cannot read it.
+        """
+        run_id = run_index.longest_wait(self._store)
+        return None if run_id is None else self.run(run_id)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return how many runs there are by function and status.

@@ -6,7 +6,7 @@ sent and gathered, as the log is read, and then asked, event by event.
 
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +15,10 @@ from typing import Final, Self
 import msgspec
 from msgspec.structs import replace
 
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted, StepRecorded
-from stream_engine.core.rehearsal import Past, SentEvent, past
-from stream_engine.core.runs import journal_place
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.views.members import run_of
+from stream_engine.core.views.rehearsal import Past, SentEvent, past
+from stream_engine.core.views.runs import journal_place
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.codec import Entry
 
@@ -26,12 +27,12 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -65536;
 CREATE TABLE record (run TEXT, epoch INTEGER, n INTEGER, place INTEGER, value BLOB, PRIMARY KEY (run, epoch, n, place)) WITHOUT ROWID;
-CREATE TABLE begun (number INTEGER, position INTEGER, function TEXT, run TEXT, PRIMARY KEY (number, position, function, run)) WITHOUT ROWID;
-CREATE TABLE disposed (number INTEGER, position INTEGER, function TEXT, PRIMARY KEY (number, position, function)) WITHOUT ROWID;
-CREATE TABLE member (number INTEGER, position INTEGER, run TEXT, told INTEGER, PRIMARY KEY (number, position, run)) WITHOUT ROWID;
+CREATE TABLE begun (topic TEXT, number INTEGER, position INTEGER, function TEXT, run TEXT, PRIMARY KEY (topic, number, position, function, run)) WITHOUT ROWID;
+CREATE TABLE disposed (topic TEXT, number INTEGER, position INTEGER, function TEXT, PRIMARY KEY (topic, number, position, function)) WITHOUT ROWID;
+CREATE TABLE member (topic TEXT, number INTEGER, position INTEGER, run TEXT, told INTEGER, PRIMARY KEY (topic, number, position, run)) WITHOUT ROWID;
 CREATE TABLE child (id TEXT PRIMARY KEY, function TEXT) WITHOUT ROWID;
 CREATE TABLE sent (run TEXT, id TEXT, value BLOB, PRIMARY KEY (run, id)) WITHOUT ROWID;
-CREATE TABLE gathered (run TEXT, told INTEGER, number INTEGER, position INTEGER, value BLOB, PRIMARY KEY (run, number, position)) WITHOUT ROWID;
+CREATE TABLE gathered (run TEXT, told INTEGER, topic TEXT, number INTEGER, position INTEGER, value BLOB, PRIMARY KEY (run, topic, number, position)) WITHOUT ROWID;
 CREATE TABLE kept (number INTEGER PRIMARY KEY, value BLOB);
 CREATE INDEX members ON member (run);
 """
@@ -41,17 +42,17 @@ _encode: Final = msgspec.msgpack.encode
 _record: Final = msgspec.msgpack.Decoder(HistoryRecord)
 _sent: Final = msgspec.msgpack.Decoder(SentEvent)
 
-Place = tuple[int, int]
-"""The partition and the offset of an event."""
+Place = tuple[str, int, int]
+"""The topic, the partition and the offset of an event."""
 
 
 class Pasts:
-    """The pasts of the live runs of an events topic. Use it in a ``with``; a full disk is a `UserError`."""
+    """The pasts of the live runs of topics with events. Use it in a ``with``; a full disk is a `UserError`."""
 
-    def __init__(self, folder: Path, topic: str) -> None:
+    def __init__(self, folder: Path, topics: Collection[str]) -> None:
         """Make it in a folder, which is made where it does not exist."""
         self._folder = folder
-        self._topic = topic
+        self._topics = topics
         self._open = ExitStack()
         self.invoked = 0
         self.elsewhere = 0
@@ -93,15 +94,15 @@ class Pasts:
         """Take an event that a run has sent."""
         self._db.execute("INSERT OR IGNORE INTO sent VALUES (?, ?, ?)", (run, event.id, _encode(event)))
 
-    def begun(self, partition: int, offset: int) -> list[tuple[str, str]]:
+    def begun(self, place: Place) -> list[tuple[str, str]]:
         """Return the live runs that an event began, as functions and ids, those of handlers among them."""
-        query = "SELECT function, run FROM begun WHERE number = ? AND position = ? ORDER BY function, run"
-        return self._db.execute(query, (partition, offset)).fetchall()
+        query = "SELECT function, run FROM begun WHERE topic = ? AND number = ? AND position = ? ORDER BY function, run"
+        return self._db.execute(query, place).fetchall()
 
-    def disposed(self, partition: int, offset: int) -> set[str]:
+    def disposed(self, place: Place) -> set[str]:
         """Return the functions for which history has another disposition of an event."""
-        query = "SELECT function FROM disposed WHERE number = ? AND position = ?"
-        return {function for (function,) in self._db.execute(query, (partition, offset))}
+        query = "SELECT function FROM disposed WHERE topic = ? AND number = ? AND position = ?"
+        return {function for (function,) in self._db.execute(query, place)}
 
     def of(self, run: str) -> Past | None:
         """Return the past of a run, or None if its beginning is not known."""
@@ -126,24 +127,24 @@ class Pasts:
         found: int = self._db.execute("SELECT count(*) FROM member WHERE run = ?", (run,)).fetchone()[0]
         return found
 
-    def members(self, partition: int, offset: int) -> list[tuple[str, int]]:
+    def members(self, place: Place) -> list[tuple[str, int]]:
         """Return the runs that took an event of theirs besides another one, and where each told so."""
-        query = "SELECT run, told FROM member WHERE number = ? AND position = ?"
-        return self._db.execute(query, (partition, offset)).fetchall()
+        query = "SELECT run, told FROM member WHERE topic = ? AND number = ? AND position = ?"
+        return self._db.execute(query, place).fetchall()
 
     def gather(self, run: str, told: int, place: Place, value: bytes) -> None:
         """Keep an event of a run that has several, as bytes of the caller's; ``told`` is its place among them."""
-        self._db.execute("INSERT OR IGNORE INTO gathered VALUES (?, ?, ?, ?, ?)", (run, told, *place, value))
+        self._db.execute("INSERT OR IGNORE INTO gathered VALUES (?, ?, ?, ?, ?, ?)", (run, told, *place, value))
 
     def gathered(self, run: str) -> list[bytes]:
         """Return the events of a run that has several, in their order."""
-        query = "SELECT value FROM gathered WHERE run = ? ORDER BY told, number, position"
+        query = "SELECT value FROM gathered WHERE run = ? ORDER BY told, topic, number, position"
         return [value for (value,) in self._db.execute(query, (run,))]
 
-    def before(self, partition: int, offset: int) -> list[str]:
-        """Return the runs whose event lay before an offset."""
-        query = "SELECT run FROM begun WHERE number = ? AND position < ? ORDER BY position"
-        return [run for (run,) in self._db.execute(query, (partition, offset))]
+    def before(self, place: Place) -> list[str]:
+        """Return the runs whose event lay in the same partition, before a place."""
+        query = "SELECT run FROM begun WHERE topic = ? AND number = ? AND position < ? ORDER BY position"
+        return [run for (run,) in self._db.execute(query, place)]
 
     def keep(self, value: bytes) -> None:
         """Keep a value for later."""
@@ -156,9 +157,9 @@ class Pasts:
     def _begin(self, record: RunStarted) -> None:
         if record.replay_id is not None or record.rerun_of is not None:
             return
-        if record.topic == self._topic:
-            row = (record.partition, record.offset, record.function, record.run_id)
-            self._db.execute("INSERT OR IGNORE INTO begun VALUES (?, ?, ?, ?)", row)
+        if record.topic in self._topics:
+            row = (record.topic, record.partition, record.offset, record.function, record.run_id)
+            self._db.execute("INSERT OR IGNORE INTO begun VALUES (?, ?, ?, ?, ?)", row)
         elif not record.topic:
             self.invoked += self._child(record.event_id, record.function)
         else:
@@ -169,14 +170,14 @@ class Pasts:
         return self._db.execute("INSERT OR IGNORE INTO child VALUES (?, ?)", (id, function)).rowcount
 
     def _dispose(self, record: EventDisposed, at: tuple[int, int, int]) -> None:
-        if record.replay_id is not None or record.topic != self._topic:
+        if record.replay_id is not None or record.topic not in self._topics:
             return
-        where = record.partition, record.offset
-        self._db.execute("INSERT OR IGNORE INTO disposed VALUES (?, ?, ?)", (*where, record.function))
+        where = record.topic, record.partition, record.offset
+        self._db.execute("INSERT OR IGNORE INTO disposed VALUES (?, ?, ?, ?)", (*where, record.function))
         if record.disposition in _OF_ANOTHER:
-            taken_by = record.run_id if record.disposition == "batched" else record.detail.rpartition(" ")[2]
+            taken_by = run_of(record, keeps_all=True)
             # A record tells of a thousand events at most, and a partition of one after the other.
-            self._db.execute("INSERT OR IGNORE INTO member VALUES (?, ?, ?, ?)", (*where, taken_by, _number(at)))
+            self._db.execute("INSERT OR IGNORE INTO member VALUES (?, ?, ?, ?, ?)", (*where, taken_by, _number(at)))
 
 
 def _number(place: tuple[int, int, int]) -> int:

@@ -1,4 +1,4 @@
-"""The Avro schemas of `<app>.history`, one file for each class of `stream_engine.core.history`.
+"""The Avro schemas of `<app>.history`, one file for each class of `stream_engine.core.records.history`.
 
 They are committed as files, in ``schemas/``, because people who never see this code read the topic; the rule by which
 they may change stands beside them, in ``schemas/README.md``.
@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, get_args
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from stream_engine.core.history import HistoryRecord
+from stream_engine.core.records.history import HistoryRecord
 
 PUBLISHED: Final = "schema/"
 """What the keys of schemas in the control topic start with; the rest is the fingerprint in hexadecimal."""

@@ -9,6 +9,7 @@ from stream_engine.shell import clients
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names, apply, partition_counts
 from tests.integration.behaviours.served import Served
+from tests.raw import forget
 from tests.workers import WorkerProcess, Workers, until
 
 PARTITIONS = 4
@@ -36,6 +37,7 @@ class Deploys:
     def __exit__(self, *error: object) -> None:
         self.served.__exit__(*error)
         self.workers.__exit__(*error)
+        forget(self.served.servers, self.name)
 
     @property
     def stores(self) -> list[Path]:

@@ -5,12 +5,33 @@ import os
 import signal
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from stream_engine import Concurrency, Context, Engine
 
 GATES = Path(os.environ["BEHAVIOURS_GATES"])
 BUG = os.environ.get("BEHAVIOURS_BUG") == "1"
+WITHOUT = os.environ.get("BEHAVIOURS_WITHOUT")
 
 engine = Engine(os.environ["BEHAVIOURS_APP"])
+
+
+class Return(BaseModel):
+    """What is sent back; where there is the bug, nobody may do so without a reason."""
+
+    order: int
+    reason: str | None = ... if BUG else None  # type: ignore[assignment]  # how pydantic spells that it has to be there
+
+
+engine.event("order/returned", Return)
+
+
+@engine.function("take-back", on="order/returned", retries=0)
+async def take_back(ctx: Context[Return]) -> int:
+    """Take orders back, but for those that nobody has thought of."""
+    if BUG and ctx.event.data.order < 0:
+        raise ValueError("a shape that nobody thought of")
+    return ctx.event.data.order
 
 
 @engine.function(
@@ -44,7 +65,6 @@ async def hold(ctx: Context) -> str:
     return await ctx.step.run("gate", pass_gate, ctx.event.data["gate"])
 
 
-@engine.function("kill", on="kill")
 async def kill(ctx: Context) -> str:
     """End the process, as long as that is what it does."""
     if BUG:
@@ -52,3 +72,7 @@ async def kill(ctx: Context) -> str:
         await asyncio.sleep(1)
         os.kill(os.getpid(), signal.SIGKILL)
     return "mended"
+
+
+if WITHOUT != "kill":
+    engine.function("kill", on="kill")(kill)

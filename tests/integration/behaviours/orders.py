@@ -1,7 +1,7 @@
 """An app that charges, adds up and ships orders. The deployed code adds half of them up wrongly; the fix has another step for that, and for what follows.
 
-The payment service is a folder: a file for each idempotency key is a charge, and a second call with the same key is answered with the first one's. Calls are
-counted besides.
+The payment service is a folder: a file for each order and idempotency key is a charge, made in one piece, and a second call with the same key is answered with the
+first one's. Calls are counted besides.
 """
 
 import os
@@ -25,11 +25,7 @@ def charge(order: int) -> str:
     """Charge an order: once for each key, however often it is called."""
     key = current_step().idempotency_key
     write("calls", str(order))
-    try:
-        (FOLDER / "charges" / key).touch(exist_ok=False)
-    except FileExistsError:
-        return key
-    write("charged", str(order))
+    (FOLDER / "charges" / f"{order} {key}").touch()
     return key
 
 

@@ -8,9 +8,11 @@ from pydantic import BaseModel
 from stream_engine import Context, Engine, Event
 
 JSON, AVRO, CLOUD = os.environ["BEHAVIOURS_SOURCES"].split()
+CHANGED = os.environ.get("BEHAVIOURS_CHANGED", "")
 
 engine = Engine(os.environ["BEHAVIOURS_APP"])
-engine.source(JSON, name="order/placed")
+if CHANGED != "source":
+    engine.source(JSON, name="order/placed")
 engine.source(AVRO, name="greeted", format="avro")
 engine.source(CLOUD, format="cloudevents")
 
@@ -28,7 +30,7 @@ engine.event("order/placed", Order)
 async def take(ctx: Context[Order]) -> dict[str, Any]:
     """Say what came, and tell."""
     await ctx.step.send_event("tell", Event("order/taken", {"id": ctx.event.data.id}))
-    return {"id": ctx.event.data.id, "event": ctx.event.id, "key": ctx.event.key}
+    return {"id": ctx.event.data.id, "event": "" if CHANGED == "result" else ctx.event.id, "key": ctx.event.key}
 
 
 @engine.function("taken", on="order/taken")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
+from stream_engine.core.instants import iso
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
 from tests.integration.behaviours.commands import Checked, checked
@@ -103,13 +104,22 @@ def test_runs_that_go_on_and_runs_whose_events_have_expired(deploys: Deploys) ->
     found = _check(deploys, "--since", str(since), "--function", "order", changed="sleep")
     assert [row["event_id"] for row in found.rows] == [f"{deploys.name}.events/0/{placed[1][1]}"]
     assert f"not checked: 1 runs whose events have expired ({lost})" in found.talk
+    # Where nothing differs, that part of the time is missing is still no success.
+    [left] = [one for one in deploys.served.events.to_end() if (one.partition, one.offset) == placed[1]]
+    short = _check(deploys, "--since", str(since), "--function", "order")
+    assert (short.code, short.rows) == (1, []), short.talk
+    gone = f"what {deploys.name}.events had of this time before {iso(left.timestamp)} in partition 0, which has expired"
+    assert gone in short.talk
+    all_there = _check(deploys, "--since", iso(left.timestamp), "--function", "order")
+    assert (all_there.code, all_there.rows) == (0, []), all_there.talk
+    assert "which has expired" not in all_there.talk
     # Stopped in its sleep, a run has only the beginning of its history.
     deploys.served.send({"name": "order/placed", "data": {"order": 4}}, partition=0)
     deploys.served.told("StepRecorded", 3, function="order", step_id="cool-down", status="sleeping")
     worker, deploys.worker = deploys.worker, None
     assert worker is not None
     worker.kill()
-    going = ("--function", "order", "--status", "running")
+    going = ("--function", "order", "--status", "running", "--since", iso(left.timestamp))
     assert _check(deploys, *going, changed="step").code == 0
     assert len(_check(deploys, *going, changed="sleep").rows) == 1
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from stream_engine.core.runs import ENDED
+from stream_engine.core.views.runs import ENDED
 from tests.integration.behaviours.deploys import Deploys
 from tests.raw import Told
 from tests.workers import until

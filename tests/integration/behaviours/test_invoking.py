@@ -1,5 +1,6 @@
 """Functions invoke each other on a real broker, within an app and between apps, whoever is killed meanwhile."""
 
+import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from stream_engine import InvokeError
 from stream_engine.shell.settings import Settings
+from tests.integration.behaviours.commands import command
 from tests.integration.behaviours.deploys import Deploys
 from tests.integration.behaviours.served import Here
 
@@ -76,3 +78,28 @@ def test_a_thousand_calls_side_by_side_survive_a_crash(deploys: Deploys) -> None
     assert len(answers) == _MANY
     ended = deploys.served.told("StepRecorded", _MANY, run_id=run_id, status="completed")
     assert Counter(told["step_id"] for told in ended) == {f"ask-{n}": 1 for n in range(_MANY)}
+
+
+@pytest.mark.parametrize("deploys", ["calling.py"], indirect=True)
+def test_who_is_cancelled_takes_its_children_in_another_app_along(
+    deploys: Deploys, broker: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "callee"
+    folder.mkdir()
+    with Deploys(broker, folder, "calling.py") as callee:
+        callee.deploy()
+        deploys.deploy(BEHAVIOURS_CALLEE=callee.name)
+        run = deploys.served.started(deploys.served.send({"name": "parent", "data": {}}))
+        # The first one has come back by then: it was called by its object.
+        callee.served.told("RunStarted", 3, function="child")
+        done = command(deploys, "runs", "cancel", run)
+        assert done.exit_code == 0, done.output
+        [ended] = deploys.served.told("RunEnded", run_id=run)
+        assert ended["status"] == "cancelled"
+        children = callee.served.told("RunEnded", 3, function="child")
+        told = sorted((one["status"], one["result"] and json.loads(one["result"])) for one in children if one["result"])
+        assert told == [("completed", f"{run} first"), ("completed", "kept")]
+        [lost] = [one for one in children if one["status"] != "completed"]
+        assert (lost["status"], lost["detail"]) == ("cancelled", f"run {run}, which invoked it, has ended")
+        [mourned] = callee.served.told("RunEnded", function="child:on_cancel")
+        assert mourned["result"] == '"lost"'

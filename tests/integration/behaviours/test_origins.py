@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewPartitions
 from rocksdict import Options, Rdict
 
-from stream_engine.core.tables import FOLDED, FOLDED_KEY, encode
+from stream_engine.core.records.tables import FOLDED, FOLDED_KEY, encode
 from stream_engine.shell import clients
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import partition_counts

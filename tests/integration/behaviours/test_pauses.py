@@ -10,6 +10,7 @@ from confluent_kafka import TopicPartition
 from stream_engine import RunCancelled
 from stream_engine.cli.main import main
 from stream_engine.shell import clients
+from stream_engine.shell.clock import now_ms
 from stream_engine.shell.topics import Names
 from tests.integration.behaviours.commands import begun, command, completed, said
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys
@@ -117,6 +118,26 @@ def test_events_that_have_expired_meanwhile_are_told_and_the_others_run(deploys:
     assert completed(deploys, replay)["runs"] == len(missed) - 1
 
 
+def test_a_replay_goes_on_when_all_that_was_left_of_a_partition_has_expired(deploys: Deploys) -> None:
+    deploys.deploy()
+    since = now_ms()
+    _send(deploys, "greet", 4 * PARTITIONS)
+    deploys.served.told("RunEnded", 4 * PARTITIONS, function="greet")
+    start = ("replay", "start", "--function", "greet", "--from", str(since), "--per-second", "1")
+    made = said(deploys, *start)["id"]
+    said(deploys, "replay", "pause", made)
+    # The log of the partition goes on behind what was to be replayed.
+    _, behind = deploys.served.send({"name": "greet", "data": {"n": 0}}, partition=0)
+    part = TopicPartition(f"{deploys.name}.events", 0, behind + 1)
+    admin = clients.admin(deploys.settings)
+    admin.delete_records([part])[part].result(30)
+    said(deploys, "replay", "resume", made)
+    status = completed(deploys, made)
+    assert 4 * (PARTITIONS - 1) <= status["runs"] < 4 * PARTITIONS
+    assert deploys.worker is not None
+    assert "is gone on with in" not in deploys.worker.talk
+
+
 def test_a_rewind_while_a_function_is_paused_is_missed_as_well(deploys: Deploys) -> None:
     deploys.deploy()
     places = _send(deploys, "greet", 4)
@@ -125,7 +146,7 @@ def test_a_rewind_while_a_function_is_paused_is_missed_as_well(deploys: Deploys)
     deploys.stop()
     reset = ("groups", "reset", Names.of(deploys.name).router_group, "--to-earliest")
     until(lambda: command(deploys, *reset, "--dry-run").exit_code == 0, "Kafka has let the member go")
-    assert command(deploys, *reset).exit_code == 0
+    assert command(deploys, *reset, "--yes").exit_code == 0
     deploys.deploy()
     assert _paused(deploys, 4, "greet") == sorted(places)
     [replay] = said(deploys, "functions", "resume", "greet", "--replay")["replays"]

@@ -1,12 +1,19 @@
 """Replays on a real broker: what they run again, what they leave alone, and how they go on after a crash."""
 
 import re
+from collections import Counter
 from typing import Any
 
+import pytest
 from confluent_kafka import TopicPartition
 
+from stream_engine.core.instants import iso
+from stream_engine.core.partition.intake import RESUMED_FOR
+from stream_engine.core.routing.replay import PAUSED, Replay
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
+from stream_engine.shell.operating import replaying
+from stream_engine.shell.topics import Names
 from tests.integration.behaviours.commands import command, completed, said
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys
 from tests.workers import until
@@ -41,11 +48,22 @@ def test_a_replay_runs_the_events_of_a_function_and_a_time_again(deploys: Deploy
     deploys.served.told("RunEnded", 3, function="receive")
     arguments = ("replay", "start", "--function", "greet", "--from", str(since))
     dry = said(deploys, *arguments, "--dry-run")
-    assert (dry["events"], dry["status"], len(dry["listed"])) == (12, "dry run", 12)
+    assert (dry["events"], dry["status"], len(dry["listed"]), dry["at_least_seconds"]) == (12, "dry run", 12, 1)
+    assert said(deploys, *arguments, "--per-second", "5", "--dry-run")["at_least_seconds"] == 3
     assert said(deploys, "replay", "list") == []
     made = said(deploys, *arguments)
     live = _send(deploys, "greet", 4)
     done = completed(deploys, made["id"])
+    # In a group of its own, which has got from where that time began to where the log ended then.
+    offsets = {
+        row["partition"]: row["offset"]
+        for row in said(deploys, "groups", "list")
+        if row["group"] == f"{deploys.name}.replay.{made['id']}" and row["offset"] is not None
+    }
+    assert {
+        number: max(at for part, at in again if part == number) < end for number, end in offsets.items()
+    } == dict.fromkeys(range(PARTITIONS), True)
+    assert all(offsets[number] <= at for number, at in live)
     assert {name: done[name] for name in ("events", "routed", "runs", "ended", "failed")} == {
         "events": 12, "routed": 12, "runs": 12, "ended": 12, "failed": 0,
     }  # fmt: skip
@@ -62,6 +80,23 @@ def test_a_replay_runs_the_events_of_a_function_and_a_time_again(deploys: Deploy
     assert {one["replay_id"] for one in received} == {sends["id"]}
     assert len(received) == 3
     assert [one["id"] for one in said(deploys, "replay", "list")] == [sends["id"], made["id"]]
+
+
+def test_a_replay_that_is_too_old_is_not_resumed_and_begins_nothing_when_it_is_forgotten(deploys: Deploys) -> None:
+    deploys.deploy()
+    since = now_ms()
+    deploys.greet()
+    names = Names.of(deploys.name)
+    long_ago = now_ms() - RESUMED_FOR
+    old = Replay("old", "greet", names.events, "", 0, long_ago, {0: (0, 1)}, long_ago, 1, PAUSED)
+    replaying.save(deploys.settings, names, old)
+    refused = command(deploys, "replay", "resume", "old")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "more than 30 days ago" in refused.stderr
+    made = said(deploys, "replay", "start", "--function", "greet", "--from", str(since))
+    # What it holds would begin if nothing were known of it.
+    assert said(deploys, "replay", "status", "old")["status"] == "cancelled"
+    assert [one["id"] for one in said(deploys, "replay", "list")] == [made["id"]]
 
 
 def test_a_replay_is_of_the_runs_with_a_status_or_of_the_events_for_which_an_expression_holds(deploys: Deploys) -> None:
@@ -136,6 +171,12 @@ def test_what_cannot_be_replayed_is_said_before_anything_starts(deploys: Deploys
         ((*start, "check"), 1, "no such events of check"),
         ((*start, "greet", "--to", since), 2, "--to is not after --from"),
         ((*start, "greet", "--if", "event.data.("), 2, "--if"),
+        ((*start, "greet", "--if", "event.data.nosuch == 1"), 1, "--if looks at what none of 1 events has: "),
+        (
+            (*start, "greet", "--if", "event.data.n == 7"),
+            1,
+            "no such events of greet in this time; nothing is started\n",
+        ),
         ((*start, "greet", "--status", "lost"), 2, "lost"),
         (("replay", "status", "nothing"), 1, "no replay 'nothing'"),
         (("groups", "reset", f"{deploys.name}.router", "--to-earliest"), 1, "is active"),
@@ -160,14 +201,35 @@ def test_groups_reset_rewinds_as_kafka_s_own_tool_does(deploys: Deploys) -> None
         return command(deploys, *reset, "--dry-run").exit_code == 0
 
     until(rewound, "Kafka has let the member go")
-    done = command(deploys, *reset)
+    topic = f"{deploys.name}.events"
+    for arguments, words in [
+        (reset, "nothing is set yet: add --yes"),
+        ((*reset[:-1], str(now_ms() + 3_600_000), "--yes"), "there are no events of that time yet"),
+        (
+            (*reset, "--topic", f"{topic}:{PARTITIONS}"),
+            f"has no partition {PARTITIONS}; it has {PARTITIONS}, from 0 to",
+        ),
+        ((*reset, "--topic", f"{topic}s:0"), f"does not read '{topic}s'"),
+    ]:
+        refused = command(deploys, *arguments)
+        assert (refused.exit_code, refused.stdout) == (1, ""), refused.output
+        assert words in refused.stderr
+    some = command(deploys, *reset, "--topic", f"{topic}:0", "--topic", f"{topic}:1,0", "--yes")
+    assert some.exit_code == 0, some.output
+    assert [line.split()[0] for line in some.stdout.splitlines()] == [f"{topic}/0", f"{topic}/1"]
+    done = command(deploys, *reset, "--yes")
     assert done.exit_code == 0, done.output
-    assert done.stdout.count("2 offsets again") == PARTITIONS
+    assert done.stdout.count("2 offsets again") == PARTITIONS - 2
+    assert done.stdout.count("stays at") == 2
     deploys.deploy()
     deploys.served.started_again(8, "greet")
     deploys.greet()
     deploys.served.listen()
     assert _places(deploys.served.started_again(8, "greet")) == sorted(places)
+
+
+def _but_the_last(ends: dict[int, int]) -> list[tuple[int, int]]:
+    return [(number, end - 1) for number, end in ends.items() if end > 1]
 
 
 def test_what_has_expired_is_said_and_what_is_left_can_be_replayed(deploys: Deploys) -> None:
@@ -191,3 +253,61 @@ def test_what_has_expired_is_said_and_what_is_left_can_be_replayed(deploys: Depl
     [said_since] = re.findall(r"All is there since (\S+);", short.stderr)
     made = said(deploys, "replay", "start", "--function", "greet", "--from", said_since)
     assert completed(deploys, made["id"])["runs"] == made["events"] > 0
+    # Of what expired events had come to, history may have expired, too.
+    consumer, name = clients.reader(deploys.settings), f"{deploys.name}.history"
+    ends = {number: clients.offsets(consumer, name, number).stop for number in range(PARTITIONS)}
+    consumer.close()
+    for deleted in admin.delete_records([TopicPartition(name, *one) for one in _but_the_last(ends)]).values():
+        deleted.result(30)
+    for options, code in ((("--reuse-steps",), 0), (("--status", "completed"), 1)):
+        start = ("replay", "start", "--function", "greet", "--from", said_since, "--dry-run", *options)
+        unknown = command(deploys, *start)
+        assert unknown.exit_code == code, unknown.output
+        assert f"{deploys.name}.history does not reach back" in unknown.stderr
+    deploys.stop()
+    reset = ("groups", "reset", f"{deploys.name}.router", "--dry-run", "--json")
+    until(lambda: command(deploys, *reset, "--to-earliest").exit_code == 0, "Kafka has let the member go")
+    for to, words in [
+        (("--to-datetime", str(since)), f"does not reach back to {iso(since)} in partition {places[0][0]}:"),
+        (("--to-offset", "1"), f"{topic}/{places[0][0]} begins at offset 2: what was before has expired"),
+    ]:
+        done = command(deploys, *reset, *to)
+        assert (done.exit_code, done.stdout) == (1, ""), done.output
+        assert words in done.stderr
+
+
+@pytest.mark.parametrize("deploys", ["tightened.py"], indirect=True)
+def test_events_that_would_not_be_taken_any_more_are_dead_letters_of_a_replay_and_of_a_rewind(deploys: Deploys) -> None:
+    deploys.deploy(BEHAVIOURS_LEAST="0")
+    since = now_ms()
+    places = [deploys.served.send({"name": "order/placed", "data": {"total": n}}, partition=0) for n in range(4)]
+    deploys.served.told("RunEnded", 8)
+    never = deploys.served.send({"name": "order/placed", "data": {"total": -1}}, partition=0)
+    deploys.served.buried(never)
+    deploys.deploy(BEHAVIOURS_LEAST="2")
+    made = said(deploys, "replay", "start", "--function", "bill", "--from", str(since))
+    done = completed(deploys, made["id"])
+    assert {name: done[name] for name in ("events", "routed", "runs", "ended", "failed")} == {
+        "events": 5, "routed": 5, "runs": 2, "ended": 2, "failed": 0,
+    }  # fmt: skip
+    told = deploys.served.told("EventDisposed", 3, replay_id=made["id"])
+    assert sorted(one["offset"] for one in told) == sorted(offset for _, offset in (*places[:2], never))
+    assert {(one["disposition"], one["detail"].split(":")[0]) for one in told} == {("dead-lettered", "invalid-data")}
+    assert dict(deploys.served.buried(places[0]).headers)["function"] == "bill"
+    deploys.stop()
+    reset = ("groups", "reset", f"{deploys.name}.router", "--to-datetime", str(since))
+    until(lambda: command(deploys, *reset, "--dry-run").exit_code == 0, "Kafka has let the member go")
+    assert command(deploys, *reset, "--yes").exit_code == 0
+    deploys.deploy(BEHAVIOURS_LEAST="2")
+    deploys.served.started_again(2 + 2, "bill")
+    # All functions, under the rewind's own id; what has a dead letter gets no second one.
+    again = [one for one in deploys.served.told("EventDisposed", 3 + 6) if one["replay_id"] not in (None, made["id"])]
+    assert sorted((one["function"], one["offset"]) for one in again) == sorted(
+        (function, offset) for function in ("bill", "ship") for _, offset in (*places[:2], never)
+    )
+    # Letters are written beside what history tells.
+    parts = [(offset, function) for _, offset in places[:2] for function in ("bill", "ship")]
+    deploys.served.dead.until(lambda found: len(found) > len(parts))
+    deploys.served.dead.to_end()
+    letters = [(int(one.headers["offset"]), one.headers.get("function")) for one in deploys.served.dead.records]
+    assert Counter(letters) == Counter([*parts, (never[1], None)])

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Event
+from stream_engine.core.records.journal import Event
+from stream_engine.core.routing.receive import Message, receive
 from stream_engine.shell.clock import now_ms
 from tests.integration.behaviours.commands import completed, said
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys

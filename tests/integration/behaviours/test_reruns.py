@@ -45,6 +45,9 @@ def test_a_run_runs_again_with_the_steps_before_the_one_that_failed(deploys: Dep
     shown = said(deploys, "runs", "show", new["run_id"])
     assert shown["rerun_of"] == runs[3]
     deploys.served.told("RunEnded", 6, function="ship")
+    preview = command(deploys, "replay", "start", "--function", "ship", "--from", "1h", "--dry-run")
+    assert preview.exit_code == 0, preview.output
+    assert "sent by runs of other functions: 6 by runs of pay. Where such a function is replayed too" in preview.stderr
 
 
 def test_a_rerun_calls_again_with_the_same_key_unless_it_is_to_have_new_ones(deploys: Deploys) -> None:
@@ -86,3 +89,29 @@ def test_a_replay_that_takes_steps_over_mends_what_failed_and_charges_nobody_twi
     fresh = said(deploys, *start[:-3], "--new-keys")
     completed(deploys, fresh["id"])
     assert (_calls(deploys), _keys(deploys)) == (2 * _ORDERS + 2, 2 * _ORDERS + 2)
+
+
+@pytest.mark.parametrize("option", ["--reuse-steps", "--new-keys"])
+def test_what_a_replay_left_out_because_of_a_pause_runs_as_that_would_have_run_it(
+    deploys: Deploys, option: str
+) -> None:
+    since = now_ms()
+    _place_orders(deploys)
+    start = ("replay", "start", "--function", "pay", "--from", str(since), "--per-second", "1", option)
+    made = said(deploys, *start)["id"]
+    said(deploys, "replay", "pause", made)
+    said(deploys, "functions", "pause", "pay")
+    said(deploys, "replay", "resume", made)
+    live = deploys.served.send({"name": "order/placed", "data": {"order": 99}})
+    done = completed(deploys, made)
+    left_out = done["paused"]
+    assert left_out > 0
+    assert (done["events"], done["runs"] - done["ended"]) == (_ORDERS, 0)
+    paid = deploys.served.told("RunStarted", _ORDERS - left_out, function="pay", replay_id=made)
+    assert done["routed"] == len(paid) + left_out
+    resumed = said(deploys, "functions", "resume", "pay", "--replay")["replays"]
+    assert sorted(completed(deploys, one)["events"] for one in resumed) == [1, left_out]
+    starts = {one["offset"] for one in deploys.served.started_again(_ORDERS + 1, "pay") if one["replay_id"] != made}
+    assert live[1] in starts
+    twice = _ORDERS if option == "--new-keys" else 0
+    assert (_calls(deploys), _keys(deploys)) == (_ORDERS + 1 + twice, _ORDERS + 1 + twice)

@@ -1,5 +1,6 @@
 """What outlives a worker on a real broker: runs, their choices, their versions; also without its disk."""
 
+import json
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
+from tests.integration.behaviours.commands import command
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys
 from tests.workers import until
 
@@ -190,3 +192,35 @@ def _more(deploys: Deploys, admin: AdminClient, topic: str) -> list[int]:
     earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # the client's
     parts = {TopicPartition(topic, number): earliest for number in range(PARTITIONS)}
     return [future.result(30).offset for future in admin.list_offsets(parts).values()]
+
+
+@pytest.mark.parametrize("deploys", ["versions.py"], indirect=True)
+def test_a_call_of_a_newer_deploy_is_not_refused_by_the_workers_of_the_older_one(deploys: Deploys) -> None:
+    older = deploys.deploy(BEHAVIOURS_VERSIONS="1")
+    deploys.worker = deploys.workers.start(BEHAVIOURS_VERSIONS="2 1")
+    deploys.worker.ready()
+    places = [deploys.served.send({"name": "call", "data": {}}) for _ in range(12)]
+    runs = [deploys.served.started(place, "caller") for place in places]
+    # Half of the partitions are led by who has not heard of the function.
+    deploys.served.told("StepRecorded", len(runs), kind="invoke", status="waiting")
+    assert older.stop() == 0, older.talk
+    assert [deploys.served.result(run) for run in runs] == ["called"] * len(runs)
+
+
+@pytest.mark.parametrize("deploys", ["versions.py"], indirect=True)
+def test_while_a_deploy_is_rolled_out_whoever_leads_hands_a_cancelled_run_to_its_handler(deploys: Deploys) -> None:
+    served = deploys.served
+    older = deploys.deploy(BEHAVIOURS_VERSIONS="1")
+    deploys.worker = deploys.workers.start(BEHAVIOURS_VERSIONS="2 1")
+    deploys.worker.ready()
+    for number in range(12):
+        served.send({"name": "keep", "data": {"which": str(number)}})
+    # The older worker leads some of their partitions, and has them wait for the code.
+    served.told("RunChanged", function="kept", change="parked")
+    until(lambda: len(command(deploys, "runs", "list", "--json").output.split('"run_id"')) > 12, "all runs are there")
+    done = command(deploys, "runs", "cancel", "--function", "kept", "--yes")
+    assert done.exit_code == 0, done.output
+    served.told("EventDisposed", function="kept:on_cancel", detail="no code")
+    assert older.stop() == 0, older.talk
+    mourned = served.told("RunEnded", 12, function="kept:on_cancel")
+    assert sorted(int(json.loads(one["result"])) for one in mourned) == list(range(12))

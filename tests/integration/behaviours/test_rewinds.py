@@ -2,7 +2,14 @@
 
 from datetime import UTC, datetime
 
+import msgspec
+
+from stream_engine.core.routing.rewind import Progress
+from stream_engine.sdk.errors import epoch_ms
+from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
+from stream_engine.shell.control import Control, write
+from tests.integration.behaviours.commands import command, completed, said
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys
 from tests.kafka_tools import reset_offsets
 from tests.raw import Told
@@ -38,6 +45,45 @@ def _datetime(at: int) -> str:
     return datetime.fromtimestamp(at / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "")
 
 
+def _progress(deploys: Deploys) -> dict[str, bytes | None]:
+    """Return what the control topic has of how far events are routed."""
+    control = Control(clients.reader(deploys.settings), f"{deploys.name}.control")
+    control.read_to_end()
+    return {f"progress/{key}": value for key, value in control.values("progress/").items()}
+
+
+def test_what_was_routed_by_a_worker_that_was_killed_before_it_wrote_so_down_is_rewound_too(deploys: Deploys) -> None:
+    deploys.deploy()
+    places = _greet(deploys, 4)
+
+    def is_written_down() -> bool:
+        noted = [msgspec.json.decode(value, type=Progress) for value in _progress(deploys).values() if value]
+        return sum(one.live for one in noted) == len(places)
+
+    until(is_written_down, "how far events are routed is written down")
+    known = _progress(deploys)
+    places += _greet(deploys, 12)
+    _started(deploys, 16, "greet", live=True)
+    assert deploys.worker is not None
+    deploys.worker.kill()
+    deploys.worker = None
+    # It may have written in time; as if it had not.
+    later = _progress(deploys)
+    write(clients.producer(deploys.settings), f"{deploys.name}.control", {**dict.fromkeys(later, None), **known})
+    # What comes while nobody is there is live, also what lies between what is rewound.
+    new = _greet(deploys, 4)
+    _reset(deploys, "--to-earliest")
+    worker = deploys.deploy()
+    worker.said("and 12 behind these, which a worker had routed that was killed before it wrote so down")
+    replayed = _started(deploys, 16, "greet", live=False)
+    live = _started(deploys, 20, "greet", live=True)
+    [replay] = {one["replay_id"] for one in replayed}
+    assert completed(deploys, replay)["runs"] == 16
+    deploys.served.listen()
+    assert _places(_started(deploys, 16, "greet", live=False)) == sorted(places)
+    assert _places(live) == _places(_started(deploys, 20, "greet", live=True)) == sorted(places + new)
+
+
 def test_a_rewind_is_a_full_replay_under_one_id_and_live_goes_on(deploys: Deploys) -> None:
     deploys.deploy()
     before = _greet(deploys, 8)
@@ -62,10 +108,21 @@ def test_a_rewind_is_a_full_replay_under_one_id_and_live_goes_on(deploys: Deploy
     [sent] = _started(deploys, 1, "send", live=False)
     assert (sent["partition"], sent["offset"]) == sender
     [replay_id] = {record["replay_id"] for record in [*replayed, received, sent]}
-    assert sum(replay_id in line for line in worker.lines) == 1
+    assert sum(f"run again as replay {replay_id}" in line for line in worker.lines) == 1
     live = _places(_started(deploys, 25, "greet", live=True))
     assert len(live) == len(set(live)) == 25
     assert set(before + again + new) <= set(live)
+    # It is told of as replays are.
+    done = completed(deploys, replay_id)
+    assert [done[name] for name in ("function", "runs", "ended", "failed", "waiting_on")] == [None, 14, 14, 0, None]
+    assert done["routed"] == done["events"] == sum(one["to"] - one["from"] for one in done["partitions"]) >= 14
+    assert [one["routed"] for one in done["partitions"]] == [one["to"] for one in done["partitions"]]
+    assert epoch_ms(datetime.fromisoformat(done["from"])) >= at
+    assert [one["id"] for one in said(deploys, "replay", "list")] == [replay_id]
+    assert sum(f"replay {replay_id} is routed" in line for line in worker.lines) == len(done["partitions"])
+    refused = command(deploys, "replay", "pause", replay_id)
+    assert (refused.exit_code, refused.stdout) == (1, ""), refused.output
+    assert "is a rewind" in refused.stderr
 
 
 def test_resets_of_some_partitions_forward_and_again(deploys: Deploys) -> None:

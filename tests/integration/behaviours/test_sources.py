@@ -10,7 +10,7 @@ import pytest
 
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.settings import Settings
-from tests.integration.behaviours.commands import command, completed, said
+from tests.integration.behaviours.commands import checked, command, completed, said
 from tests.integration.behaviours.deploys import Deploys
 from tests.integration.behaviours.served import GREET
 from tests.kafka_tools import reset_offsets
@@ -110,6 +110,24 @@ def test_a_run_waits_for_a_record_of_others(sourced: Sourced) -> None:
     assert (sourced.served.result(before), sourced.served.result(after)) == (7, 8)
 
 
+def test_a_check_looks_at_the_records_of_others(sourced: Sourced) -> None:
+    sourced.create()
+    sourced.deploy(**sourced.env)
+    for number in range(4):
+        sourced.order(number)
+    produce(sourced.served.servers, sourced.avro, b"\0\0\0\0\7\x04hi")
+    for count, function in ((4, "taken"), (4, "take"), (1, "greet")):
+        sourced.served.told("RunEnded", count, function=function)
+    for changed, what in (("", None), ("result", "result"), ("source", "no run")):
+        found = checked(sourced, "sourced.py", "--last", "1h", **sourced.env, BEHAVIOURS_CHANGED=changed)
+        told = [(row["function"], row["difference"]["what"]) for row in found.rows]
+        assert (found.code, told) == ((1, [("take", what)] * 4) if what else (0, [])), found.talk
+        assert "of 9 runs of 9 events" in found.talk
+    without = checked(sourced, "sourced.py", BEHAVIOURS_SOURCES=sourced.env["BEHAVIOURS_SOURCES"])
+    assert without.code == 0
+    assert "not checked: 1 runs whose events cannot be read here (" in without.talk
+
+
 def test_workers_share_sources_and_nothing_is_taken_twice_when_one_is_killed(sourced: Sourced) -> None:
     sourced.create()
     first = sourced.deploy(**sourced.env)
@@ -169,7 +187,7 @@ def test_a_source_is_reset_replayed_paused_and_run_again_in_place(sourced: Sourc
     sourced.stop()
     reset = ("groups", "reset", f"{sourced.name}.router", "--topic", sourced.json, "--to-earliest")
     until(lambda: command(sourced, *reset, "--dry-run").exit_code == 0, "Kafka has let the members go")
-    was_reset = command(sourced, *reset)
+    was_reset = command(sourced, *reset, "--yes")
     assert was_reset.exit_code == 0, was_reset.output
     assert was_reset.stdout.count("again") == 2
     sourced.deploy(**sourced.env)

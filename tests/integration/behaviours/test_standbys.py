@@ -19,6 +19,7 @@ def two(deploys: Deploys) -> tuple[WorkerProcess, WorkerProcess]:
     for _ in range(20):
         deploys.greet()
     second = _start(deploys, "second", "6000")
+    second.said("leading in epoch", times=2)
     for worker in (first, second):
         worker.said("a copy is kept, and has caught up", times=2)
     return first, second

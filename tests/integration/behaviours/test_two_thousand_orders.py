@@ -3,6 +3,7 @@
 import json
 import statistics
 import threading
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -145,9 +146,8 @@ class Shop:
 
     def check_charges(self) -> None:
         """Each order was charged once, whatever was called how often."""
-        charged = Counter(map(int, self.lines("charged")))
+        charged = Counter(int(charge.name.split()[0]) for charge in (self.deploys.folder / "charges").iterdir())
         assert charged == dict.fromkeys(range(self.placed), 1)
-        assert len(list((self.deploys.folder / "charges").iterdir())) == self.placed
 
 
 def _right(orders: range) -> dict[int, int]:
@@ -155,14 +155,22 @@ def _right(orders: range) -> dict[int, int]:
 
 
 def _check_that_live_orders_go_first(shop: Shop, replay_id: str) -> None:
-    """Live orders do not queue behind replayed ones, which all are there from the beginning; how long they take, the bench says."""
-    begins = [record["at"] for record in shop.history.of("RunStarted", "pay", replay_id)]
-    first, last = min(begins), max(begins)
+    """Live orders do not queue behind replayed ones, which all are there from the beginning: half of them overtake most of those that have not begun.
+
+    Orders are counted, and not how long they take, because what slows the ones down on a machine that has others to serve slows the others down as well; how long they take,
+    `bench replay` says. There the median live event waits for fewer than ten replayed ones at 1,000/s, five times the pace of this test. Who queued up would wait for all.
+    """
+    begins = sorted(record["at"] for record in shop.history.of("RunStarted", "pay", replay_id))
     stored = {(one.partition, one.offset): one.timestamp for one in shop.deploys.served.events.to_end()}
     live = [(stored[one["partition"], one["offset"]], one["at"]) for one in shop.history.of("RunStarted", "pay", None)]
-    delays = [began - placed for placed, began in live if first <= placed <= last]
-    assert len(delays) > _LIVE_PER_SECOND
-    assert statistics.median(delays) < (last - first) / 10, statistics.quantiles(delays)
+    counts = [
+        (bisect_left(begins, began) - bisect_left(begins, placed), _ORDERS - bisect_left(begins, placed))
+        for placed, began in live
+        if begins[0] <= placed <= begins[-1]
+    ]
+    waited_for = [before / left for before, left in counts]
+    assert len(waited_for) > _LIVE_PER_SECOND
+    assert statistics.median(waited_for) < 1 / 2, counts
 
 
 def test_half_of_the_orders_are_mended_by_a_replay_and_by_a_rewind(deploys: Deploys) -> None:

@@ -35,3 +35,28 @@ for _version in VERSIONS:
 async def other(ctx: Context) -> str:
     """Be there all the time."""
     return ctx.run_id
+
+
+@engine.function("caller", on="call")
+async def caller(ctx: Context) -> str:
+    """Call a function that only the newer deploy has."""
+    result: str = await ctx.step.invoke("called", "called")
+    return result
+
+
+if "2" in VERSIONS:
+
+    @engine.function("called")
+    async def called(ctx: Context) -> str:
+        """Be there now."""
+        return "called"
+
+    async def mourn(ctx: Context) -> str:
+        """Say which one was given up."""
+        which: str = ctx.event.data["which"]
+        return which
+
+    @engine.function("kept", on="keep", on_cancel=mourn)
+    async def kept(ctx: Context) -> None:
+        """Go on for ever, where the code is."""
+        await ctx.step.sleep("long", "7d")

@@ -45,6 +45,35 @@ async def impatient(ctx: Context) -> Any:
     return await ctx.step.wait_for_event("never", "never", match="data.to", timeout="1s")
 
 
+@engine.function("brief", on="brief")
+async def brief(ctx: Context) -> Any:
+    """Wait for two seconds."""
+    event = await ctx.step.wait_for_event("event", "brief/told", match={"data.to": ctx.event.data["me"]}, timeout="2s")
+    return None if event is None else event.data["what"]
+
+
+@engine.function("glance", on="glance")
+async def glance(ctx: Context) -> Any:
+    """Look whether an event has come while the run slept, and wait for nothing."""
+    await ctx.step.sleep("nap", "3s")
+    event = await ctx.step.wait_for_event("event", "glance/told", match="data.to", timeout=0)
+    return None if event is None else event.data["what"]
+
+
+@engine.function("creditor", on="bill")
+async def creditor(ctx: Context) -> None:
+    """Say who has paid, which differs from deploy to deploy."""
+    paid = {"number": ctx.event.data["number"], "by": os.environ.get("BEHAVIOURS_PAYS", "nobody")}
+    await ctx.step.send_event("pay", Event("bill/paid", paid))
+
+
+@engine.function("debtor", on="bill")
+async def debtor(ctx: Context) -> Any:
+    """Wait for that."""
+    paid = await ctx.step.wait_for_event("paid", "bill/paid", match="data.number", timeout="5m")
+    return None if paid is None else paid.data["by"]
+
+
 async def mourn(ctx: Context) -> Any:
     """Say which version was given up."""
     return ctx.event.data["version"]

@@ -1,19 +1,24 @@
 """Several partitions that send each other commands, each decided upon when the test says so."""
 
 from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Take
-from stream_engine.core.commands import Input
-from stream_engine.core.decoding import decode_commands
-from stream_engine.core.history import HistoryRecord
-from stream_engine.core.leader import Leader
-from stream_engine.core.origin import Logs, Origin
-from stream_engine.core.pausing import PausedFunctions
-from stream_engine.core.requests import Command, Commands
-from stream_engine.core.tables import Outgoing
-from stream_engine.core.turn import Effect, Function, Rules
+from stream_engine.core.functions.catalogue import FunctionSpec
+from stream_engine.core.functions.pausing import PausedFunctions
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.leading.leader import Leader
+from stream_engine.core.partition.change import Take
+from stream_engine.core.partition.halted import Halted, Halts
+from stream_engine.core.partition.room import UNLIMITED, Room
+from stream_engine.core.partition.turn import Effect, Function, Rules
+from stream_engine.core.records.decoding import decode_commands
+from stream_engine.core.records.history import HistoryRecord
+from stream_engine.core.records.origin import Logs, Origin
+from stream_engine.core.records.requests import Command, Commands
+from stream_engine.core.records.tables import Outgoing
+from stream_engine.core.records.wanted import Sender
+from stream_engine.core.stages.commands import Input
 from tests.simulation.store import SimStore
 
 
@@ -49,23 +54,43 @@ class Network:
         effects: what the executions are to do.
         sizes: how many bytes each record of a journal had.
         produced: what was sent to other topics than that of commands.
+        refuses: whether Kafka takes nothing of that.
+        halted: the replays that are halted.
+        asking: the partitions that ask up to when all events are routed.
     """
 
-    def __init__(self, partitions: int, *functions: Function, slow: bool = False) -> None:
-        """With ``slow``, what partitions send each other is under way until it is delivered; who takes over sends it again."""
+    def __init__(
+        self,
+        partitions: int,
+        *functions: Function,
+        slow: bool = False,
+        places: int = UNLIMITED,
+        runs_again: Callable[[str, Sender], bool] = lambda _, __: False,
+        halted: Halted | None = None,
+    ) -> None:
+        """With ``slow``, what partitions send each other is under way until it is delivered; who takes over sends it again. All share so many ``places``."""
         self.now = 1_000
         self.sizes: list[int] = []
         self.produced: list[Outgoing] = []
+        self.refuses = False
+        self.asking: set[int] = set()
         self._slow = slow
         self.history: list[tuple[int, HistoryRecord]] = []
         self.effects: list[Effect] = []
-        named = {function.id: function for function in functions}
+        self._functions = {function.id: function for function in functions}
+        self._in_force = dict(self._functions)
         self._paused = PausedFunctions()
+        self.halted = halted or Halted()
+        room = Room(places)
         rules = [
             Rules(
-                *("shop", named, partitions, "commands", f"journal/J/{p}", p),
+                *("shop", self._functions, partitions, "commands", f"journal/J/{p}", p),
                 paused=self._paused,
+                halted=self.halted,
                 control_topic="control",
+                room=room,
+                runs_again=runs_again,
+                in_force=self._published,
             )
             for p in range(partitions)
         ]
@@ -89,6 +114,33 @@ class Network:
         """Have these functions be paused from now on, and no others."""
         self._paused.ids = frozenset(functions)
 
+    def halt(self, *paused: str, cancelled: Iterable[str] = ()) -> None:
+        """Have these replays be paused from now on, and these cancelled, and no others."""
+        self.halted.follow(Halts(frozenset(paused), frozenset(cancelled)))
+
+    def publish(self, *functions: Function) -> None:
+        """Have a deploy of these functions be in force, whose code is not there yet."""
+        self._in_force = {function.id: function for function in functions}
+
+    def deploy(self) -> None:
+        """Have all partitions be led by who has the code of what is in force."""
+        self.lead_with(*self._in_force.values())
+
+    def lead_with(self, *functions: Function) -> None:
+        """Have all partitions be led by who has the code of these functions, whatever is in force."""
+        self._functions.clear()
+        self._functions.update({function.id: function for function in functions})
+        for partition in range(len(self._members)):
+            self.take_over(partition)
+
+    def _published(self) -> dict[str, FunctionSpec]:
+        return {
+            id: FunctionSpec(
+                *(id, [], list(one.versions), {}, one.flow, one.crons, one.on_failure, one.on_cancel, one.timeouts)
+            )
+            for id, one in self._in_force.items()
+        }
+
     def post(self, partition: int, command: Input) -> None:
         """Have the execution of a partition's runs report something."""
         self._members[partition].inputs.append(command)
@@ -111,6 +163,8 @@ class Network:
         member.end += 1
         member.store.write(committed.change)
         self.effects += committed.effects
+        if committed.asks:
+            self.asking.add(partition)
         self.history += [(partition, record) for record in committed.told.records]
         self._send(member, committed.sends)
         if not self._slow:
@@ -141,6 +195,10 @@ class Network:
         member.leader.sent(key)
         self.arrive(to, decode_commands(value))
 
+    def acknowledge(self, partition: int, key: bytes) -> None:
+        """Have Kafka acknowledge a message of a partition that it refused before."""
+        self._members[partition].leader.sent(key)
+
     def take_over(self, partition: int, *functions: Function) -> None:
         """Have another leader take over, which begins with what the store has, and sends again what is not known to have arrived.
 
@@ -149,9 +207,13 @@ class Network:
         member = self._members[partition]
         if functions:
             member.rules = replace(member.rules, functions={function.id: function for function in functions})
+        member.leader.close()
         member.leader = member.lead()
         member.links.clear()
-        self._send(member, member.leader.recovered().sends)
+        recovered = member.leader.recovered()
+        if recovered.asks:
+            self.asking.add(partition)
+        self._send(member, recovered.sends)
         if not self._slow:
             self._deliver_all()
 
@@ -161,7 +223,8 @@ class Network:
                 member.links[message.partition].append((key, message.value or b""))
             else:
                 self.produced.append(message)
-                member.leader.sent(key)
+                if not self.refuses:
+                    member.leader.sent(key)
 
     def _deliver_all(self) -> None:
         for source, to in self.under_way():

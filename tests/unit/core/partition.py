@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Change, Committed, Take
-from stream_engine.core.commands import Input
-from stream_engine.core.leader import Leader
-from stream_engine.core.room import Room
-from stream_engine.core.turn import Function, Rules
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.leading.leader import Leader
+from stream_engine.core.partition.change import Change, Committed, Take
+from stream_engine.core.partition.room import Room
+from stream_engine.core.partition.turn import Function, Rules
+from stream_engine.core.stages.commands import Input
 from tests.golden.leader_bench import ORIGIN, routed
 from tests.simulation.store import SimStore
 

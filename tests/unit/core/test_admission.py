@@ -1,10 +1,10 @@
 """What an event becomes at its home: an id is recognised wherever its runs live, and what a function cannot use is told."""
 
-from stream_engine.core.history import EventDisposed, RunStarted
-from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Admit, Asked, Unfit
-from stream_engine.core.tables import GATES
-from stream_engine.core.turn import Function
+from stream_engine.core.partition.turn import Function
+from stream_engine.core.records.history import EventDisposed, RunStarted
+from stream_engine.core.records.journal import Event, Gate
+from stream_engine.core.records.requests import Admit, Asked, Unfit
+from stream_engine.core.records.tables import GATES
 from tests.unit.core.network import Network
 
 PAY = Function("pay", ("1",))
@@ -53,6 +53,24 @@ def test_an_event_s_id_is_recognised_though_a_deploy_has_taken_the_limit_away_or
         network.settle()
         assert len(started(network)) == 1
         assert [disposition for _, disposition, _ in disposed(network)] == ["duplicate"]
+
+
+def test_a_second_event_with_a_value_is_told_which_event_has_had_it() -> None:
+    """Behind the value is a batch, whose run may be that of yet another event."""
+    network = Network(1, PAY)
+    gates = (
+        Gate("idempotency", "6a7e", "pay", "9", HOME, per=60_000),
+        Gate("batch", "6a7f", "pay", "", HOME, 9, 5_000, 100),
+    )
+    for offset, event_id in enumerate(("order-7", "order-8")):
+        network.give(HOME, Admit(event(offset, event_id), [], None, (Asked("pay", gates),)))
+    network.settle()
+    told = {
+        record.event_id: (record.disposition, record.detail)
+        for record in network.told
+        if isinstance(record, EventDisposed)
+    }
+    assert told == {"order-7": ("queued", ""), "order-8": ("duplicate", "of event order-7")}
 
 
 def test_what_a_function_cannot_use_is_told_and_others_go_on() -> None:

@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_engine.core.commands import Stopped
-from stream_engine.core.history import EventDisposed, RunEnded, RunStarted
 from stream_engine.core.identity import run_id, run_name
-from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Admit, Asked, Cancel
-from stream_engine.core.turn import Execute, Function, Stop
+from stream_engine.core.partition.turn import Execute, Function, Stop
+from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted
+from stream_engine.core.records.journal import Event, Gate
+from stream_engine.core.records.requests import Admit, Asked, Cancel
+from stream_engine.core.stages.commands import Stopped
 from tests.unit.core.network import Network
 
 HOME, OWNER, ARRIVAL = 0, 1, 2

@@ -5,16 +5,16 @@ import zlib
 import pytest
 from msgspec.structs import replace
 
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import DeposedError
-from stream_engine.core.decoding import UnreadableError, decode_journal
-from stream_engine.core.history import EventDisposed
-from stream_engine.core.origin import Logs, MismatchError, Origin, TornError, check_together
-from stream_engine.core.records import WRITES, Decided, LeaderElected, Mark, encode
-from stream_engine.core.snapshot import LostStateError
-from stream_engine.core.tables import FOLDED_KEY, Folded
-from stream_engine.core.tables import encode as encode_entry
-from stream_engine.core.turn import Rules
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.partition.change import DeposedError
+from stream_engine.core.partition.snapshot import LostStateError
+from stream_engine.core.partition.turn import Rules
+from stream_engine.core.records.decoding import UnreadableError, decode_journal
+from stream_engine.core.records.history import EventDisposed
+from stream_engine.core.records.journal import WRITES, Decided, LeaderElected, Mark, encode
+from stream_engine.core.records.origin import Logs, MismatchError, Origin, TornError, check_together
+from stream_engine.core.records.tables import FOLDED_KEY, Folded
+from stream_engine.core.records.tables import encode as encode_entry
 from tests.golden.leader_bench import ORIGIN
 from tests.simulation.store import SimStore
 

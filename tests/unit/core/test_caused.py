@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from stream_engine.core.caused import Caused, Place
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.views.caused import Caused, Place
 
 PLACE = Place("shop.events", 3, 7)
 PAY, SHIP = "a" * 24 + "-1", "b" * 24 + "-1"
@@ -82,9 +82,16 @@ def test_a_duplicate_waits_for_the_run_of_the_earlier_event() -> None:
 
 
 def test_a_duplicate_whose_run_history_has_forgotten_is_an_answer() -> None:
-    found = caused(disposed("duplicate", PAY), ended(SHIP, "ship"))
+    found = caused(replace(disposed("duplicate", PAY), detail=""), ended(SHIP, "ship"))
     found.give_up(PAY)
     assert (found.missing(), found.pending()) == ([], [])
+    assert dict(found.says())["pay"] == "a duplicate"
+
+
+def test_a_duplicate_of_an_event_that_another_run_has_says_of_which() -> None:
+    found = caused(replace(disposed("duplicate", PAY), detail="of event order-6"))
+    found.give_up(PAY)
+    assert dict(found.says())["pay"] == "a duplicate of event order-6"
 
 
 def test_what_became_of_other_events_is_passed_over() -> None:

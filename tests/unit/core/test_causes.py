@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from stream_engine import Context, Engine, Event
-from stream_engine.core.cause import Cause, cause_of
-from stream_engine.core.receive import Message
-from stream_engine.core.replay import Extent
+from stream_engine.core.routing.cause import Cause, cause_of
+from stream_engine.core.routing.receive import Message
+from stream_engine.core.routing.replay import Extent
 from stream_engine.testing import Harness
 
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from stream_engine.core.cron import jitter_of, next_tick
-from stream_engine.core.flow import Cron
+from stream_engine.core.functions.cron import jitter_of, next_tick
+from stream_engine.core.functions.flow import Cron
 
 
 def ticks(expression: str, tz: str, after: str, count: int) -> list[str]:

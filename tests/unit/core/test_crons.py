@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec.structs import replace
 
-from stream_engine.core.crons import fire, schedule
-from stream_engine.core.dismissed import Dismissed
-from stream_engine.core.flow import Cron
-from stream_engine.core.state import State
-from stream_engine.core.tables import CRONS, OUTBOX, TIMERS, Outgoing, timed_parts
-from stream_engine.core.timers import Timers
-from stream_engine.core.turn import Function, Rules, Turn
-from stream_engine.core.waiting import Waiting
+from stream_engine.core.functions.flow import Cron
+from stream_engine.core.leading.crons import fire, schedule
+from stream_engine.core.partition.dismissed import Dismissed
+from stream_engine.core.partition.state import State
+from stream_engine.core.partition.timers import Timers
+from stream_engine.core.partition.turn import Function, Rules, Turn
+from stream_engine.core.partition.waiting import Waiting
+from stream_engine.core.records.tables import CRONS, OUTBOX, TIMERS, Outgoing, timed_parts
 from tests.simulation.store import SimStore
 
 START = int(datetime(2026, 11, 28, 8, 30, tzinfo=UTC).timestamp()) * 1_000
@@ -50,6 +50,10 @@ class Partition:
         found = [message for _, message in self.state.scan(OUTBOX, OUTBOX.prefix, OUTBOX.stop)]
         return [_event(message) for message in found]
 
+    def keys(self) -> list[bytes | None]:
+        """Return Kafka's keys of the events that were sent."""
+        return [message.key for _, message in self.state.scan(OUTBOX, OUTBOX.prefix, OUTBOX.stop)]
+
     def _timers(self) -> list[tuple[bytes, object]]:
         return list(self.state.scan(TIMERS, TIMERS.prefix, TIMERS.stop))
 
@@ -74,6 +78,14 @@ def test_each_tick_is_sent_once_however_many_terms_there_are() -> None:
         partition.wait(START + hour * HOUR)
     ticks = [START + HOUR // 2 + hour * HOUR for hour in range(3)]
     assert partition.sent() == [(f"cron/report/0/{tick}", tick) for tick in ticks]
+
+
+def test_ticks_of_a_trigger_are_in_one_partition_because_those_made_up_for_come_at_the_same_moment() -> None:
+    partition = Partition(Cron("0 * * * *", catch_up=10 * HOUR), Cron("30 * * * *", catch_up=10 * HOUR))
+    partition.term()
+    partition.now += 5 * HOUR
+    partition.wait(partition.now)
+    assert sorted(partition.keys(), key=str) == [b"cron/report/0"] * 5 + [b"cron/report/1"] * 5
 
 
 def test_ticks_that_were_missed_are_made_up_for_as_far_back_as_it_says() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from stream_engine.core.diagnosis import (
+from stream_engine.core.functions.pausing import Pause
+from stream_engine.core.views.diagnosis import (
     AppFacts,
     BrokerFacts,
     Facts,
@@ -14,12 +15,13 @@ from stream_engine.core.diagnosis import (
     LeadFacts,
     StateFacts,
     TopicFacts,
+    UnreadFacts,
     WaitFacts,
     diagnose,
 )
-from stream_engine.core.pausing import Pause
 
 GIB = 1024**3
+UNCLEAN = {"unclean.leader.election.enable": "true"}
 SAFE = {"min.insync.replicas": "2", "message.timestamp.type": "LogAppendTime", "retention.ms": "1000"}
 
 
@@ -89,7 +91,7 @@ def test_a_broker_without_apps() -> None:
         ({"replicas": 2, "in_sync": 2}, "error", "2 replicas on 3 brokers"),
         ({"config": SAFE | {"min.insync.replicas": "1"}}, "error", "min.insync.replicas is 1"),
         ({"config": SAFE | {"min.insync.replicas": "4"}}, "error", "nothing can be appended"),
-        ({"config": SAFE | {"unclean.leader.election.enable": "true"}}, "error", "unclean.leader.election.enable"),
+        ({"config": SAFE | UNCLEAN}, "error", "unclean.leader.election.enable"),
         ({"config": SAFE | {"message.timestamp.type": "CreateTime"}}, "warning", "clocks of producers"),
         ({"config": SAFE | {"retention.ms": "-1"}}, "warning", "history is kept for a shorter time"),
     ],
@@ -99,6 +101,18 @@ def test_topics(over: dict[str, Any], level: str, what: str) -> None:
     assert finding.level == level
     assert what in finding.what
     assert finding.to_do
+
+
+@pytest.mark.parametrize(("brokers", "level"), [(1, "warning"), (2, "error")])
+def test_unclean_elections_are_found_on_few_brokers_too(brokers: int, level: str) -> None:
+    config = SAFE | {"min.insync.replicas": "1"}
+    over: dict[str, Any] = {"replicas": brokers, "in_sync": brokers, "config": config}
+    unclean = topic(**over | {"config": config | UNCLEAN})
+    facts = BrokerFacts("localhost:9092", None, "c1", brokers)
+    few, finding = broken(broker=facts, apps=[replace(APP, topics=[unclean, replace(HISTORY, **over)])])
+    assert f"with {brokers} broker" in few.what
+    assert (finding.level, finding.about, finding.to_do) == (level, "topic shop.events", "set it to false on the topic")
+    assert "unclean.leader.election.enable is true" in finding.what
 
 
 def test_an_app_without_workers() -> None:
@@ -120,8 +134,11 @@ def test_functions_in_force_that_no_worker_has() -> None:
 
 
 def test_events_that_are_gone_before_they_were_routed() -> None:
-    [finding] = broken(apps=[replace(APP, groups=[GroupFacts("shop.router", 1, lost=7), GROUPS[1]])])
+    lost = {("shop.events", 3): 5, ("shop.events", 0): 2}
+    [finding] = broken(apps=[replace(APP, groups=[GroupFacts("shop.router", 1, lost=lost), GROUPS[1]])])
     assert (finding.level, finding.what) == ("error", "7 events were deleted before they were routed")
+    reset = "groups reset shop.router --topic shop.events:0 --topic shop.events:3 --to-earliest"
+    assert reset in (finding.to_do or "")
 
 
 DAY = 86_400_000
@@ -147,12 +164,28 @@ def test_records_that_a_topic_refuses() -> None:
         ({"leaderless": 1}, "error", "1 of 16 partitions have no leader"),
         ({"config": {"cleanup.policy": "compact"}}, "warning", "it is compacted"),
         ({"config": {"cleanup.policy": "compact,delete"}, "replicas": 1}, "", ""),
+        ({"config": {"message.timestamp.type": "CreateTime"}}, "warning", "depends on the clocks of producers"),
     ],
 )
 def test_topics_of_others(over: dict[str, Any], level: str, what: str) -> None:
     found = in_app(sources=[topic("orders", **over)])
     assert [finding.level for finding in found] == ([level] if level else [])
     assert all(what in finding.what and finding.to_do for finding in found)
+
+
+def test_a_worker_that_routes_several_topics_is_one_worker() -> None:
+    groups = [GroupFacts("shop.router", 3), GroupFacts("shop.leaders", 1)]
+    said = [finding.what for finding in diagnose(replace(FACTS, apps=[replace(APP, groups=groups)]))]
+    assert any(what.startswith("1 worker serves it") for what in said)
+
+
+def test_events_that_are_not_read_again_for_waits_are_told_after_a_while_and_only_of_workers_that_are_there() -> None:
+    unread = [UnreadFacts("shop.events", 2, "order/paid", 1_000), UnreadFacts("shop.events", 3, "order/paid", 30_000)]
+    [finding] = broken(apps=[replace(APP, unread=unread, now=40_000)])
+    assert finding.level == "warning"
+    assert finding.what.startswith("shop.events/2 has not been read again since 1970-01-01T00:00:01.000Z for runs that")
+    nobody = [replace(group, members=0) for group in GROUPS]
+    assert not [one for one in broken(apps=[replace(APP, groups=nobody, unread=unread)]) if "read again" in one.what]
 
 
 def test_a_partition_that_decides_nothing_is_stuck_if_something_waits_and_somebody_leads() -> None:

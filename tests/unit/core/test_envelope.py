@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from stream_engine.core.envelope import AvroRecord, Headers, Rejection
-from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Event
+from stream_engine.core.records.journal import Event
+from stream_engine.core.routing.envelope import AvroRecord, Headers, Rejection
+from stream_engine.core.routing.receive import Message, receive
 
 AT = 1_700_000_000_000
 CLOUD: dict[str, Any] = {

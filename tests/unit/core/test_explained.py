@@ -4,9 +4,9 @@ from itertools import permutations
 
 from msgspec.structs import replace
 
-from stream_engine.core.caused import Place
-from stream_engine.core.explained import EventStory
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
+from stream_engine.core.views.caused import Place
+from stream_engine.core.views.explained import EventStory
 
 AT = 1_790_000_000_000
 QUEUED = EventDisposed(
@@ -49,3 +49,30 @@ def test_what_waits_says_where() -> None:
 def test_other_events_and_handlers_are_passed_over() -> None:
     ended = RunEnded(AT, "run-1", "pay", "1", "completed", AT, 0)
     assert told(ended, replace(QUEUED, event_id="order-8"), replace(STARTED, of_run="run-0")) == []
+
+
+def test_what_was_coalesced_went_with_the_last_of_those_that_replaced_each_other() -> None:
+    """Of those between, there never was a run."""
+    at_gate = replace(QUEUED, disposition="coalesced", gate="debounce", gate_id="6a7e")
+    own, late, second, third = (
+        replace(at_gate, at=AT + number, event_id=event, run_id=f"run-{number}", detail=f"with the event of run-{by}")
+        for number, event, by in [(1, "order-7", 2), (5, "order-9", 4), (2, "order-8", 3), (3, "order-8", 4)]
+    )
+    before = replace(second, at=AT - 9, detail="with the event of run-0")
+    elsewhere = replace(second, disposition="skipped", detail="")
+    again = replace(third, at=AT + 4, run_id="run-4", detail="with the event of run-4")
+    story = EventStory("order-7")
+    story.add(own)
+    assert story.unfinished == {"6a7e"}
+    for record in (late, third, second, second, before, elsewhere, again, own):
+        story.follow(record)
+    for _ in range(2):
+        [(_, _, [outcome])] = story
+        assert outcome.detail == "with the event of run-4"
+
+
+def test_a_story_without_coalesced_events_needs_no_more_of_history() -> None:
+    story = EventStory("order-7")
+    for record in (QUEUED, DROPPED, AGAIN, STARTED):
+        story.add(record)
+    assert story.unfinished == set()

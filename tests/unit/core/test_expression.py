@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stream_engine.core.expression import (
+from stream_engine.core.expressions.expression import (
     LONGEST,
     STEPS,
     AbsentError,
@@ -13,8 +13,8 @@ from stream_engine.core.expression import (
     ExpressionError,
     compile_expression,
 )
-from stream_engine.core.records import Event
-from stream_engine.core.scope import Scope
+from stream_engine.core.expressions.scope import Scope
+from stream_engine.core.records.journal import Event
 
 DATA = {
     "total": 150,

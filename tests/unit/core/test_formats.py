@@ -4,24 +4,27 @@ from collections.abc import Callable
 
 import pytest
 
-from stream_engine.core import candidate, decoding, records, route
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Change, Take
-from stream_engine.core.chunks import Chunk, Complete, SnapshotId
-from stream_engine.core.commands import FailRun
-from stream_engine.core.decoding import UnreadableError, decode_commands, decode_journal, decode_state
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import RunStarted
-from stream_engine.core.match import Matched
-from stream_engine.core.origin import Logs, MismatchError, Origin
-from stream_engine.core.receive import Message
-from stream_engine.core.records import READS, WRITES, Decided, Event, LeaderElected, Mark, encode
-from stream_engine.core.requests import Admit, Commands, Handle
-from stream_engine.core.route import Router
-from stream_engine.core.snapshot import Restore
-from stream_engine.core.tables import FOLDED, FOLDED_KEY, OUTBOX, Folded
-from stream_engine.core.tables import encode as encode_entry
-from stream_engine.core.turn import Function, Rules
+from stream_engine.core.functions.match import Matched
+from stream_engine.core.leading import candidate
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.partition.change import Change, Take
+from stream_engine.core.partition.snapshot import Restore
+from stream_engine.core.partition.turn import Function, Rules
+from stream_engine.core.records import decoding
+from stream_engine.core.records import journal as records
+from stream_engine.core.records.chunks import Chunk, Complete, SnapshotId
+from stream_engine.core.records.decoding import UnreadableError, decode_commands, decode_journal, decode_state
+from stream_engine.core.records.history import RunStarted
+from stream_engine.core.records.journal import READS, WRITES, Decided, Event, LeaderElected, Mark, encode
+from stream_engine.core.records.origin import Logs, MismatchError, Origin
+from stream_engine.core.records.requests import Admit, Commands, Handle
+from stream_engine.core.records.tables import FOLDED, FOLDED_KEY, OUTBOX, Folded
+from stream_engine.core.records.tables import encode as encode_entry
+from stream_engine.core.routing import route
+from stream_engine.core.routing.receive import Message
+from stream_engine.core.routing.route import Router
+from stream_engine.core.stages.commands import FailRun
 from tests.golden.leader_bench import ORIGIN
 from tests.simulation.store import SimStore
 

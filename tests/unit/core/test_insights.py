@@ -3,9 +3,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_engine.core.function_listing import FunctionRow, with_figures
-from stream_engine.core.history import EventDisposed, RunChanged, RunEnded, RunStarted
-from stream_engine.core.insights import WINDOW_MS, Figures, Ids, Summary, Times, Window, fails_more, place, summaries
+from stream_engine.core.records.history import EventDisposed, RunChanged, RunEnded, RunStarted
+from stream_engine.core.views.function_listing import FunctionRow, with_figures
+from stream_engine.core.views.insights import (
+    WINDOW_MS,
+    Figures,
+    Ids,
+    Summary,
+    Times,
+    Window,
+    fails_more,
+    place,
+    summaries,
+)
 
 _DURATIONS = st.lists(st.integers(-5, 10_000_000), min_size=1)
 
@@ -48,6 +58,8 @@ def test_a_record_is_counted_in_the_minute_of_its_journal_time() -> None:
     ended = RunEnded(WINDOW_MS + 59_999, "r", "f", "2", "failed", WINDOW_MS, 0)
     assert place(ended, 3) == Window(WINDOW_MS, 3, "f", "2")
     assert place(RunChanged(7, "r", "f", "2", "retrying", 0), 3) == Window(0, 3, "f", "2")
+    again = RunChanged(7, "r", "f", "2", "retrying", 0, replay_id="r1")
+    assert place(again, 3) == Window(0, 3, "f", "2", replayed=True)
     assert place(RunChanged(7, "r", "f", "2", "parked", 0), 3) is None
     assert place(EventDisposed(7, "f", "e", "e", "t", 0, 0, "queued"), 3) is None
 
@@ -96,6 +108,19 @@ def test_the_version_in_charge_is_compared_with_the_one_before_it() -> None:
     assert alone == Summary("g", "1", 0, 0, _figures(1, 99))
 
 
+def test_replayed_runs_are_counted_apart_and_say_nothing_of_a_deploy() -> None:
+    windows = [
+        (Window(0, 0, "f", "1"), _figures(1_000, 10)),
+        (Window(60_000, 0, "f", "2"), _figures(100)),
+        (Window(60_000, 0, "f", "2", replayed=True), _figures(0, 100)),
+    ]
+    assert summaries(windows) == [
+        Summary("f", "1", 0, 0, _figures(1_000, 10)),
+        Summary("f", "2", 60_000, 60_000, _figures(100), "1", fails_more=False),
+        Summary("f", "2", 60_000, 60_000, _figures(0, 100), replayed=True),
+    ]
+
+
 def test_chance_is_no_alarm() -> None:
     before = _figures(990, 10)
     assert not fails_more(_figures(3, 1), before)
@@ -112,7 +137,7 @@ def test_functions_are_shown_with_the_figures_of_their_versions() -> None:
     [row] = with_figures(
         [function], summaries([(Window(0, 0, "f", "1"), _figures(1)), (Window(0, 0, "g", "1"), Figures())])
     )
-    assert row.last_hour is not None
-    [shown] = row.last_hour
+    assert row.figures is not None
+    [shown] = row.figures
     assert (shown.version, shown.completed, shown.duration_p50, shown.fails_more) == ("1", 1, None, False)
-    assert function.last_hour is None
+    assert function.figures is None

@@ -2,14 +2,14 @@
 
 import pytest
 
-from stream_engine.core.change import DeposedError, Take
-from stream_engine.core.commands import FinishRun, Input, RecordStep, RetryRun, Sleep, Suspend
-from stream_engine.core.decoding import decode_journal
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import RunChanged
-from stream_engine.core.leader import AT_ONCE, LET_IN
-from stream_engine.core.records import Mark
-from stream_engine.core.turn import FULL_BYTES, Deliver, Execute, Release
+from stream_engine.core.leading.leader import AT_ONCE, LET_IN
+from stream_engine.core.partition.change import DeposedError, Take
+from stream_engine.core.partition.turn import FULL_BYTES, Deliver, Execute, Release
+from stream_engine.core.records.decoding import decode_journal
+from stream_engine.core.records.history import RunChanged
+from stream_engine.core.records.journal import Mark
+from stream_engine.core.stages.commands import FinishRun, Input, RecordStep, RetryRun, Sleep, Suspend
 from tests.golden.leader_bench import routed
 from tests.unit.core.partition import Partition
 

@@ -2,13 +2,20 @@
 
 import pytest
 
-from stream_engine.core.change import Committed, Take
-from stream_engine.core.commands import LendRun, LendStep, RecordStep, Stopped, Suspend
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import CompletionDisposed, EventDisposed, RunChanged, RunEnded, RunStarted, StepRecorded
-from stream_engine.core.requests import Cancel, Command, Commands, ReturnRun, ReturnStep
-from stream_engine.core.tables import RUNS, STEPS
-from stream_engine.core.turn import Attempt, Deliver, Execute
+from stream_engine.core.partition.change import Committed, Take
+from stream_engine.core.partition.turn import Attempt, Deliver, Execute
+from stream_engine.core.records.history import (
+    CompletionDisposed,
+    EventDisposed,
+    RunChanged,
+    RunEnded,
+    RunStarted,
+    StepRecorded,
+)
+from stream_engine.core.records.requests import Cancel, Command, Commands, ReturnRun, ReturnStep
+from stream_engine.core.records.tables import RUNS, STEPS
+from stream_engine.core.stages.commands import LendRun, LendStep, RecordStep, Stopped, Suspend
 from tests.unit.core.partition import Partition
 
 _ERROR = Failure("E", "e")

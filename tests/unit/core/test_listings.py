@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from stream_engine.core.catalogue import Catalogue, FunctionSpec, cron_event, start_event
-from stream_engine.core.dead_letter import headers_of, parse, place_of, shown, whole_document
-from stream_engine.core.flow import Cron, Flow, Throttle
-from stream_engine.core.function_listing import rows
-from stream_engine.core.receive import Message, Rejection
+from stream_engine.core.functions.catalogue import Catalogue, FunctionSpec, cron_event, start_event
+from stream_engine.core.functions.flow import Cron, Flow, Throttle
+from stream_engine.core.routing.dead_letter import headers_of, parse, place_of, shown, whole_document
+from stream_engine.core.routing.receive import Message, Rejection
+from stream_engine.core.views.function_listing import rows
 
 
 def test_a_letter_has_the_originals_headers_apart_from_its_own() -> None:
@@ -23,13 +23,13 @@ def test_a_letter_has_the_originals_headers_apart_from_its_own() -> None:
     assert (letter.id, letter.reason, letter.detail, letter.function) == ("0-17", "bad-json", "it ends early", None)
     assert list(letter.headers) == own
     assert place_of(letter.id) == (0, 17)
-    assert whole_document(letter)["at"] == "1970-01-01T00:00:00.005Z"
+    assert whole_document(letter, None)["at"] == "1970-01-01T00:00:00.005Z"
 
 
 def test_a_letter_without_headers_is_shown_all_the_same() -> None:
     letter = parse((0, 0), 5, None, None, [])
     assert (letter.topic, letter.partition, letter.reason) == ("", -1, "")
-    assert whole_document(letter)["value"] is None
+    assert whole_document(letter, 7)["value"] is None
 
 
 @pytest.mark.parametrize("text", ["", "7", "a-7", "7-", "-7", "7-b", "1-2-3"])

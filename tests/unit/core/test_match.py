@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from stream_engine.core.catalogue import Catalogue, FunctionSpec, cron_event, start_event
-from stream_engine.core.flow import (
+from stream_engine.core.functions.catalogue import Catalogue, FunctionSpec, cron_event, start_event
+from stream_engine.core.functions.flow import (
     PLAIN,
     Batch,
     Concurrency,
@@ -17,10 +17,10 @@ from stream_engine.core.flow import (
     Singleton,
     Throttle,
 )
+from stream_engine.core.functions.match import Matched
 from stream_engine.core.identity import home_partition
-from stream_engine.core.match import Matched
-from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Asked, Unfit
+from stream_engine.core.records.journal import Event, Gate
+from stream_engine.core.records.requests import Asked, Unfit
 
 DATA = {"total": 150, "user": "ann", "tenant": 7, "plan": "pro", "bulk": False}
 PARTITIONS = 64

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from stream_engine import Concurrency, Context, Engine, On, Priority
-from stream_engine.core.envelope import Rejection
-from stream_engine.core.meant import Meant
-from stream_engine.core.records import Event
+from stream_engine import CancelOn, Concurrency, Context, Engine, On, Priority
+from stream_engine.core.records.journal import Event
+from stream_engine.core.routing.envelope import Rejection
+from stream_engine.core.routing.meant import Meant
 
 _EVENT = Event(
     "order/placed", "at:t/0/7", "shop.events/0/7", 1, 1, "shop.events", 0, 7, b'{"shop":"a","total":50,"vip":true}'
@@ -24,6 +24,7 @@ def _meant(rejection: Rejection | None = None, **options: Any) -> Meant:
     return Meant(engine.catalogue().match(_EVENT, 4), rejection)
 
 
+_BY_VOID = {"cancel_on": CancelOn("order/void", match="data.shop")}
 _BY_SHOP = {"concurrency": Concurrency(2, key="event.data.shop")}
 
 
@@ -39,6 +40,9 @@ _BY_SHOP = {"concurrency": Concurrency(2, key="event.data.shop")}
         (_BY_SHOP, {"concurrency": Concurrency(9, key="event.data.shop")}, "None"),
         (_BY_SHOP, {"concurrency": Concurrency(2, key="event.data.vip")}, "flow control: was concurrency a, would be concurrency true"),
         ({}, {"priority": Priority("event.data.vip ? 60 : 0")}, "flow control: was none, would be head start 60 s"),
+        (_BY_VOID, _BY_VOID, "None"),
+        (_BY_VOID, {}, "cancelling events: was order/void with data.shop = \"a\", would be none"),
+        (_BY_VOID, {"cancel_on": CancelOn("order/void", match="data.shop", timeout="1m")}, "cancelling events: was order/void with data.shop = \"a\", would be order/void with data.shop = \"a\" within 60 s"),
     ],
 )  # fmt: skip
 def test_what_an_event_means_differs(old: dict[str, Any], new: dict[str, Any], told: str) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from stream_engine.core.duration import milliseconds
-from stream_engine.core.fence import advance
 from stream_engine.core.identity import (
     digest,
     event_identity,
@@ -16,12 +15,13 @@ from stream_engine.core.identity import (
     run_id,
     run_name,
 )
-from stream_engine.core.intake import Receipt, leader_source, router_source
-from stream_engine.core.outbox import commands_queue, entry_key, entry_parts, next_number, topic_queue
-from stream_engine.core.records import Decided, JournalRecord, LeaderElected, Mark
-from stream_engine.core.requests import Commands
-from stream_engine.core.state import State
-from stream_engine.core.tables import RUNS, STEPS, TIMERS, Intake, parts, timed_parts
+from stream_engine.core.partition.fence import advance
+from stream_engine.core.partition.intake import Receipt, leader_source, router_source
+from stream_engine.core.partition.outbox import commands_queue, entry_key, entry_parts, next_number, topic_queue
+from stream_engine.core.partition.state import State
+from stream_engine.core.records.journal import Decided, JournalRecord, LeaderElected, Mark
+from stream_engine.core.records.requests import Commands
+from stream_engine.core.records.tables import RUNS, STEPS, TIMERS, Intake, parts, timed_parts
 from tests.simulation.store import SimStore
 
 ELECTED = LeaderElected("w", 0)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from stream_engine.core.decoding import decode_commands
+import pytest
+from msgspec.structs import replace
+
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunStarted, StepRecorded
+from stream_engine.core.functions.match import INVALID_CONDITION, Matched
+from stream_engine.core.functions.pausing import Missed, Pause, PausedFunctions, hold_back
 from stream_engine.core.identity import partition_of, run_id, run_name
-from stream_engine.core.match import INVALID_CONDITION, Matched
-from stream_engine.core.pausing import Missed, Pause, PausedFunctions, hold_back
-from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Gate
-from stream_engine.core.replay import Extent
-from stream_engine.core.requests import Admit, Asked, Unfit
-from stream_engine.core.route import Router
-from stream_engine.core.turn import Execute
+from stream_engine.core.partition.turn import Execute
+from stream_engine.core.records.decoding import decode_commands
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunStarted, StepRecorded
+from stream_engine.core.records.journal import Gate
+from stream_engine.core.records.requests import Admit, Asked, Unfit
+from stream_engine.core.routing.receive import Message, receive
+from stream_engine.core.routing.replay import Extent, How, Left, Replay, left_out
+from stream_engine.core.routing.route import Router
 from tests.unit.core.network import Network
 from tests.unit.core.test_invoking import CHECK, EVENT, ORDER, PARTITIONS, invoke, outcomes
 
@@ -92,7 +95,7 @@ def test_a_call_of_a_function_that_is_paused_is_refused_with_the_reason() -> Non
     assert partition_of(started.run_id) in range(PARTITIONS)
 
 
-def _disposed(at: int, offset: int, disposition: str, function: str = "f", topic: str = "t") -> HistoryRecord:
+def _disposed(at: int, offset: int, disposition: str, function: str = "f", topic: str = "t") -> EventDisposed:
     return EventDisposed(at, function, "a", "id", topic, 0, offset, disposition)
 
 
@@ -101,7 +104,7 @@ def _started(at: int, offset: int) -> HistoryRecord:
 
 
 def test_missed_is_what_was_paused_last_in_whatever_order_it_is_read() -> None:
-    records = [
+    records: list[HistoryRecord] = [
         _disposed(10, 1, "paused"),
         _disposed(10, 2, "paused"),
         _started(20, 2),
@@ -113,9 +116,43 @@ def test_missed_is_what_was_paused_last_in_whatever_order_it_is_read() -> None:
         _disposed(10, 6, "paused", topic=""),
         _disposed(10, 1, "paused", topic="u"),
         _started(20, 7),
+        _disposed(10, 8, "paused"),
+        replace(_disposed(20, 8, "paused"), replay_id="r2"),
     ]
     for order in (records, records[::-1]):
         missed = Missed("f")
         for record in order:
             missed.add(record)
-        assert missed.places() == {"t": {(0, 1), (0, 3)}, "u": {(0, 1)}}
+        assert missed.places() == {("t", None): {(0, 1), (0, 3)}, ("u", None): {(0, 1)}, ("t", "r2"): {(0, 8)}}
+
+
+def _replay(name: str, since: int, function: str = "f", topic: str = "t", **how: Any) -> Replay:
+    return Replay(name, function, topic, "T", since, 9, {0: (0, 9)}, 9, 1, **how)
+
+
+def test_what_a_replay_left_out_is_run_as_that_would_have_run_it() -> None:
+    known = [
+        _replay("reusing", 30, reuse_steps=True),
+        _replay("as-well", 20, reuse_steps=True),
+        _replay("slow", 80, new_keys=True, per_second=2),
+        _replay("plain", 10),
+        _replay("of-another", 10, function="g", reuse_steps=True),
+        _replay("elsewhere", 10, topic="u", reuse_steps=True),
+    ]
+    missing = {
+        ("t", None): {(0, 0)},
+        ("t", "reusing"): {(0, 1)},
+        ("t", "as-well"): {(0, 2)},
+        ("t", "slow"): {(0, 3)},
+        ("t", "plain"): {(0, 4)},
+        ("t", "of-another"): {(0, 5)},
+        ("t", "elsewhere"): {(0, 6)},
+        ("t", "a rewind"): {(0, 7)},
+        ("u", "elsewhere"): {(0, 8)},
+    }
+    assert left_out("f", missing, 50, {one.id: one for one in known}) == [
+        Left("t", How(), 10, frozenset((0, n) for n in (0, 4, 5, 6, 7))),
+        Left("t", How(reuse_steps=True), 20, frozenset({(0, 1), (0, 2)})),
+        Left("t", How(per_second=2, new_keys=True), 50, frozenset({(0, 3)})),
+        Left("u", How(reuse_steps=True), 10, frozenset({(0, 8)})),
+    ]

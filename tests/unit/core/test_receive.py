@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from stream_engine.core.envelope import Headers, Rejection
-from stream_engine.core.receive import (
+from stream_engine.core.records.journal import Event
+from stream_engine.core.routing.envelope import Headers, Rejection
+from stream_engine.core.routing.receive import (
     MAX_BYTES,
     MAX_DELAY,
     MAX_NAME,
@@ -15,7 +16,6 @@ from stream_engine.core.receive import (
     Message,
     receive,
 )
-from stream_engine.core.records import Event
 
 AT = 1_700_000_000_000
 
@@ -132,6 +132,8 @@ def test_a_name_that_is_refused_is_shown_with_the_rule() -> None:
 
 def test_the_apps_check_judges_the_data_of_its_event_alone() -> None:
     checks: dict[str, Check] = {"a": lambda data: "no total" if b"total" not in data else None}
-    assert _receive({"name": "a"}, checks) == Rejection("invalid-data", "the data of a is not valid: no total")
+    event = _receive({"name": "a"})
+    assert isinstance(event, Event)
+    assert _receive({"name": "a"}, checks) == Rejection("invalid-data", "the data of a is not valid: no total", event)
     assert isinstance(_receive({"name": "a", "data": {"total": 1}}, checks), Event)
     assert isinstance(_receive({"name": "b"}, checks), Event)

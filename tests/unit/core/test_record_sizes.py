@@ -2,15 +2,16 @@
 
 from msgspec.structs import replace
 
-from stream_engine.core.change import Take
-from stream_engine.core.commands import FinishRun
-from stream_engine.core.history import EventDisposed, RunEnded, RunStarted
+from stream_engine.core.functions.flow import CancelOn, Flow
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Admit, Asked, Cancel, Command, Commands, Reused
-from stream_engine.core.reuse import excess
-from stream_engine.core.tables import GATES, TOKENS
-from stream_engine.core.turn import FULL_BYTES, Execute, Function
+from stream_engine.core.partition.change import Take
+from stream_engine.core.partition.turn import FULL_BYTES, Execute, Function
+from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted
+from stream_engine.core.records.journal import Event, Gate
+from stream_engine.core.records.requests import Admit, Asked, Call, Caller, Cancel, Command, Commands, Reused
+from stream_engine.core.records.tables import GATES, TOKENS
+from stream_engine.core.stages.commands import FinishRun
+from stream_engine.core.stages.reuse import excess
 from stream_engine.shell.clients import MAX_RECORD_BYTES
 from tests.unit.core.network import Network
 from tests.unit.core.partition import Partition
@@ -138,3 +139,16 @@ def test_what_a_run_may_take_over_fits_into_a_record_with_its_event() -> None:
     app.settle()
     assert largest(app) < MAX_RECORD_BYTES
     assert any(isinstance(record, RunStarted) for record in app.told)
+
+
+def test_a_call_whose_event_is_compared_with_all_that_may_cancel_it() -> None:
+    """The value that is compared is nearly all of the event, and the conditions are about all of it."""
+    is_same = "event.data == async_event.data"
+    events = tuple(CancelOn(f"event {number}", "data", "data", is_same, needs_event=True) for number in range(5))
+    for partitions in (1, 3):
+        app = Network(partitions, Function("f", ("1",), flow=Flow(cancel_on=events)))
+        caller = Caller("commands", f"{'a' * 24}-0", _LONG, ("app/function",) * 32)
+        app.give(0, Call("f", f"{'b' * 24}-0", event(7, _LARGE), caller))
+        app.settle()
+        assert any(isinstance(effect, Execute) for effect in app.effects)
+        assert largest(app) < MAX_RECORD_BYTES

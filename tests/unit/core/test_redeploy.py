@@ -1,12 +1,12 @@
 """What another deploy changes of a gate, and in which order those go on that wait there."""
 
-from stream_engine.core.commands import FinishRun
-from stream_engine.core.flow import Concurrency, Flow, Throttle, concurrency_scope
-from stream_engine.core.history import RunStarted
+from stream_engine.core.functions.flow import Concurrency, Flow, Throttle, concurrency_scope
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Admit, Asked
-from stream_engine.core.turn import Execute, Function
+from stream_engine.core.partition.turn import Execute, Function
+from stream_engine.core.records.history import RunStarted
+from stream_engine.core.records.journal import Event, Gate
+from stream_engine.core.records.requests import Admit, Asked
+from stream_engine.core.stages.commands import FinishRun
 from tests.unit.core.network import Network
 
 

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from stream_engine.core.failure import Failure
-from stream_engine.core.history import HistoryRecord, RunEnded, RunStarted, StepRecorded
-from stream_engine.core.rehearsal import Course, Past, SentEvent, canonical, cut, past
+from stream_engine.core.records.history import HistoryRecord, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.views.rehearsal import Course, Past, SentEvent, canonical, cut, past
 
 _RUN: Final = "mfrggzdfmztwq2lknnwg23tp-3"
 _STARTED: Final = RunStarted(100, _RUN, "pay", "1", 90, "order/placed", "order-7", "shop.events", 0, 7)
@@ -104,6 +104,28 @@ def test_a_step_that_is_left_out_differs() -> None:
     _walk(course, "load")
     course.ends(_ended())
     assert str(course.difference) == "step left out charge (run): was 1"
+
+
+@pytest.mark.parametrize(
+    ("records", "error", "told"),
+    [
+        (_TWO, "'b'", "status: was completed, would be failed, KeyError: 'b'"),
+        (_TWO[:2], "'b'", "status: was running, would be failed, KeyError: 'b'"),
+        ((*_TWO[:2], _ended("failed", None, Failure("KeyError", "'b'"))), "'b'", "step left out charge (run): was 1"),
+        (
+            (*_TWO[:2], _ended("failed", None, Failure("KeyError", "'b'"))),
+            "'c'",
+            "status: was failed, KeyError: 'b', would be failed, KeyError: 'c'",
+        ),
+    ],
+)
+def test_code_that_fails_before_a_step_differs_by_that(
+    records: tuple[HistoryRecord, ...], error: str, told: str
+) -> None:
+    course = _course(*records)
+    _walk(course, "load")
+    course.ends(_ended("failed", None, Failure("KeyError", error)))
+    assert str(course.difference) == told
 
 
 def test_another_kind_of_step_differs() -> None:

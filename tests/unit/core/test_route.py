@@ -2,15 +2,16 @@
 
 import json
 
-from stream_engine.core.decoding import decode_commands
-from stream_engine.core.envelope import Rejection
-from stream_engine.core.match import Matched
-from stream_engine.core.parcels import RECORD_BYTES
-from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Event, Gate
-from stream_engine.core.replay import Extent
-from stream_engine.core.requests import Admit, Asked, Reused, Unfit
-from stream_engine.core.route import Routed, Router
+from stream_engine.core.functions.match import Matched
+from stream_engine.core.records.decoding import decode_commands
+from stream_engine.core.records.journal import Event, Gate
+from stream_engine.core.records.requests import Admit, Asked, Reused, Unfit
+from stream_engine.core.routing.envelope import Rejection
+from stream_engine.core.routing.parcels import RECORD_BYTES
+from stream_engine.core.routing.receive import Message, receive
+from stream_engine.core.routing.replay import Extent
+from stream_engine.core.routing.route import Routed, Router
+from stream_engine.core.stages.reuse import Taken
 
 Received = list[tuple[Message, Event | Rejection]]
 
@@ -132,10 +133,39 @@ def test_each_function_that_an_event_is_unfit_for_has_a_dead_letter_and_the_othe
     assert router.floor == 1
 
 
+def test_an_event_whose_data_would_not_be_taken_any_more_is_a_dead_letter_of_a_replay() -> None:
+    """Live it is no event; once more, each function that it was for is told what is wrong with it."""
+    rejected = [
+        (message, receive(message, {"a": lambda data: "no total", "gated": lambda data: "no total"}))
+        for message, _ in _received({"name": "a"}, {"name": "gated"}, {"name": "other"}, None)
+    ]
+    routed = Router("E", 0, 0, 4, Extent("r-1", "events", {0: (0, 10)})).route(rejected, 4, _match)
+    assert [(one.function, one.message.offset, one.rejection.reason) for one in routed.dead_letters] == [
+        ("f", 0, "invalid-data"),
+        ("g", 0, "invalid-data"),
+        ("h", 1, "invalid-data"),
+    ]
+    admits = [command for _, raw in routed.commands for _, command in decode_commands(raw).items]
+    assert [(one.functions, one.asked, one.replay_id) for one in admits if isinstance(one, Admit)] == [
+        ([], (), "r-1")
+    ] * 2
+    detail = "the data of {} is not valid: no total"
+    assert [one.unfit for one in admits if isinstance(one, Admit)] == [
+        (Unfit("f", "invalid-data", detail.format("a")), Unfit("g", "invalid-data", detail.format("a"))),
+        (Unfit("h", "invalid-data", detail.format("gated")),),
+    ]
+    of_g = Router("E", 0, 0, 4, Extent("r-1", "events", {0: (0, 10)}, "g")).route(rejected, 4, _match)
+    assert (len(of_g.commands), len(of_g.dead_letters)) == (1, 1)
+    live = Router("E", 0, 0, 4).route(rejected, 4, _match)
+    assert (live.commands, [one.message.offset for one in live.dead_letters]) == ([], [0, 1, 3])
+
+
 def test_an_event_whose_run_would_take_over_too_much_is_a_dead_letter_of_the_replay_and_stops_nothing() -> None:
     result = b'"' + b"x" * 500_000 + b'"'
     steps = tuple(Reused(f"s{number}", "run", 0, 1, 2, result) for number in range(3))
-    extent = Extent("r-1", "events", {0: (0, 10)}, reused={(0, 0): steps, (0, 1): steps[:2]})
+    extent = Extent(
+        "r-1", "events", {0: (0, 10)}, reused={(0, 0): Taken(steps, "all"), (0, 1): Taken(steps[:2], "two")}
+    )
     router = Router("E", 0, 0, 4, extent)
     routed = _route(router, _received({"name": "a"}, {"name": "a"}))
     admits = {number: command for _, raw in routed.commands for number, command in decode_commands(raw).items}
@@ -143,7 +173,7 @@ def test_an_event_whose_run_would_take_over_too_much_is_a_dead_letter_of_the_rep
     assert isinstance(first, Admit)
     assert isinstance(second, Admit)
     assert (first.functions, first.reused, [one.function for one in first.unfit]) == ([], (), ["f", "g"])
-    assert (second.functions, second.reused, second.unfit) == (["f", "g"], steps[:2], ())
+    assert (second.functions, second.reused, second.reused_of, second.unfit) == (["f", "g"], steps[:2], "two", ())
     assert [(one.function, one.rejection.reason) for one in routed.dead_letters] == [
         ("f", "steps-too-large"),
         ("g", "steps-too-large"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice, product
+
 import msgspec
 import pytest
 
-from stream_engine.core import run_index
-from stream_engine.core.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted
-from stream_engine.core.index_keys import LAYOUT
-from stream_engine.core.run_index import LONG_RESULT, Batch, Where
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunChanged, RunEnded, RunStarted
+from stream_engine.core.views import run_index
+from stream_engine.core.views.index_keys import LAYOUT
+from stream_engine.core.views.run_index import LONG_RESULT, Batch, Where
+from stream_engine.core.views.run_listing import Selection
+from stream_engine.core.views.runs import STATUSES
 from tests.simulation.store import SimStore
 
 _RUN = "a-0"
@@ -110,3 +115,70 @@ def test_a_field_that_a_record_gets_is_no_other_layout() -> None:
     newer = msgspec.msgpack.encode([*msgspec.to_builtins(RunChanged(6, _RUN, "f", "1", "parked", 0)), "new", "new"])
     decoded = [msgspec.msgpack.decode(raw, type=HistoryRecord) for raw in (older, newer)]
     assert {type(record) for record in decoded} == {RunChanged}
+
+
+class _Counting(SimStore):
+    """A store that is read backwards, and counts what is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self._ordered: list[tuple[bytes, bytes]] = []
+
+    def settle(self) -> None:
+        """Nothing more is written."""
+        self._ordered = sorted(self.data.items(), reverse=True)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, or None."""
+        self.reads += 1
+        return super().get(key)
+
+    def scan_back(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values in ``start <= key < stop``, descending."""
+        for key, value in self._ordered:
+            if start <= key < stop:
+                self.reads += 1
+                yield key, value
+
+
+_RUNS, _PAGE = 2_000, 50
+
+
+def _busy() -> _Counting:
+    """Return an index of runs of 4 functions, half of each in a replay, one of each event, in five statuses of which one is rare."""
+    store, batch = _Counting(), Batch()
+    for number in range(_RUNS):
+        run, function, replay = f"{number:04}-0", f"f{number % 4}", "r1" if number % 8 < 4 else None
+        event = "order/placed", f"order-{number}", "t", 0, number
+        batch.add(
+            f"0.0.{number}.0", RunStarted(number, run, function, "1", number, *event, replay_id=replay), 0, number
+        )
+        status = ("completed", "completed", "failed", "running")[number // 8 % 4] if number % 500 else "parked"
+        if status == "parked":
+            batch.add(f"0.1.{number}.0", RunChanged(number, run, function, "1", status, 0), 0, number)
+        elif status != "running":
+            ended = RunEnded(number, run, function, "1", status, number, 0, replay_id=replay)
+            batch.add(f"0.1.{number}.0", ended, 0, number)
+    store.write(run_index.take(store, batch, _KNOWN))
+    store.settle()
+    return store
+
+
+def test_a_page_of_any_filters_costs_no_more_than_its_length_however_many_runs_there_are() -> None:
+    store = _busy()
+    found = 0
+    for function, statuses, since, until, event, replay in product(
+        (None, "f1", "f9"),
+        (None, ("waiting",), ("failed", "completed"), ("queued", "sleeping", "waiting")),
+        (None, _RUNS // 2),
+        (None, _RUNS // 4, _RUNS * 3 // 4),
+        (None, "order-1001"),
+        (None, "r1", "r9"),
+    ):
+        selection = Selection(function, statuses, since, until, event, replay)
+        store.reads = 0
+        page = list(islice(run_index.newest(store, selection), _PAGE))
+        assert store.reads <= _PAGE + len(STATUSES), selection
+        found += len(page)
+    assert found > _PAGE

@@ -1,13 +1,13 @@
 """Whoever replaces a run takes its place, also among replayed runs, which wait and are not replaced while they do."""
 
-from stream_engine.core.commands import FinishRun, Stopped
-from stream_engine.core.event_time import REMEMBERED
-from stream_engine.core.history import EventDisposed, RunStarted
+from stream_engine.core.gates.event_time import REMEMBERED
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Admit, Asked
-from stream_engine.core.tables import GATES
-from stream_engine.core.turn import Execute, Function, Stop
+from stream_engine.core.partition.turn import Execute, Function, Stop
+from stream_engine.core.records.history import EventDisposed, RunStarted
+from stream_engine.core.records.journal import Event, Gate
+from stream_engine.core.records.requests import Admit, Asked
+from stream_engine.core.records.tables import GATES
+from stream_engine.core.stages.commands import FinishRun, Stopped
 from tests.unit.core.network import Network
 
 ALONE = Gate("singleton", "alone", "f", "", 0, mode="replace")

@@ -3,14 +3,14 @@
 import pytest
 from msgspec.structs import replace
 
-from stream_engine.core.candidate import Candidate
-from stream_engine.core.change import Change, Trim
-from stream_engine.core.decoding import decode_journal, decode_state
-from stream_engine.core.leader import Leader
-from stream_engine.core.records import Checkpoint, Decided, Mark
-from stream_engine.core.snapshot import CHUNK_BYTES, LostStateError, Restore, Snapshot, SpoiledError
-from stream_engine.core.tables import FOLDED_KEY, Folded
-from stream_engine.core.turn import Rules
+from stream_engine.core.leading.candidate import Candidate
+from stream_engine.core.leading.leader import Leader
+from stream_engine.core.partition.change import Change, Trim
+from stream_engine.core.partition.snapshot import CHUNK_BYTES, LostStateError, Restore, Snapshot, SpoiledError
+from stream_engine.core.partition.turn import Rules
+from stream_engine.core.records.decoding import decode_journal, decode_state
+from stream_engine.core.records.journal import Checkpoint, Decided, Mark
+from stream_engine.core.records.tables import FOLDED_KEY, Folded
 from tests.golden.leader_bench import ORIGIN
 from tests.simulation.store import SimStore
 

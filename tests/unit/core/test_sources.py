@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from stream_engine.core.catalogue import Catalogue, FunctionSpec, start_event
-from stream_engine.core.cause import Cause
-from stream_engine.core.envelope import AvroRecord, Headers, Rejection
-from stream_engine.core.receive import Message, receive
-from stream_engine.core.records import Event
-from stream_engine.core.replay import Extent
-from stream_engine.core.rewind import Committed, Course, Progress, Topic, course
-from stream_engine.core.sources import Source
+from stream_engine.core.functions.catalogue import Catalogue, FunctionSpec, start_event
+from stream_engine.core.functions.sources import Source
+from stream_engine.core.records.journal import Event
+from stream_engine.core.routing.cause import Cause
+from stream_engine.core.routing.envelope import AvroRecord, Headers, Rejection
+from stream_engine.core.routing.receive import Message, receive
+from stream_engine.core.routing.replay import Extent
+from stream_engine.core.routing.rewind import Committed, Course, Progress, Topic, course
 from tests.unit.core.test_envelope import AT, BINARY, CLOUD, STRUCTURED
 
 _JSON = Source("orders", "order/placed")
@@ -108,7 +108,7 @@ _EVENTS = Topic({0: Committed(5)}, {0: Progress(3, 9, 9)})
 
 
 def _course(topic_id: str, partition: int, own: Topic, other: str, others: Topic, *rewinds: Any) -> Course:
-    found = course(topic_id, partition, *own, list(rewinds), others={other: others})
+    found = course(topic_id, partition, {topic_id: own, other: others}, list(rewinds))
     assert found is not None
     return found
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_engine.core.standby import followed
+from stream_engine.core.leading.standby import followed
 
 _PARTITIONS = range(32)
 

@@ -2,13 +2,14 @@
 
 import pytest
 
-from stream_engine.core.commands import FinishRun, Sleep, Stopped, Suspend
-from stream_engine.core.flow import Timeouts
-from stream_engine.core.history import EventDisposed, RunEnded, RunStarted
+from stream_engine.core.functions.flow import Batch, Debounce, Flow, Throttle, Timeouts
+from stream_engine.core.functions.match import Wish, match
 from stream_engine.core.identity import run_id, run_name
-from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Admit, Asked, Cancel
-from stream_engine.core.turn import Function, Stop
+from stream_engine.core.partition.turn import Function, Stop
+from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted
+from stream_engine.core.records.journal import Event, Gate
+from stream_engine.core.records.requests import Admit, Asked, Cancel
+from stream_engine.core.stages.commands import FinishRun, Sleep, Stopped, Suspend
 from tests.unit.core.network import Network
 
 PAY = Function("pay", ("1",), "sorry", on_cancel="undo", timeouts=Timeouts(start=500, finish=2_000))
@@ -93,6 +94,27 @@ def test_a_run_that_waits_at_a_gate_waits_no_longer(ts: int, end: int) -> None:
     ]
     assert (disposed.run_id, disposed.detail[:20]) == (run_of(8), "it did not begin wit")
     assert handlers(network) == ["sorry"]
+
+
+@pytest.mark.parametrize("option", [Debounce(5_000, "event.data.k"), Batch(10, 5_000, "event.data.k")])
+def test_what_was_gathered_for_longer_than_a_run_may_wait_begins_wherever_its_gates_are(
+    option: Debounce | Batch,
+) -> None:
+    of = {"debounce": option} if isinstance(option, Debounce) else {"batch": option}
+    flow = Flow(throttle=Throttle(1, 10_000), **of)
+    network = Network(3, Function("pay", ("1",), flow=flow, timeouts=Timeouts(start=500)))
+    for offset, key in enumerate(range(6)):
+        event = Event("order", f"id:{offset}", str(offset), 0, 0, "shop.events", 0, offset, b'{"k":%d}' % key)
+        network.give(
+            offset % 3, Admit(event, [], None, tuple(match([Wish("pay", None, flow, ())], event, 3, None).asked))
+        )
+    network.settle()
+    at(network, 6_000)
+    assert sum(isinstance(record, RunStarted) for record in network.told) == 1
+    at(network, 6_499)
+    assert ends(network) == []
+    at(network, 6_500)
+    assert [(status, ended) for _, status, ended in ends(network)] == [("timed_out", 6_500)] * 5
 
 
 def test_a_run_that_began_in_time_does_not_time_out_for_its_start() -> None:

@@ -4,64 +4,29 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from stream_engine.core.commands import FinishRun, Stopped, WaitForEvent
-from stream_engine.core.history import EventDisposed, RunEnded, StepRecorded
 from stream_engine.core.identity import home_partition
-from stream_engine.core.interests import before, interest_of, place, slot
-from stream_engine.core.records import Event, Gate
-from stream_engine.core.requests import Admit, Asked, Cancel, Entry, Pass
-from stream_engine.core.tables import RUNS
-from stream_engine.core.turn import Execute, Function
-from stream_engine.core.wait_tables import HELD_BACK, INTERESTS, OFFERED, WAITERS
-from stream_engine.core.wanted import Await, Canceller, Offer, Offering, Wanted
+from stream_engine.core.partition.turn import Execute, Function
+from stream_engine.core.records.history import EventDisposed, RunEnded, StepRecorded
+from stream_engine.core.records.journal import Gate
+from stream_engine.core.records.requests import Admit, Asked, Cancel, Entry, Pass
+from stream_engine.core.records.tables import RUNS
+from stream_engine.core.records.wait_tables import HELD_BACK, INTERESTS, OFFERED, WAITERS
+from stream_engine.core.records.wanted import Await, Canceller, Offer, Sender, Wanted
+from stream_engine.core.stages.commands import FinishRun, Stopped, WaitForEvent
+from stream_engine.core.waits.interests import before, place, slot
 from tests.unit.core.network import Network
-
-DAY = 86_400_000
-PAID = Wanted("paid", "data.x", "1")
-LANES = (("shop.events", 2),)
-TRIGGER = Event("go", "id:go", "go", 1_000, 1_000, "shop.events", 0, 0, b'{"x":1}')
-
-
-def paid(offset: int, at: int = 1_000, lane: int = 0, **data: int) -> Event:
-    raw = msgspec.json.encode({"x": 1, **data})
-    return Event("paid", f"at:{lane}/{offset}", f"{lane}/{offset}", at, at, "shop.events", lane, offset, raw)
-
-
-def offer(event: Event, wanted: Wanted = PAID, replay_id: str | None = None) -> Offer:
-    return Offer(event, ((slot(wanted), DAY),), replay_id)
-
-
-def covered(network: Network, wanted: Wanted = PAID, *lanes: int) -> None:
-    for lane in lanes or (0, 1):
-        network.give(0, Offering(interest_of(wanted.name, wanted.path), "shop.events", lane, LANES, 0, DAY))
-        network.settle()
-
-
-def begin(network: Network, replay_id: str | None = None) -> str:
-    network.give(0, Admit(TRIGGER, ["f"], replay_id))
-    network.settle()
-    [execute] = [effect for effect in network.effects if isinstance(effect, Execute)]
-    network.effects.clear()
-    return execute.run_id
-
-
-def wait(network: Network, run: str, step: str = "paid", wanted: Wanted = PAID, timeout: int | None = None) -> None:
-    network.post(0, WaitForEvent(run, step, wanted, timeout, DAY))
-    network.settle()
-
-
-def answers(network: Network) -> dict[str, int | None]:
-    """Return the offset of the event that each step has had."""
-    found = {}
-    for told in network.told:
-        if isinstance(told, StepRecorded) and told.status == "completed":
-            result = msgspec.json.decode(told.result or "null")
-            found[told.step_id] = None if result is None else result["offset"]
-    return found
-
-
-def network() -> Network:
-    return Network(1, Function("f", ("1",), on_cancel="undo"), Function("undo", ("1",)))
+from tests.unit.core.waiting import (
+    DAY,
+    PAID,
+    TRIGGER,
+    answers,
+    begin,
+    covered,
+    network,
+    offer,
+    paid,
+    wait,
+)
 
 
 def test_nothing_is_answered_before_all_lanes_have_offered_and_then_the_earliest() -> None:
@@ -135,6 +100,25 @@ def test_an_event_that_thousands_wait_for_and_a_wait_with_thousands_of_events() 
     assert max(app.sizes) < 4 * 1024 * 1024
 
 
+def test_very_many_that_wait_for_an_event_have_it_before_the_next_one() -> None:
+    app = network()
+    triggers = [replace(TRIGGER, identity=f"id:{number}", id=str(number)) for number in range(300)]
+    app.give(0, *(Admit(trigger, ["f"]) for trigger in triggers))
+    app.settle()
+    for effect in app.effects:
+        assert isinstance(effect, Execute)
+        app.post(0, WaitForEvent(effect.run_id, "paid", PAID, None, DAY))
+    app.settle()
+    covered(app)
+    # Both are there before the first has been compared with all.
+    app.give(0, offer(paid(7, 1_005)), offer(paid(8, 1_006)))
+    app.settle()
+    told = [
+        msgspec.json.decode(told.result or "") for told in app.told if isinstance(told, StepRecorded) and told.result
+    ]
+    assert [result["offset"] for result in told] == [7] * 300
+
+
 def test_no_record_grows_by_what_many_wait_for_that_is_large() -> None:
     app = network()
     runs = []
@@ -157,32 +141,12 @@ def test_no_record_grows_by_what_many_wait_for_that_is_large() -> None:
     assert max(app.sizes) < 4 * 1024 * 1024
 
 
-def test_an_event_whose_wait_is_over_when_it_comes_is_for_another_wait_of_the_run() -> None:
-    app = Network(2, Function("f", ("1",)), slow=True)
-    home = 1 - home_partition(slot(PAID), 2)
-    run = f"{'a' * 24}-{home}"
-    app.give(home, Pass(Entry(run, "f", "f00d", 1_000, 1_000, (), TRIGGER)))
-    app.settle()
-    app.post(home, WaitForEvent(run, "brief", PAID, 5, DAY))
-    app.post(home, WaitForEvent(run, "long", PAID, None, DAY))
-    app.settle()
-    for lane in (0, 1):
-        app.give(1 - home, Offering(interest_of("paid", "data.x"), "shop.events", lane, LANES, 0, DAY))
-    app.settle()
-    app.give(1 - home, offer(paid(8, 1_001)))
-    app.decide(1 - home)
-    app.now += 5
-    app.decide(home)
-    app.settle()
-    assert answers(app) == {"brief": None, "long": 8}
-
-
 def test_what_replayed_runs_send_is_for_runs_of_their_replay_alone() -> None:
     app = network()
     live = begin(app)
     wait(app, live)
     covered(app)
-    app.give(0, offer(paid(7, 1_005), replay_id="r1"))
+    app.give(0, offer(paid(7, 1_005), sender=Sender("f", "shop.events", 0, 0, "r1")))
     app.settle()
     assert answers(app) == {}
     replayed = begin(app, "r1")
@@ -193,17 +157,19 @@ def test_what_replayed_runs_send_is_for_runs_of_their_replay_alone() -> None:
     assert answers(app) == {"replayed": 7, "paid": 8}
 
 
-def test_after_the_timeout_there_is_no_answer_and_no_wait() -> None:
-    app = network()
-    wait(app, begin(app), timeout=500)
+def test_a_replayed_run_has_what_its_replay_sends_and_not_what_the_original_run_sent_that_is_run_again() -> None:
+    original = Sender("send", "shop.events", 0, 0)
+    app = Network(1, Function("f", ("1",)), runs_again=lambda replay, sender: (replay, sender) == ("r1", original))
+    app.give(0, offer(paid(7, 1_005), sender=original))
+    app.settle()
+    live, again, other = begin(app), begin(app, "r1"), begin(app, "r2")
+    for run, step in ((live, "live"), (again, "again"), (other, "other")):
+        wait(app, run, step)
     covered(app)
-    app.now += 500
+    assert answers(app) == {"live": 7, "other": 7}
+    app.give(0, offer(paid(8, 2_000), sender=replace(original, replay_id="r1")))
     app.settle()
-    assert answers(app) == {"paid": None}
-    assert not list(app.stores()[0].scan(WAITERS.prefix, WAITERS.stop))
-    app.give(0, offer(paid(7, 1_005)))
-    app.settle()
-    assert answers(app) == {"paid": None}
+    assert answers(app) == {"live": 7, "other": 7, "again": 8}
 
 
 def test_nothing_is_left_of_a_run_that_has_ended_nor_of_events_and_interests_after_their_time() -> None:
@@ -222,26 +188,6 @@ def test_nothing_is_left_of_a_run_that_has_ended_nor_of_events_and_interests_aft
     for table in (OFFERED, INTERESTS):
         assert not list(store.scan(table.prefix, table.stop))
     assert app.produced[-1].value is None
-
-
-def test_coverage_ends_with_what_was_kept_and_is_asked_for_again() -> None:
-    app = network()
-    run = begin(app, "r1")
-    wait(app, run, "first")
-    covered(app)
-    assert len(app.produced) == 1
-    app.now += 2 * DAY
-    app.settle()
-    wait(app, run, "second")
-    assert len(app.produced) == 2
-    app.give(0, offer(paid(7, 1_005)))
-    app.settle()
-    assert "second" not in answers(app)
-    covered(app)
-    assert answers(app) == {"first": 7}
-    app.give(0, offer(paid(8, 1_006)))
-    app.settle()
-    assert answers(app) == {"first": 7, "second": 8}
 
 
 def _admit(*cancellers: Canceller, gates: tuple[Gate, ...] = ()) -> Admit:

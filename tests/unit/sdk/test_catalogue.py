@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from stream_engine import Engine
-from stream_engine.core.catalogue import Catalogue, FunctionSpec, start_event
+from stream_engine.core.functions.catalogue import Catalogue, FunctionSpec, start_event
 
 
 def catalogue(**triggers: list[str]) -> Catalogue:

@@ -1,18 +1,19 @@
 """The executor's side of the seam: terms, leases, unloading, draining, leaving."""
 
 import asyncio
+import contextvars
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
 
 from stream_engine import Context, Engine, SyncContext
-from stream_engine.core.commands import FinishRun, RecordStep
-from stream_engine.core.tables import Step
-from stream_engine.core.turn import Release
+from stream_engine.core.partition.turn import Release
+from stream_engine.core.records.tables import Step
+from stream_engine.core.stages.commands import FinishRun, RecordStep
 from stream_engine.sdk.execution import Executor
 from tests.scripted import RUN, ScriptedTerm, settle, until
 
@@ -234,6 +235,25 @@ def test_code_that_blocks_the_loop_is_named(
     assert record.message.count(__file__) == len(frames)
     assert record.message.endswith("time.sleep(0.3)\n")
     assert ("[... 32 calls ...]" in record.message) == (body is deep)
+
+
+class _Late(asyncio.SelectorEventLoop):
+    """A loop on a machine that has other things to do: whatever is to be called later is called much later."""
+
+    def call_later(  # type: ignore[override]  # that the arguments fit is the caller's to know
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        return super().call_later(delay * 20, callback, *args, context=context)
+
+
+def test_a_loop_that_only_waits_is_not_called_blocked(caplog: pytest.LogCaptureFixture) -> None:
+    async def script() -> None:
+        async with Executor(app(nothing_of), stall_after=0.08):
+            await asyncio.to_thread(time.sleep, 0.6)
+
+    with caplog.at_level(logging.WARNING), asyncio.Runner(loop_factory=_Late) as runner:
+        runner.run(script())
+    assert not caplog.records
 
 
 def test_the_loops_own_task_factory_is_kept_and_given_back() -> None:

@@ -21,8 +21,8 @@ from stream_engine import (
     Singleton,
     Throttle,
 )
-from stream_engine.core import flow
-from stream_engine.core.catalogue import Catalogue, FunctionSpec, cron_event, start_event
+from stream_engine.core.functions import flow
+from stream_engine.core.functions.catalogue import Catalogue, FunctionSpec, cron_event, start_event
 
 
 async def body(ctx: Context) -> None: ...
@@ -60,6 +60,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "key is a map": (
         lambda: Singleton("event"),
         r"Singleton: key='event': it gives a value of type map<string, dyn>; it must give text, a number",
+    ),
+    "key is all of the data": (
+        lambda: Singleton("event.data"),
+        r"Singleton: key='event\.data': it is an object, .*; name one of its fields, such as event\.data\.id",
     ),
     "key is a duration": (lambda: Singleton("duration('1h')"), r"it gives a value of type duration; it must give text"),
     "key is empty": (lambda: Singleton(""), r"Singleton: key='': it is empty; write for example event\.data\.id"),
@@ -109,6 +113,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "catch_up": (lambda: Cron("* * * * *", catch_up="soon"), r"Cron: catch_up: 'soon' is not a duration"),
     "jitter": (lambda: Cron("* * * * *", jitter="2d"), r"Cron: jitter='2d': give at most a day"),
     "if_": (lambda: On("a", if_="event.data.x >"), r"On\('a'\): if_='event\.data\.x >': column 15: Syntax error"),
+    "if_ assigns": (
+        lambda: On("a", if_="event.data.x = 1"),
+        r"column 14: Syntax error: .*; CEL has && \|\| ! == null true false",
+    ),
     "if_ is text": (
         lambda: On("a", if_="'yes'"),
         r"On\('a'\): if_=\"'yes'\": it gives a value of type string; it must",
@@ -123,6 +131,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         r"map is not allowed, because it may take very long",
     ),
     "trigger inside On": (lambda: declare(on=On("order/*/x")), r"on='order/\*/x': a \* may only stand at the end"),
+    "cron as text": (
+        lambda: declare(on="0 9 1 1 *"),
+        r"on='0 9 1 1 \*': this is a time, and no event's name: give Cron\('0 9 1 1 \*'\)",
+    ),
     "one cron twice": (lambda: declare(on=[Cron("0 * * * *"), Cron("0 * * * *")]), r"one Cron is there twice"),
     "concurrency is a number": (
         lambda: declare(concurrency=10),
@@ -191,6 +203,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "pool of two ways": (
         lambda: two(Concurrency(10, pool="ai"), Concurrency(10, pool="ai", while_waiting="release")),
         r"while_waiting='release': function 'one' has while_waiting='hold' for the pool 'ai'",
+    ),
+    "pool called as the function": (
+        lambda: declare(concurrency=[Concurrency(5), Concurrency(2, pool="f")]),
+        r"function 'f': concurrency=Concurrency\(limit=2, .*: its pool is called as the function, .*; call the pool otherwise",
     ),
     "pool within a function": (
         lambda: declare(concurrency=[Concurrency(10, pool="ai"), Concurrency(5, "event.id", pool="ai")]),

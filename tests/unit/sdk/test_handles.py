@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from stream_engine import Concurrency, Context, Engine, Event, RunCancelled, RunFailed, SyncContext
 from stream_engine.core.failure import Failure
 from stream_engine.core.identity import home_partition, run_id, run_name
-from stream_engine.core.records import Event as EventRecord
+from stream_engine.core.records.journal import Event as EventRecord
 from stream_engine.sdk import transport
 from stream_engine.sdk.events import Message
 from stream_engine.sdk.transport import Outcome, set_transport_factory

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import pytest
 
 from stream_engine import Context, Engine, NonRetriableError, SyncContext
-from stream_engine.core.commands import LendRun, LendStep
-from stream_engine.core.requests import ReturnRun, ReturnStep
-from stream_engine.core.tables import Step
+from stream_engine.core.records.requests import ReturnRun, ReturnStep
+from stream_engine.core.records.tables import Step
+from stream_engine.core.stages.commands import LendRun, LendStep
 from stream_engine.sdk.execution import Executor
 from tests.scripted import RUN, ScriptedTerm, settle, until
 

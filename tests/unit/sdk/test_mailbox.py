@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stream_engine import Context, Engine
-from stream_engine.core.tables import Step
+from stream_engine.core.records.tables import Step
 from stream_engine.sdk.execution import Executor
 from tests.scripted import ScriptedTerm, settle, until
 

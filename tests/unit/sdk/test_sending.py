@@ -10,12 +10,12 @@ import pytest
 from pydantic import BaseModel
 
 from stream_engine import Context, Engine, Event, RunFailed, StepError, testing
-from stream_engine.core.commands import FailStep, RecordStep
-from stream_engine.core.receive import Message as Received
-from stream_engine.core.receive import receive
-from stream_engine.core.records import Event as Record
-from stream_engine.core.tables import Step
-from stream_engine.core.turn import Attempt, Deliver
+from stream_engine.core.partition.turn import Attempt, Deliver
+from stream_engine.core.records.journal import Event as Record
+from stream_engine.core.records.tables import Step
+from stream_engine.core.routing.receive import Message as Received
+from stream_engine.core.routing.receive import receive
+from stream_engine.core.stages.commands import FailStep, RecordStep
 from stream_engine.sdk.event_types import EventTypes
 from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.topics import Topics
@@ -98,6 +98,51 @@ def test_events_of_a_step_have_ids_that_follow_from_it_and_start_functions() -> 
             assert [sent.result for sent in harness.runs("g")] == [{"n": 1}, {}]
             await harness.send(Event("begin", id="1"))
             assert len(harness.runs()) == 3
+
+    asyncio.run(script())
+
+
+@pytest.mark.parametrize("by_step", [True, False])
+def test_what_the_code_of_a_run_sends_by_itself_says_which_run_that_was(by_step: bool) -> None:
+    """Whichever way its code is called, in a step or outside of one, and whatever it goes through."""
+    senders: dict[str, str | None] = {}
+
+    async def in_a_task() -> None:
+        await asyncio.create_task(send("task"))
+
+    async def send(name: str) -> None:
+        await engine.send(Event("sent", {"name": name}))
+
+    def blocking() -> None:
+        engine.send_sync(Event("sent", {"name": "blocking"}))
+        outside = threading.Thread(target=lambda: engine.send_sync(Event("sent", {"name": "thread"})))
+        outside.start()
+        outside.join()
+
+    async def f(ctx: Context) -> None:
+        if by_step:
+            await ctx.step.run("a", send, "plain")
+            await ctx.step.run("b", in_a_task)
+            await ctx.step.run("c", blocking)
+            await ctx.step.run("d", g.start)
+        else:
+            await send("plain")
+            await in_a_task()
+            await asyncio.to_thread(blocking)
+            await g.start()
+
+    engine = app(f)
+
+    @engine.function("g", on="sent")
+    async def g(ctx: Context) -> None:
+        senders[ctx.event.data.get("name", "start")] = ctx._execution.event.sender
+
+    async def script() -> None:
+        async with Harness(engine) as harness:
+            await harness.send(Event("begin"))
+            [run] = harness.runs("f")
+            by = run.run_id
+            assert senders == {"plain": by, "task": by, "blocking": by, "thread": None, "start": by}
 
     asyncio.run(script())
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from stream_engine import Context, Engine, SyncContext
-from stream_engine.core.commands import FailStep, LendRun, Suspend
+from stream_engine.core.stages.commands import FailStep, LendRun, Suspend
 from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity, Slots
 from tests.scripted import RUN, ScriptedTerm, settle, until

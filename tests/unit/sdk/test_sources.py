@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stream_engine import Engine
-from stream_engine.core.sources import Source
+from stream_engine.core.functions.sources import Source
 from stream_engine.sdk.errors import DeclarationError
 
 

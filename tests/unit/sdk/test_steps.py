@@ -22,7 +22,7 @@ from stream_engine import (
     current_step,
     testing,
 )
-from stream_engine.core.receive import MAX_BYTES
+from stream_engine.core.routing.receive import MAX_BYTES
 from stream_engine.testing import Harness, Run
 
 

@@ -9,11 +9,11 @@ import pytest
 
 import stream_engine.testing
 from stream_engine import Context, Engine, Retry, SyncContext
-from stream_engine.core.commands import FailStep, RecordStep, Sleep, Suspend
 from stream_engine.core.failure import Failure
-from stream_engine.core.runs import LAST_MS
-from stream_engine.core.tables import Step
-from stream_engine.core.turn import Attempt, Deliver, Release
+from stream_engine.core.instants import LAST_MS
+from stream_engine.core.partition.turn import Attempt, Deliver, Release
+from stream_engine.core.records.tables import Step
+from stream_engine.core.stages.commands import FailStep, RecordStep, Sleep, Suspend
 from stream_engine.sdk.execution import Executor
 from tests.scripted import RUN, ScriptedTerm, until
 

@@ -53,7 +53,7 @@ async def later(ctx: Context) -> None:
     pass
 
 
-@engine.function("many", on="order/many", cancel_on=ORDER, batch=Batch(3, timeout="1h"))
+@engine.function("many", on="order/many", cancel_on=ORDER, on_cancel=mourn, batch=Batch(3, timeout="1h"))
 async def many(ctx: Context) -> list[int]:
     await ctx.step.sleep("work", "1h")
     return [ctx.event.data["n"], *(event.data["n"] for event in ctx.events)]
@@ -104,6 +104,14 @@ def test_a_run_that_waits_is_cancelled_and_its_handler_runs_once(kit: Kit) -> No
     assert ended == [7]
 
 
+def test_a_trigger_that_is_sent_again_cancels_nothing(kit: Kit) -> None:
+    update = Event("profile/updated", {"user": "ada", "version": 1}, id="update-1")
+    kit.send([update, update])
+    kit.send(update)
+    kit.advance("1h")
+    assert [(run.status, run.result) for run in kit.runs("sync")] == [("completed", 1)]
+
+
 def test_an_event_from_before_the_trigger_cancels_nothing(kit: Kit) -> None:
     kit.send([cancelled(7), Event("order/placed", {"id": 7})])
     assert statuses(kit, "ship") == ["waiting"]
@@ -138,6 +146,7 @@ def test_events_are_taken_out_of_a_batch_that_has_not_started(kit: Kit) -> None:
     kit.send(cancelled(3))
     kit.advance("3h")
     assert [run.result for run in kit.runs("many")] == [[2, 2, 3, 4]]
+    assert ended == []
 
 
 def test_a_batch_that_has_lost_all_events_is_none(kit: Kit) -> None:
@@ -148,6 +157,7 @@ def test_a_batch_that_has_lost_all_events_is_none(kit: Kit) -> None:
     kit.send([Event("order/many", {"id": id, "n": id}) for id in (5, 6, 7)])
     kit.advance("3h")
     assert [run.result for run in kit.runs("many", "completed")] == [[5, 5, 6, 7]]
+    assert ended == []
 
 
 def test_after_its_time_an_event_cancels_nothing(kit: Kit) -> None:

@@ -201,3 +201,20 @@ def test_an_error_that_is_not_caught_fails_the_run_at_once() -> None:
     with pytest.raises(RunFailed, match="ValueError: no good"):
         asyncio.run(run(trusts))
     assert issubclass(InvokeError, StepError)
+
+
+def test_data_that_is_too_large_for_an_event_is_refused_where_it_is_given() -> None:
+    engine = Engine("shop")
+
+    @engine.function("caller", on="order/placed")
+    async def caller(ctx: Context) -> None:
+        await ctx.step.invoke("big", "callee", {"text": "x" * 600_000})
+
+    @engine.function("callee")
+    async def callee(ctx: Context) -> None:
+        pass
+
+    with pytest.raises(
+        RunFailed, match=r"step 'big': event 'invoke/callee' has 600,011 bytes of JSON; the limit is 524,288"
+    ):
+        asyncio.run(run(caller))

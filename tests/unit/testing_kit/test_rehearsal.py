@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from stream_engine import Context, Engine, Event, InvokeError, Retry, StepError, SyncContext
-from stream_engine.core.callback_token import Named, token_of
-from stream_engine.core.history import EventDisposed, HistoryRecord
-from stream_engine.core.records import Event as EventRecord
-from stream_engine.core.rehearsal import Past, SentEvent, past
+from stream_engine.core.records.history import EventDisposed, HistoryRecord
+from stream_engine.core.records.journal import Event as EventRecord
+from stream_engine.core.routing.callback_token import Named, token_of
+from stream_engine.core.views.rehearsal import Past, SentEvent, past
 from stream_engine.testing import Harness
 from stream_engine.testing.rehearsal import Rehearsal, StandInError
 

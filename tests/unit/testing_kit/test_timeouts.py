@@ -1,10 +1,22 @@
 """Runs that wait for too long before they begin, or take too long, time out; and that is a failure."""
 
+import threading
 from typing import Any
 
 import pytest
 
-from stream_engine import Context, DeclarationError, Engine, Event, RunFailed, SyncContext, Timeouts, function
+from stream_engine import (
+    Context,
+    DeclarationError,
+    Engine,
+    Event,
+    Retry,
+    RunFailed,
+    SyncContext,
+    Timeouts,
+    current_step,
+    function,
+)
 from stream_engine.testing import Kit
 
 
@@ -65,3 +77,33 @@ def test_what_is_no_timeout_is_an_error(value: dict[str, Any]) -> None:
         Timeouts(**value)
     with pytest.raises(DeclarationError, match=r"timeouts=.*give Timeouts"):
         function("f", timeouts="1h")  # type: ignore[arg-type] # that is the mistake
+
+
+def test_attempts_of_a_def_step_may_overlap_and_have_one_key(stream_engine: Kit) -> None:
+    engine = Engine("shop")
+    second, first_ended = threading.Event(), threading.Event()
+    keys: list[str] = []
+
+    def work() -> str:
+        keys.append(current_step().idempotency_key)
+        if len(keys) == 1:
+            assert second.wait(30)
+            first_ended.set()
+            return "dropped"
+        # The first attempt is still there.
+        assert not first_ended.is_set()
+        second.set()
+        assert first_ended.wait(30)
+        return "used"
+
+    @engine.function("works", on="works")
+    async def works(ctx: Context) -> str:
+        return await ctx.step.options(timeout="2s", retries=Retry(1, base="1ms")).run("work", work)
+
+    stream_engine.use(engine)
+    stream_engine.send(Event("works", {}))
+    stream_engine.advance("1h")
+    [run] = stream_engine.runs("works")
+    assert (run.status, run.result) == ("completed", "used")
+    assert len(keys) == 2
+    assert len(set(keys)) == 1

@@ -168,6 +168,8 @@ def test_time_does_not_pass_for_ever_while_a_run_waits_for_ever(kit: Kit) -> Non
         ({"if_": "event.data."}, "Syntax error"),
         ({"if_": "async_event.data.n + 1"}, "a condition is true or false"),
         ({"timeout": "soon"}, "not a duration"),
+        ({"match": {"data.x": 7, "data.y": "y" * 20_000}}, "at most 16,384 are allowed"),
+        ({"match": "data.x", "if_": f"async_event.data.y == '{'y' * 20_000}'"}, "at most 16,384 characters"),
         ({"until": "1h"}, "it has match, if_, timeout, lookback"),
     ],
 )
@@ -183,3 +185,19 @@ def test_what_cannot_work_is_an_error_at_the_call(which: dict[str, Any], problem
         return ""
 
     assert problem in asyncio.run(testing.run(f, {"x": 7}))
+
+
+@pytest.mark.parametrize("by_value", [True, False])
+def test_a_value_that_is_nearly_all_of_an_event_is_compared_to_its_end(stream_engine: Kit, *, by_value: bool) -> None:
+    kit, app = stream_engine, Engine("shop")
+    large = "x" * 500_000
+
+    @app.function("f", on="go")
+    async def f(ctx: Context) -> Any:
+        match = {"data.x": large + "!"} if by_value else "data.x"
+        return _summary(await ctx.step.wait_for_event("w", "told", match=match, timeout="1h"))
+
+    kit.use(app)
+    kit.send(Event("go", {"x": large + "!"}))
+    kit.send([Event("told", {"x": large + end, "n": n}) for n, end in enumerate(("?", "", "!"))])
+    assert result(kit, "f") == 2

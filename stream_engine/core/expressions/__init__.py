@@ -1,0 +1,1 @@
+"""Conditions, keys and priorities that users write over events."""

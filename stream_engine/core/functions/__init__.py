@@ -1,0 +1,1 @@
+"""What functions declare, as data: triggers, conditions, flow control, sources; and the catalogue that holds it."""

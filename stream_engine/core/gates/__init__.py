@@ -1,0 +1,1 @@
+"""What decides whether and when a run may start: who has passed, who waits, and windows that count."""

@@ -1,0 +1,1 @@
+"""A partition's leader: how it takes the lead, and how it decides."""

@@ -1,0 +1,310 @@
+"""What a replay takes of the events that it reads again, and what it passes over.
+
+An event that a run sent is passed over where that run is itself replayed: the new run sends it anew, under the replay's id, and then every
+function that it triggers takes it. That a run is replayed follows from its event's place and its function (see `Cause`), however often
+it was replayed before.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from stream_engine.core.functions.match import Matched
+from stream_engine.core.functions.pausing import PAUSED as LEFT_OUT
+from stream_engine.core.functions.pausing import Missing
+from stream_engine.core.records.history import (
+    TAKEN_ALONG,
+    CompletionDisposed,
+    EventDisposed,
+    HistoryRecord,
+    RunChanged,
+    RunEnded,
+    RunStarted,
+    StepRecorded,
+)
+from stream_engine.core.records.journal import Event
+from stream_engine.core.records.requests import Admit, Unfit
+from stream_engine.core.routing.cause import Cause
+from stream_engine.core.stages.reuse import Taken, TakenOver, excess
+from stream_engine.core.views.caused import DEAD_LETTERED, INTERIM
+
+_NOTHING: Final = Taken((), "")
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """What belongs to a replay: events of some spans (``[start, stop)`` in offsets, by partition), of all functions or one.
+
+    Of the events only those that are ``selected``, by partition and offset, if that is given. ``reused`` has what the runs of events
+    take over, and ``new_keys`` gives them idempotency keys of their own. ``elsewhere`` has the spans of other topics that are replayed under the same
+    id, by their names. ``ahead`` has more offsets that belong to it, by the names of their topics and by partition.
+    """
+
+    replay_id: str
+    topic: str
+    spans: Mapping[int, tuple[int, int]]
+    function: str | None = None
+    selected: frozenset[tuple[int, int]] | None = None
+    reused: TakenOver = msgspec.field(default_factory=dict[tuple[int, int], Taken])
+    new_keys: bool = False
+    elsewhere: Mapping[str, Mapping[int, tuple[int, int]]] = msgspec.field(default_factory=dict)
+    ahead: Mapping[str, Mapping[int, Collection[int]]] = msgspec.field(default_factory=dict)
+
+    def is_ahead(self, topic: str, partition: int, offset: int) -> bool:
+        """Return whether an event belongs to it that lies behind its span."""
+        return offset in self.ahead.get(topic, {}).get(partition, ())
+
+    def admit(self, event: Event, matched: Matched) -> Admit:
+        """Return the command that admits an event once more."""
+        starts = matched.functions or matched.asked
+        taken = self._taken((event.partition, event.offset)) if starts else _NOTHING
+        asked, unfit = tuple(matched.asked), tuple(matched.unfit)
+        return Admit(
+            *(event, matched.functions, self.replay_id, asked, unfit, taken.steps, self.new_keys, matched.paused),
+            reused_of=taken.of,
+        )
+
+    def passes_over(self, cause: Cause | None) -> bool:
+        """Return whether an event was sent by a run that is itself replayed."""
+        return cause is not None and self.replays(cause.function, cause.topic, cause.partition, cause.offset)
+
+    def part_of(self, matched: Matched, event: Event) -> Matched:
+        """Return what an event that is read again starts."""
+        place = (event.partition, event.offset)
+        if self.selected is not None and place not in self.selected:
+            return Matched([], [], [])
+        if self.function is not None:
+            matched = Matched(
+                [one for one in matched.functions if one == self.function],
+                [one for one in matched.asked if one.function == self.function],
+                [one for one in matched.unfit if one.function == self.function],
+                tuple(one for one in matched.paused if one.function == self.function),
+            )
+        wrong = excess(self._taken(place).steps)
+        if wrong is None:
+            return matched
+        functions = [*matched.functions, *(one.function for one in matched.asked)]
+        unfit = [*matched.unfit, *(Unfit(one, "steps-too-large", wrong) for one in functions)]
+        return Matched([], [], unfit, matched.paused)
+
+    def _taken(self, place: tuple[int, int]) -> Taken:
+        return self.reused.get(place) or _NOTHING
+
+    def replays(self, function: str, topic: str, partition: int, offset: int) -> bool:
+        """Return whether the run of a function on account of an event at a place is replayed."""
+        spans = self.spans if topic == self.topic else self.elsewhere.get(topic, {})
+        is_there = _within(spans, partition, offset) or self.is_ahead(topic, partition, offset)
+        if topic != self.topic:
+            return is_there
+        # A run that is replayed brings its handler along, whose id is the function's and a word.
+        if not is_there or self.function not in {None, function.partition(":")[0]}:
+            return False
+        return self.selected is None or (partition, offset) in self.selected
+
+
+class Replay(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A replay as the control topic has it: what was asked for, and whether it is to go on.
+
+    ``since`` and ``until`` are milliseconds since the epoch, ``spans`` what they were in offsets (``[start, stop)``, by partition) when it
+    was made. With ``chunks``, so many values of the control topic have the events that it is about. ``events`` is how
+    many there are, ``per_second`` how many of them are begun a second at most; 0 where nobody has said so, and all such replays share `PER_SECOND`. ``state``: `ACTIVE`, `PAUSED`, `CANCELLED`, or `COMPLETED`, once somebody has found that it is;
+    ``changed_at`` is when an operator last changed it, 0 for never.
+    """
+
+    id: str
+    function: str
+    topic: str
+    topic_id: str
+    since: int
+    until: int
+    spans: dict[int, tuple[int, int]]
+    created_at: int
+    events: int
+    state: str = "active"
+    per_second: int = 0
+    condition: str | None = None
+    statuses: tuple[str, ...] = ()
+    chunks: int = 0
+    reuse_steps: bool = False
+    new_keys: bool = False
+    changed_at: int = 0
+
+
+class How(NamedTuple):
+    """The options of a replay that say how its events are run (see `Replay`), and not which."""
+
+    per_second: int = 0
+    reuse_steps: bool = False
+    new_keys: bool = False
+
+
+class Left(NamedTuple):
+    """Events of a topic that a paused function has left out, how they are to be run, and since when history has to be read for that, in milliseconds since the epoch."""
+
+    topic: str
+    how: How
+    since: int
+    places: frozenset[tuple[int, int]]
+
+
+def left_out(function: str, missing: Missing, since: int, known: Mapping[str, Replay]) -> list[Left]:
+    """Return what a paused function has left out, by how it is to be run; ``since`` is when that began, ``known`` has the replays by their ids.
+
+    What a replay has left out is run as that would have run it: steps that were to be reused must not run after all. Live events, those of a rewind and those that
+    runs of a replay have sent have nothing to take over.
+    """
+    found: dict[tuple[str, How], Left] = {}
+    for (topic, replay_id), places in missing.items():
+        one = known.get(replay_id or "")
+        how, begins = How(), since
+        if one is not None and (one.function, one.topic) == (function, topic):
+            how, begins = How(one.per_second, one.reuse_steps, one.new_keys), min(since, one.since)
+        before = found.get((topic, how), Left(topic, how, begins, frozenset()))
+        found[topic, how] = Left(topic, how, min(before.since, begins), before.places | places)
+    return [found[key] for key in sorted(found)]
+
+
+ACTIVE: Final = "active"
+PAUSED: Final = "paused"
+CANCELLED: Final = "cancelled"
+COMPLETED: Final = "completed"
+
+PER_SECOND: Final = 100
+"""How many events a second are begun by all replays together for which nobody says how many."""
+
+
+_FINAL: Final = (2**63, "")
+"""What is later than all that is interim."""
+
+
+class Allowance:
+    """How many events a worker may replay at a time, so that all together stay below so many a second; times in seconds."""
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._left = 1.0
+        self._at: float | None = None
+
+    def most(self, now: float, share: float) -> int:
+        """Return how many events may be routed now by who has a share of the whole: of the partitions, and of what replays have together."""
+        rate = self._per_second * share
+        if self._at is not None:
+            self._left = min(self._left + (now - self._at) * rate, max(rate, 1.0))
+        self._at = now
+        return max(0, int(self._left))
+
+    def spend(self, events: int) -> None:
+        """Note that events have been routed."""
+        self._left -= events
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How many events of a replay have come to something, and how many runs there are (queued ones included), have ended, and have ended badly.
+
+    ``pending`` events have come to something that is not final: those that the replay's runs have sent are among them. Of those that have come to
+    something, ``paused`` were left out, because the function was paused, and ``buried`` are dead letters.
+    """
+
+    routed: int
+    runs: int
+    ended: int
+    failed: int
+    pending: int = 0
+    paused: int = 0
+    buried: int = 0
+
+
+class Tally:
+    """What history says of replays: which events have come to something, and what became of the runs. Feed it in any order, as often as it comes.
+
+    Each event has one final disposition for each function, so it is by the places of events that one can tell whether anything is still to come:
+    the run that an event waits to become may be another one in the end.
+    """
+
+    def __init__(self) -> None:
+        self._events: dict[str, dict[tuple[str, str, int, int, str], tuple[int, str]]] = {}
+        self._runs: dict[str, dict[str, str]] = {}
+        self._without_run: dict[tuple[str, str], set[tuple[str, str, int, int, str]]] = {}
+
+    def add(self, record: HistoryRecord) -> None:
+        """Take a record of the history topic."""
+        if isinstance(record, StepRecorded | RunChanged | CompletionDisposed) or record.replay_id is None:
+            return
+        runs = self._runs.setdefault(record.replay_id, {})
+        if isinstance(record, RunEnded):
+            runs[record.run_id] = record.status
+            return
+        if isinstance(record, RunStarted):
+            runs.setdefault(record.run_id, "")
+        # An event that invokes has no place of its own.
+        event = record.function, record.topic, record.partition, record.offset, record.event_id
+        events = self._events.setdefault(record.replay_id, {})
+        told = _FINAL
+        if isinstance(record, EventDisposed) and record.disposition in INTERIM:
+            told = record.at, "" if record.detail.startswith(TAKEN_ALONG) else record.run_id
+        if isinstance(record, EventDisposed) and record.disposition in {LEFT_OUT, DEAD_LETTERED}:
+            self._without_run.setdefault((record.replay_id, record.disposition), set()).add(event)
+        events[event] = max(events.get(event, told), told)
+
+    def of(self, replay: Replay) -> Counts:
+        """Return the counts of a replay."""
+        events, runs = self._events.get(replay.id, {}), self._runs.get(replay.id, {})
+        own = replay.function, replay.topic
+
+        def count(some: Iterable[tuple[str, str, int, int, str]]) -> int:
+            return sum(one[:2] == own and _within(replay.spans, *one[2:4]) for one in some)
+
+        waiting = {event: told[1] for event, told in events.items() if told != _FINAL}
+        queued = {run or event for event, run in waiting.items()} - runs.keys()
+        ended = sum(map(bool, runs.values()))
+        failed = sum(state not in {"", "completed"} for state in runs.values())
+        without_run = [self._without_run.get((replay.id, what), set()) for what in (LEFT_OUT, DEAD_LETTERED)]
+        # A rewind is of all functions, and its events may be in several topics.
+        paused, buried = (count(some) if replay.function else len(some) for some in without_run)
+        return Counts(count(events), len(runs) + len(queued), ended, failed, len(waiting), paused, buried)
+
+
+def status(replay: Replay) -> str:
+    """Return ``running``, ``paused``, ``cancelled`` or ``completed``; it is completed once every run of it has ended, those of events that its runs have sent too."""
+    return "running" if replay.state == ACTIVE else replay.state
+
+
+def seems_over(replay: Replay, counts: Counts, *, routed: bool) -> bool:
+    """Return whether all events of a replay have come to something, and all runs have ended that history tells of.
+
+    ``routed`` says that all of them have been routed. That of some nothing came is no wonder then: the function may have been deployed with another
+    trigger meanwhile, and events expire.
+    """
+    has_all = routed or counts.routed >= replay.events
+    return has_all and counts.runs == counts.ended and not counts.pending
+
+
+class Found(NamedTuple):
+    """What is found of a replay that goes on: whether all of its events have been routed, how many workers serve the app, how many carry the replay
+    out, and whether its topic is another one than when it was made."""
+
+    routed: bool
+    workers: int
+    members: int
+    is_gone: bool
+
+
+def waits_for(replay: Replay, counts: Counts, found: Found, on_the_way: str | None) -> str:
+    """Return in words what a replay that goes on waits for; ``on_the_way`` is what has been seen not to have come yet, once all seemed to be over."""
+    if not found.workers:
+        return "a worker: none serves the app"
+    if not found.routed and counts.routed < replay.events:
+        if found.is_gone:
+            return f"nothing: {replay.topic} was created again since it was made, and its events are gone; cancel it"
+        if not found.members:
+            return f"a worker that carries it out: {found.workers} serve the app, and their logs say why none has begun"
+        together = "" if replay.per_second else ", together with those of other replays without --per-second,"
+        pace = f"they come {replay.per_second or PER_SECOND} a second at most{together} and while half of a worker's room (--max-runs) is free"
+        return f"{replay.events - counts.routed} events that have not come to anything yet; {pace}"
+    left = max(counts.runs - counts.ended, counts.pending)
+    return f"{left} runs that have not ended" if left else (on_the_way or "what its runs have sent")
+
+
+def _within(spans: Mapping[int, tuple[int, int]], partition: int, offset: int) -> bool:
+    start, stop = spans.get(partition, (0, 0))
+    return start <= offset < stop

@@ -1,0 +1,1 @@
+"""What is read off history and off facts, for those who look."""

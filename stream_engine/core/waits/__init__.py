@@ -1,0 +1,1 @@
+"""Events that runs wait for: where they and the waits come together."""

@@ -1,0 +1,368 @@
+"""Events that are waited for, in the partition where they come together with the waits: that of the value that both have.
+
+Theory of operation. Lanes *offer* events, and runs *await* them; both are kept, so it does not matter which comes first. A wait that comes is compared with
+the events that are here, in their order, beginning behind its run's trigger; an event that comes is compared with the waits that are here. A wait has one
+answer, and is forgotten with it; the run asks anew if it has had the event from another of its waits. So a search always begins at the trigger, and an
+event that arrives late, behind a newer one, is not passed over. Of waits of one run that an event fits, one is answered.
+
+An answer is the earliest of what has been offered. As long as lanes have not offered all that a wait is about (see `stream_engine.core.waits.coverage`), it is *held*:
+nothing is answered. Waits that cancel a run are not: any event will do.
+
+A wait whose end has come and that is not held is *overdue*: the partition *asks* up to when all events are routed, and it is in vain once that is behind its end, unless it is answered before.
+
+What is too much for one record is gone on with in a later one: a search through many events, an event that very many wait for, and what is released.
+"""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from stream_engine.core.expressions.expression import ASYNC, EvaluationError, ExpressionError, compile_expression
+from stream_engine.core.expressions.scope import Scope
+from stream_engine.core.identity import partition_of
+from stream_engine.core.partition.turn import Turn
+from stream_engine.core.records.journal import Event
+from stream_engine.core.records.requests import Cancel
+from stream_engine.core.records.wait_tables import (
+    HELD_BACK,
+    OFFERED,
+    OVERDUE,
+    WAITERS,
+    HeldBack,
+    Offered,
+    Overdue,
+    Waiter,
+)
+from stream_engine.core.records.wanted import (
+    Await,
+    Behind,
+    CaughtUp,
+    Compare,
+    Found,
+    InVain,
+    LastCall,
+    Offer,
+    Offering,
+    Release,
+    Search,
+    Sender,
+    TakeOut,
+    Withdraw,
+)
+from stream_engine.core.waits.coverage import ON_ITS_WAY, Coverage
+from stream_engine.core.waits.interests import interest_of, moment, place, slot
+
+_AT_ONCE = 200
+"""How many events or waits one decision compares at most, before others have their turn."""
+
+_WITHDRAWN_FOR = 3_600_000
+"""How long it is remembered that a wait was withdrawn before it came: they come by different ways."""
+
+
+def await_event(turn: Turn, command: Await) -> None:
+    """Somebody waits for an event."""
+    key = _key(slot(command.wanted), command.run_id, command.step_id, cancels=command.cancels)
+    known = turn.state.get(WAITERS, key)
+    if known is not None and known.asked is None:
+        turn.state.delete(key)
+        return
+    coverage = Coverage.used(turn, command.wanted.name, command.wanted.path)
+    if known is None:
+        coverage.count(1)
+    since = moment(command.after)
+    is_held = coverage.reach > since
+    turn.state.put(key, Waiter(command, is_held))
+    if is_held:
+        turn.state.put(_held_key(coverage.interest, since, key), HeldBack(key))
+    coverage.need(since, command.keep)
+    coverage.save()
+    if command.batch:
+        # In a replay the batch's time is that of its events, which may be long ago.
+        turn.expire.append((max(command.until, turn.now) + _WITHDRAWN_FOR, key))
+    if not is_held or command.cancels:
+        _search(turn, key, command.after)
+
+
+def withdraw(turn: Turn, command: Withdraw) -> None:
+    """Nobody waits any more."""
+    key = _key(command.slot, command.run_id, command.step_id, cancels=command.cancels)
+    waiter = turn.state.get(WAITERS, key)
+    if waiter is not None and waiter.asked is not None:
+        _forget(turn, key, waiter.asked)
+    elif command.cancels:
+        until = turn.now + _WITHDRAWN_FOR
+        turn.state.put(key, Waiter(None, until=until))
+        turn.expire.append((until, key))
+
+
+def last_call(turn: Turn, command: LastCall) -> None:
+    """A wait's time is over. One that is not here has been answered before it heard of that."""
+    key = _key(command.slot, command.run_id, command.step_id, cancels=False)
+    waiter = turn.state.get(WAITERS, key)
+    if waiter is None or waiter.asked is None:
+        return
+    asked = replace(waiter.asked, until=command.until)
+    turn.state.put(key, replace(waiter, asked=asked))
+    if waiter.held:
+        turn.command(partition_of(asked.run_id), InVain(asked.run_id, asked.step_id, known=False))
+    else:
+        _be_overdue(turn, key, asked)
+
+
+def caught_up(turn: Turn, command: CaughtUp) -> None:
+    """All events are here that came before a time: waits whose end is before that have an event now, or none."""
+    overdue = turn.state.scan(OVERDUE, OVERDUE.prefix, OVERDUE.stop)
+    for number, (key, entry) in enumerate(overdue):
+        if int.from_bytes(key[1:9], "big") >= command.before:
+            turn.asks = True
+            return
+        if number == _AT_ONCE or turn.is_full:
+            turn.later(command)
+            return
+        turn.state.delete(key)
+        waiter = turn.state.get(WAITERS, entry.waiter)
+        if waiter is not None and waiter.asked is not None:
+            turn.state.put(entry.waiter, replace(waiter, last=True))
+            # From its beginning: what has been offered just now may not have been compared with it yet.
+            _search(turn, entry.waiter, waiter.asked.after)
+
+
+def behind(turn: Turn, command: Behind) -> None:
+    """Whoever waits beyond its end because lanes are behind is told so."""
+    start = max(command.key + b"\0", OVERDUE.prefix)
+    for number, (key, entry) in enumerate(turn.state.scan(OVERDUE, start, OVERDUE.timed_key(command.before))):
+        if number == _AT_ONCE or turn.is_full:
+            turn.later(command)
+            return
+        command = replace(command, key=key)
+        waiter = turn.state.get(WAITERS, entry.waiter)
+        if waiter is not None and waiter.asked is not None:
+            asked = waiter.asked
+            turn.command(partition_of(asked.run_id), InVain(asked.run_id, asked.step_id, known=False))
+
+
+def offered(turn: Turn, command: Offer) -> None:
+    """A lane has an event that may be waited for."""
+    at = place(command.event)
+    for number, (name, keep) in enumerate(command.slots):
+        if number and turn.is_full:
+            turn.later(replace(command, slots=command.slots[number:]))
+            return
+        key = OFFERED.key(name, "") + at
+        known = turn.state.get(OFFERED, key)
+        until = turn.now + keep + ON_ITS_WAY
+        if known is None or known.until < until:
+            turn.state.put(key, Offered(command.event, until, command.sender))
+            turn.expire.append((until, key))
+        if known is None:
+            _compare(turn, key, WAITERS.key(name, ""))
+
+
+def offering(turn: Turn, command: Offering) -> None:
+    """A lane has offered what it was asked for."""
+    coverage = Coverage.of(turn, command.interest)
+    if coverage is not None:
+        coverage.told(command)
+        coverage.save()
+        release(turn, Release(command.interest))
+
+
+def release(turn: Turn, command: Release) -> None:
+    """Answer waits that were held until everything was here."""
+    coverage = Coverage.of(turn, command.interest)
+    if coverage is None:
+        return
+    start, stop = HELD_BACK.key(command.interest, ""), HELD_BACK.key(command.interest) + b"\1"
+    held = turn.state.scan(HELD_BACK, HELD_BACK.numbered_key(command.interest, coverage.reach), stop)
+    for number, (key, entry) in enumerate(held):
+        if number == _AT_ONCE or turn.is_full:
+            turn.later(command)
+            return
+        turn.state.delete(key)
+        waiter = turn.state.get(WAITERS, entry.waiter)
+        if waiter is not None and waiter.asked is not None:
+            turn.state.put(entry.waiter, replace(waiter, held=False))
+            if waiter.asked.until and not waiter.asked.cancels:
+                _be_overdue(turn, entry.waiter, waiter.asked)
+            _search(turn, entry.waiter, waiter.asked.after)
+    left = next(turn.state.scan(HELD_BACK, start, stop), None)
+    waiter = None if left is None else turn.state.get(WAITERS, left[1].waiter)
+    coverage = Coverage.of(turn, command.interest)
+    if coverage is not None and waiter is not None and waiter.asked is not None:
+        coverage.need(moment(waiter.asked.after), waiter.asked.keep)
+        coverage.save()
+
+
+def search(turn: Turn, command: Search) -> None:
+    """Go on with a search."""
+    waiter = turn.state.get(WAITERS, command.key)
+    if waiter is not None and waiter.searched:
+        _search(turn, command.key, waiter.searched)
+
+
+def compare(turn: Turn, command: Compare) -> None:
+    """Go on with the waits for an event."""
+    _compare(turn, command.key, command.behind + b"\0", command.interest)
+
+
+def expire(turn: Turn, keys: Iterable[bytes]) -> None:
+    """Drop events, and what is left of waits, whose time is over."""
+    for key in keys:
+        if key.startswith(OFFERED.prefix):
+            known = turn.state.get(OFFERED, key)
+            if known is not None and known.until <= turn.now:
+                turn.state.delete(key)
+            continue
+        waiter = turn.state.get(WAITERS, key)
+        if waiter is None:
+            continue
+        if waiter.asked is None:
+            turn.state.delete(key)
+        elif waiter.asked.batch:
+            _forget(turn, key, waiter.asked)
+
+
+def _search(turn: Turn, key: bytes, behind: bytes) -> bytes | None:
+    """Compare a wait with the events that are here, behind a place; return the place of its answer, or None."""
+    waiter = turn.state.get(WAITERS, key)
+    assert waiter is not None
+    asked = waiter.asked
+    assert asked is not None
+    start = OFFERED.key(slot(asked.wanted), "")
+    events = turn.state.scan(OFFERED, start + behind + b"\0", start[:-1] + b"\1")
+    for number, (where, found) in enumerate(events):
+        if number == _AT_ONCE or turn.is_full:
+            turn.state.put(key, replace(waiter, searched=behind))
+            turn.later(Search(key))
+            return None
+        behind = where[len(start) :]
+        if _fits(turn, asked, found):
+            _answer(turn, key, asked, found.event)
+            return behind
+    if waiter.last:
+        _forget(turn, key, asked)
+        turn.command(partition_of(asked.run_id), InVain(asked.run_id, asked.step_id, known=True))
+    elif waiter.searched:
+        turn.state.put(key, replace(waiter, searched=b""))
+    return None
+
+
+def _compare(turn: Turn, key: bytes, start: bytes, interest: str = "") -> None:
+    """Compare an event with the waits that are here; the ``interest`` is given where this goes on, and not begins."""
+    left = _compare_some(turn, key, start, int(interest != ""))
+    if left is not None:
+        turn.later(left)
+    if (left is None) != (interest == ""):
+        coverage = Coverage.of(turn, interest if left is None else left.interest)
+        if coverage is not None:
+            coverage.comparing(-1 if left is None else 1)
+            coverage.save()
+
+
+def _compare_some(turn: Turn, key: bytes, start: bytes, own: int) -> Compare | None:
+    """Compare an event with as many waits as one decision may; return what is left. This is one of ``own`` that are not done with.
+
+    While there are others, a wait that the event fits is answered by a search: an earlier event may not have been compared with it yet.
+    """
+    found = turn.state.get(OFFERED, key)
+    if found is None:
+        return None
+    head = key[: -len(place(found.event))]
+    at = key[len(head) :]
+    waiters = turn.state.scan(WAITERS, start, WAITERS.prefix + head[1:-1] + b"\1")
+    last, answered, interest, is_earliest = b"", "", "", True
+    for number, (where, waiter) in enumerate(waiters):
+        if number == _AT_ONCE or (number and turn.is_full):
+            return Compare(key, last, interest)
+        last = where
+        asked = waiter.asked
+        if asked is not None and not interest:
+            interest = interest_of(asked.wanted.name, asked.wanted.path)
+            is_earliest = Coverage.open_comparisons(turn, interest) <= own
+        if asked is None or (waiter.held and not asked.cancels) or at <= asked.after:
+            continue
+        if not asked.cancels and asked.run_id == answered:
+            continue
+        # What a search has not come to yet, it will find, or something earlier.
+        if (waiter.searched and at > waiter.searched) or not _fits(turn, asked, found):
+            continue
+        if asked.cancels or is_earliest:
+            _answer(turn, where, asked, found.event)
+            answered = answered if asked.cancels else asked.run_id
+        elif _search(turn, where, asked.after) == at:
+            answered = asked.run_id
+    return None
+
+
+def _fits(turn: Turn, asked: Await, found: Offered) -> bool:
+    event = found.event
+    if (found.sender is not None and not _is_seen(turn, asked, found.sender)) or event.identity in asked.taken:
+        return False
+    if asked.until and event.timestamp > asked.until:
+        return False
+    condition = asked.wanted.if_
+    if not condition:
+        return True
+    names = frozenset({"async_event"}) if asked.event is None else ASYNC
+    try:
+        return compile_expression(condition, names).condition(Scope(asked.event or event, event))
+    except (EvaluationError, ExpressionError):
+        # It says nothing about this event, which is none of the waiting run's making.
+        return False
+
+
+def _is_seen(turn: Turn, asked: Await, sender: Sender) -> bool:
+    """Return whether a wait sees what a run has sent: live, what live runs have; in a replay, what its runs have, and what live ones have that it does not run again."""
+    if asked.replay_id is None or sender.replay_id is not None:
+        return sender.replay_id == asked.replay_id
+    return not turn.rules.runs_again(asked.replay_id, sender)
+
+
+def _answer(turn: Turn, key: bytes, asked: Await, event: Event) -> None:
+    _forget(turn, key, asked)
+    reason = f"event {event.name} ({event.id})"
+    if asked.gate is not None:
+        out = TakeOut(asked.run_id, asked.gate.id, asked.batch, asked.number, reason)
+        turn.command(asked.gate.partition, out)
+    elif asked.cancels:
+        home, cancel = partition_of(asked.run_id), Cancel(asked.run_id, reason, seek=True)
+        if home == turn.rules.partition:
+            # One event may cancel very many runs, and a record has no room for what follows from all of them.
+            turn.later(cancel)
+        else:
+            turn.command(home, cancel)
+    else:
+        home = partition_of(asked.run_id)
+        if home == turn.rules.partition:
+            # The result of the step, and what history is told of it.
+            turn.owed += 2 * len(event.data)
+        turn.command(home, Found(asked.run_id, asked.step_id, event))
+
+
+def _forget(turn: Turn, key: bytes, asked: Await) -> None:
+    turn.state.delete(key)
+    interest = interest_of(asked.wanted.name, asked.wanted.path)
+    turn.state.delete(_held_key(interest, moment(asked.after), key))
+    if asked.until and not asked.cancels:
+        turn.state.delete(_overdue_key(asked.until, key))
+    coverage = Coverage.of(turn, interest)
+    if coverage is not None:
+        coverage.count(-1)
+        coverage.save()
+
+
+def _be_overdue(turn: Turn, key: bytes, asked: Await) -> None:
+    turn.state.put(_overdue_key(asked.until, key), Overdue(key))
+    turn.asks = True
+
+
+def _key(slot_id: str, run_id: str, step_id: str, *, cancels: bool) -> bytes:
+    return WAITERS.key(slot_id, run_id, "c" if cancels else "w", step_id)
+
+
+def _held_key(interest: str, since: int, waiter: bytes) -> bytes:
+    return HELD_BACK.numbered_key(interest, since) + waiter[1:]
+
+
+def _overdue_key(until: int, waiter: bytes) -> bytes:
+    return OVERDUE.timed_key(until) + waiter[1:]

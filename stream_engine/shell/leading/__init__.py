@@ -1,0 +1,1 @@
+"""The threads that lead partitions: recovery, deciding, sending, telling history, snapshots."""

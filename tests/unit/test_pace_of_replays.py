@@ -1,0 +1,78 @@
+"""At which pace a worker carries a replay out that it may share with others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+import pytest
+from confluent_kafka import Consumer, Producer
+from msgspec.structs import replace
+
+from stream_engine.core.routing.replay import PAUSED, PER_SECOND, Extent, Replay
+from stream_engine.shell.halts import REPLAY
+from stream_engine.shell.routing import replays
+from stream_engine.shell.routing.replays import ROUTED, ReplayPlan, Replays, Tools
+from stream_engine.shell.routing.route import Route
+
+
+def _no_consumer(name: str) -> Consumer:
+    raise AssertionError(name)
+
+
+def _no_producer() -> Producer:
+    raise AssertionError
+
+
+def _nothing(value: Any) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(("assigned", "expected"), [([0, 1, 2, 3], 100), ([0, 3], 50), ([0, 1], 100)], ids=str)
+def test_what_is_over_of_a_worker_leaves_its_pace_to_the_rest(
+    monkeypatch: pytest.MonkeyPatch, assigned: list[int], expected: int
+) -> None:
+    """Of four partitions two have events; there is one left to read."""
+    spans: Mapping[int, tuple[int, int]] = {0: (0, 500), 1: (3, 4), 2: (7, 7), 3: (0, 0)}
+    made = Replay("r", "pay", "shop.events", "E", 0, 9, dict(spans), 10, 501, per_second=100)
+    routes: dict[str, Route] = {}
+    tools = Tools(
+        *(routes, _no_consumer, _no_producer, cast("Any", _nothing), _nothing), has_room=lambda: True, failed=_nothing
+    )
+    plan = ReplayPlan(made, Extent("r", "shop.events", spans), tools)
+    now = 10.0
+    monkeypatch.setattr(replays, "monotonic", lambda: now)
+    plan.took(plan.most(1, assigned))
+    now = 11.0
+    assert plan.most(1, assigned) == expected
+    assert plan.most(0, assigned) == 1
+
+
+@pytest.mark.parametrize(("per_second", "expected"), [(0, PER_SECOND // 4), (80, 80)])
+def test_replays_for_which_nobody_has_said_a_pace_share_one(
+    monkeypatch: pytest.MonkeyPatch, per_second: int, expected: int
+) -> None:
+    """Of six replays that go on, four have none of their own."""
+    made = Replay("r", "pay", "shop.events", "E", 0, 9, {0: (0, 500)}, 10, 500, per_second=per_second)
+    others = {
+        **{f"d{n}": replace(made, id=f"d{n}", per_second=0) for n in range(3 if per_second == 0 else 4)},
+        **{f"o{n}": replace(made, id=f"o{n}", per_second=500) for n in range(2 if per_second == 0 else 1)},
+        "paused": replace(made, id="paused", state=PAUSED),
+        "routed": replace(made, id="routed", per_second=0),
+    }
+    values = {
+        REPLAY: {name: msgspec.json.encode(one) for name, one in {"r": made, **others}.items()},
+        ROUTED: {"routed": b"true"},
+    }
+    tools = Tools(
+        *({}, _no_consumer, _no_producer, values.__getitem__, _nothing), has_room=lambda: True, failed=_nothing
+    )
+    threads = Replays(tools, cast("Any", _nothing))
+    threads._look()
+    plan = ReplayPlan(made, Extent("r", "shop.events", made.spans), threads._tools)
+    now = 10.0
+    monkeypatch.setattr(replays, "monotonic", lambda: now)
+    plan.took(plan.most(1, [0]))
+    now = 11.0
+    assert plan.most(1, [0]) == expected
