@@ -21,6 +21,8 @@ CATALOGUE_MARK = "stream-engine-"
 """What the client id of a worker begins with; its catalogue's digest follows, so that `doctor` can tell what it serves."""
 
 _ANSWER_SECONDS = 30
+_LEADER_SECONDS = 5
+"""How long a question waits for the leader that a client knows of; it may be gone for good."""
 _LOOK_SECONDS = 0.1
 _HASTE_SECONDS = 1.0
 _AGAIN_SECONDS = 1.0
@@ -145,10 +147,11 @@ def admin(settings: Settings, **properties: Any) -> AdminClient:
     return AdminClient(settings.client_config(_LATENCY | {"log_level": 4}, **properties))
 
 
-def offsets(consumer: Consumer, topic: str, partition: int, patience: float = 10.0) -> range:
+def offsets(consumer: Consumer, topic: str, partition: int, patience: float = _ANSWER_SECONDS) -> range:
     """Return the offsets that a partition has now; wait for as long as ``patience`` (seconds) until somebody leads it.
 
-    The end is asked for after the start, so that what was written behind a start that is seen is seen too.
+    A client asks the leader that it knows of until its time is over, even if that broker has been killed and another one leads (librdkafka#2535).
+    So it is asked for a short time, and told to look who leads. The end is asked for after the start, so that what was written behind a start that is seen is seen too.
 
     Raises:
         KafkaException: there is no such partition, or Kafka does not answer.
@@ -156,13 +159,15 @@ def offsets(consumer: Consumer, topic: str, partition: int, patience: float = 10
     part, deadline = TopicPartition(topic, partition), monotonic() + patience
     while True:
         try:
-            start, _ = consumer.get_watermark_offsets(part, _ANSWER_SECONDS)
-            _, end = consumer.get_watermark_offsets(part, _ANSWER_SECONDS)
+            start, _ = consumer.get_watermark_offsets(part, _LEADER_SECONDS)
+            _, end = consumer.get_watermark_offsets(part, _LEADER_SECONDS)
         except KafkaException as error:
-            if error.args[0].name() not in _LEADERLESS or monotonic() > deadline:
+            if error.args[0].name() not in _LEADERLESS | {"_TIMED_OUT"}:
                 raise
-            # A client that was made while a partition had no leader goes on saying so until it is told to look.
+            # A client that was made while a partition had no leader goes on saying so, too.
             consumer.list_topics(topic, timeout=_ANSWER_SECONDS)
+            if monotonic() > deadline:
+                raise
             time.sleep(_LOOK_SECONDS)
         else:
             return range(start, end)

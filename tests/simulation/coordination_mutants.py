@@ -15,9 +15,10 @@ from stream_engine.core.stages.commands import WaitForEvent
 from stream_engine.core.waits import cancelling_events, offers
 from stream_engine.core.waits.coverage import Coverage
 from stream_engine.core.waits.interests import PLACE_BYTES, before
+from tests.simulation.asking import Asking
+from tests.simulation.bends import has_full_records, has_slow_lanes
 from tests.simulation.mutants import Mutant
 
-_call_last = awaiting._call_last
 _wait = awaiting.wait
 _fits = offers._fits
 _await = cancelling_events._await
@@ -29,9 +30,11 @@ _cancel = cancel.cancel
 _hand_over = finish._hand_over
 
 
-def _ends_in_turn(turn: Turn, run_id: str, step_id: str, step: Step) -> None:
-    with patch.object(turn, "later", lambda command: turn.command(turn.rules.partition, command)):
-        _call_last(turn, run_id, step_id, step)
+def _puts_off(turn: Turn, offer: Offer) -> None:
+    if turn.is_full:
+        turn.later(offer)
+    else:
+        _offered(turn, offer)
 
 
 def _for_half_as_long(turn: Turn, command: WaitForEvent) -> None:
@@ -99,7 +102,12 @@ def _times_out_as_cancelled(turn: Turn, run_id: str, run: Run, event: Any) -> No
 _give_up = replying.give_up
 
 COORDINATION_MUTANTS = (
-    Mutant("a last call overtakes events", [patch.object(awaiting, "_call_last", _ends_in_turn)], noticed_by=1937),
+    Mutant(
+        "a wait ends although lanes are behind",
+        [patch.object(Asking, "routed", lambda self, ends: True)],
+        bend=has_slow_lanes,
+    ),
+    Mutant("an offer is put off", [patch.dict(HANDLERS, {Offer: _puts_off})], bend=has_full_records),
     Mutant("a wait looks back to nothing", [patch.object(awaiting, "before", _looks_back_no_further)]),
     Mutant("a wait looks back too far", [patch.object(awaiting, "before", lambda at: bytes(PLACE_BYTES))]),
     Mutant("a wait has another value's condition", [patch.object(offers, "_fits", _without_condition)]),

@@ -7,7 +7,7 @@ from tests.simulation.again import Times
 from tests.simulation.outside import Outside
 from tests.simulation.programs import SimFunction
 from tests.simulation.referee import Referee
-from tests.simulation.sent import SKEW, Sendings, Sent, cancels
+from tests.simulation.sent import Sendings, Sent, cancels
 from tests.simulation.waits import PROMPT
 
 _Functions = dict[str, SimFunction]
@@ -107,7 +107,7 @@ class _Endings:
         self._referee.schedule.counts["run timed out before it began"] += started is None
         allowed = most.start if started is None else most.finish
         # It was due by the clock of one worker, and had its time by that of another.
-        earliest = trigger.due - 2 * SKEW + (allowed or 0)
+        earliest = trigger.due - 2 * self._referee.schedule.skew + (allowed or 0)
         if (
             allowed is None
             or ended[1].at < earliest

@@ -34,17 +34,19 @@ from stream_engine.core.routing.route import Router
 from stream_engine.core.stages import finish, run
 from stream_engine.core.stages.commands import Input, RecordStep, Suspend
 from stream_engine.core.stages.step import record_step
+from tests.simulation.bends import Bend
 from tests.simulation.keeping import Keeper
 from tests.simulation.leading import Commit, Desk, Leading
 from tests.simulation.schedule import Body
 from tests.simulation.store import SimStore
 from tests.simulation.term import Term
 from tests.simulation.worker import Parts
+from tests.simulation.world import as_drawn
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A bug: what to replace in the core, or which parts to build a worker of.
+    """A bug: what to replace in the core, or which parts to build a worker of; and how to ``bend`` worlds so that it is noticed in one of some dozens.
 
     ``noticed_by`` is the seed of a world that notices it. It is lived first, which saves a minute where such worlds are rare; where the worlds
     have changed since, it only saves nothing.
@@ -54,6 +56,7 @@ class Mutant:
     patches: Sequence[AbstractContextManager[Any]] = ()
     parts: Parts = field(default_factory=Parts)
     noticed_by: int = 0
+    bend: Bend = as_drawn
 
     @contextmanager
     def alive(self) -> Iterator[Parts]:

@@ -115,6 +115,10 @@ class Operators:
         if halts or pauses:
             self._schedule.at(end, self._let_go)
 
+    def replay_started(self, random: Random) -> None:
+        """See at once that this was a mistake: while the first runs of a replay begin."""
+        self._schedule.at(random.randrange(50 * MILLISECOND), partial(self._change_a_replay, random))
+
     def began(self, told: RunStarted, leader: str, claimed_at: int) -> None:
         """Object to a run that begins although an operator was told that nothing more of its replay does.
 

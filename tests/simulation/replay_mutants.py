@@ -21,6 +21,7 @@ from stream_engine.core.routing.rewind import Course, Progress, Rewind
 from stream_engine.core.stages import batch, debounce, gathering, run
 from stream_engine.shell.pauses import Deciding
 from tests.simulation import again
+from tests.simulation.bends import loses_members_and_pauses_replays, stops_replays_at_once
 from tests.simulation.leading import Leading
 from tests.simulation.mutants import Mutant
 
@@ -90,11 +91,15 @@ REPLAY_MUTANTS = (
     ),
     Mutant("a singleton skips what is replayed", [patch.dict(HANDLERS, {Ask: _skips_what_is_replayed})], noticed_by=5),
     Mutant("what is halted begins", [patch.object(run, "_is_kept_back", lambda *_: False)], noticed_by=17),
-    Mutant("a halt is gone by before it is", [patch.object(Deciding, "goes_by_all", True)], noticed_by=2420),
+    Mutant(
+        "a halt is gone by before it is",
+        [patch.object(Deciding, "goes_by_all", True)],
+        bend=stops_replays_at_once,
+    ),
     Mutant(
         "who claims does not look what is halted",
         [patch.object(Leading, "look_around", lambda self: None)],
-        noticed_by=8824,
+        bend=loses_members_and_pauses_replays,
     ),
     Mutant("what was paused does not go on", [patch.object(halts, "_may_be_meant", _is_never_resumed)], noticed_by=122),
     Mutant("what is paused keeps its places", [patch.object(run, "hold", _holds_on)], noticed_by=322),

@@ -65,7 +65,7 @@ class Routing:
             self._scanning.thread.end()
 
     def _arrived(self, _: Stored) -> None:
-        self._depot.host.do(self.thread.wake)
+        self._depot.host.hear(self.thread.wake)
 
     def _run(self) -> Body:
         while True:

@@ -18,25 +18,34 @@ Body = Generator[str | None, None, None]
 MILLISECOND = 1_000
 TRACE_LINES = 300
 
+SKEW = 200
+"""By how many milliseconds the clock of a machine, and so journal time, may be ahead of the broker's, or behind it."""
+
 
 @dataclass(frozen=True)
 class Faults:
-    """How likely things go wrong while the faults last. Chances are per occasion, ``kills`` are per second."""
+    """How likely things go wrong while the faults last. Chances are per occasion, ``kills`` are per second, and ``lag`` is the most milliseconds by which a lane hears late of events."""
 
     appends: dict[str, float] = field(default_factory=dict)
     crash: float = 0.0
     pause: float = 0.0
     kills: float = 0.0
     rebalances: float = 0.0
+    lag: int = 0
 
 
 class Schedule:
-    """The clock of a simulated world, its dice, and its diary."""
+    """The clock of a simulated world, its dice, and its diary.
+
+    Attributes:
+        skew: by how many milliseconds clocks differ from this one at most.
+    """
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.now = 0
         self.calm = False
+        self.skew = SKEW
         self.counts: Counter[str] = Counter()
         self.trace: deque[tuple[int, str, tuple[Any, ...]]] = deque(maxlen=TRACE_LINES)
         self._heap: list[tuple[int, int, Call]] = []
@@ -103,6 +112,14 @@ class Host:
             self._deferred.append(call)
             return
         call()
+
+    def hear(self, call: Call) -> None:
+        """Have the process hear of something, late where its network is slow."""
+        lag = 0 if self.schedule.calm else self._faults.lag
+        if lag:
+            self.at(self.schedule.random.randrange(lag * MILLISECOND), call)
+        else:
+            self.do(call)
 
     def crash(self, where: str) -> None:
         """End the process as kill -9 does."""

@@ -25,9 +25,6 @@ CONDITIONS: dict[str, Callable[[Data, Data], bool]] = {
 }
 """The conditions of waits and cancels, with what they mean for the data of a run's event and that of the other one."""
 
-SKEW = 200
-"""By how many milliseconds the clock of a machine, and so journal time, may be ahead of the broker's, or behind it."""
-
 
 def needs_event(if_: str) -> bool:
     """Return whether a condition is about the run's own event as well."""

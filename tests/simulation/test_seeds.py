@@ -156,7 +156,7 @@ def test_a_bug_put_back_is_caught(mutant: Mutant) -> None:
     with mutant.alive() as parts:
         for seed in (mutant.noticed_by, *range(ENOUGH_FOR_A_MUTANT)):
             try:
-                World(seed, parts).run()
+                World(seed, parts, mutant.bend).run()
             except ViolationError:
                 return
     pytest.fail(f"{ENOUGH_FOR_A_MUTANT} seeds do not notice: {mutant.name}")

@@ -8,7 +8,7 @@ from stream_engine.core.records.wanted import Sender
 from tests.simulation.again import Times
 from tests.simulation.programs import Expect, SimFunction
 from tests.simulation.referee import Referee
-from tests.simulation.sent import SKEW, Sendings, Sent, Trigger, expects, is_meant
+from tests.simulation.sent import Sendings, Sent, Trigger, expects, is_meant
 
 PROMPT = 10_000
 """Within how many milliseconds happens what is to happen at once: faults last for a second, and what waits in vain does so for minutes."""
@@ -57,7 +57,8 @@ class _Judge:
         if passed is not None and settled.at > max(wait.started_at, passed) + PROMPT:
             self._referee.object(6, f"{step} has had {event} at {settled.at}, which lanes had passed at {passed}")
         self._referee.schedule.counts["wait answered"] += 1
-        self._referee.schedule.counts["wait answered with what had come before it"] += event.at < wait.started_at - SKEW
+        came_before = event.at < wait.started_at - self._referee.schedule.skew
+        self._referee.schedule.counts["wait answered with what had come before it"] += came_before
         self._referee.schedule.counts["wait answered with what a run sent"] += event.sender is not None
 
     def in_vain(self, step: _Step, wait: StepRecorded, settled: StepRecorded) -> None:
@@ -81,7 +82,7 @@ class _Judge:
             if is_meant(expect, trigger, event)
             and event.at >= earliest
             and (at := self._sendings.passed(event) if passed else event.at) is not None
-            and at + SKEW < until
+            and at + self._referee.schedule.skew < until
             and event.identity != trigger.identity
             and not self._was_had(step[0], event, settled.at)
             and self._is_seen(step[0], event.sender)

@@ -18,7 +18,7 @@ from tests.simulation.operating import Board, Operators
 from tests.simulation.outside import Outside
 from tests.simulation.programs import Author, SimFunction, Stumble, Work
 from tests.simulation.referee import Referee, ViolationError
-from tests.simulation.schedule import MILLISECOND, Faults, Schedule
+from tests.simulation.schedule import MILLISECOND, SKEW, Faults, Schedule
 from tests.simulation.sent import Sendings
 from tests.simulation.waits import audit_waits
 from tests.simulation.worker import Cluster, Disk, Parts, Worker
@@ -50,6 +50,8 @@ class Config:
     rewinds: int = 0
     halts: int = 0
     pauses: int = 0
+    hasty: bool = False
+    clocks_agree: bool = False
 
 
 def draw(random: Random) -> Config:
@@ -100,16 +102,30 @@ def _of_kind(seed: int, config: Config) -> Config:
         halts=halts if replays else 0,
         pauses=pauses,
         lasts_ms=lasts,
+        hasty=bool(replays and halts) and Random(f"hasty {seed}").random() < 0.3,
     )
+
+
+def _in_time(seed: int, config: Config) -> Config:
+    """Have clocks agree in some worlds, where it is known to the millisecond what should have been, and lanes be slow in some."""
+    random = Random(f"time {seed}")
+    agree, lag = random.random() < 0.5, random.choice((0, 0, 300))
+    return replace(config, clocks_agree=agree, faults=replace(config.faults, lag=lag))
+
+
+def as_drawn(config: Config) -> Config:
+    """Leave a world as its seed draws it."""
+    return config
 
 
 class World:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, parts: Parts | None = None) -> None:
+    def __init__(self, seed: int, parts: Parts | None = None, bend: Callable[[Config], Config] = as_drawn) -> None:
+        """``parts`` are what workers are built of, and ``bend`` makes what the seed draws into a world in which something rare happens often."""
         self.seed = seed
         self.schedule = Schedule(seed)
-        self.config = _of_kind(seed, draw(self.schedule.random))
+        self.config = bend(_in_time(seed, _of_kind(seed, draw(self.schedule.random))))
         self.topics = Topics()
         self.kafka = self._kafka()
         self.referee = Referee(self.schedule, self.kafka, self.topics)
@@ -135,8 +151,13 @@ class World:
         self._operators = Operators(self.referee, self.kafka, leaders, self.times, board)
         self.catalogues = self._catalogues()
         self.referee.watch_gates(self.catalogues[-1])
-        skews = [self.schedule.random.randrange(-200, 200) for _ in range(self.config.workers + 1)]
-        self._disks = [Disk(f"disk{index}", skew) for index, skew in enumerate(skews)]
+        if self.config.clocks_agree:
+            self.schedule.skew = 0
+        skews = [self.schedule.random.randrange(-SKEW, SKEW) for _ in range(self.config.workers + 1)]
+        self._disks = [
+            Disk(f"disk{index}", 0 if self.config.clocks_agree else skew) for index, skew in enumerate(skews)
+        ]
+        self._haste = Random(f"haste {seed}")
         self._lives = 0
         self._workers: list[Worker] = []
 
@@ -325,6 +346,8 @@ class World:
             for worker in self._workers:
                 if worker.host.alive:
                     worker.take_part()
+            if self.config.hasty:
+                self._operators.replay_started(self._haste)
 
     def _rewind(self) -> None:
         """Stop all workers, and do what Kafka's own tool does to the offsets; workers are started again."""

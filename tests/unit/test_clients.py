@@ -15,7 +15,7 @@ from stream_engine.shell.trouble import NoAnswerError
 
 
 class Stuck:
-    """A consumer that was made while a partition had no leader: it says so until it is told to look (librdkafka 2.16)."""
+    """A consumer that was made while a partition had no leader, or asks one that is gone, until it is told to look (librdkafka 2.16)."""
 
     def __init__(self, error: int) -> None:
         self._error = error
@@ -32,14 +32,18 @@ class Stuck:
         self.looked = True
 
 
-@pytest.mark.parametrize("error", [KafkaError._UNKNOWN_PARTITION, KafkaError.NOT_LEADER_FOR_PARTITION])
-def test_a_client_that_knows_of_no_leader_is_told_to_look(error: int) -> None:
+@pytest.mark.parametrize(
+    "error", [KafkaError._UNKNOWN_PARTITION, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._TIMED_OUT]
+)
+def test_a_client_that_knows_no_leader_that_is_there_is_told_to_look(error: int) -> None:
     assert offsets(cast("Consumer", Stuck(error)), "t", 4) == range(3, 7)
 
 
-def test_what_lasts_is_told_when_the_patience_is_over() -> None:
+def test_what_lasts_is_told_when_the_patience_is_over_and_whoever_asks_again_has_looked() -> None:
+    consumer = Stuck(KafkaError._TIMED_OUT)
     with pytest.raises(KafkaException):
-        offsets(cast("Consumer", Stuck(KafkaError._UNKNOWN_PARTITION)), "t", 4, patience=-1)
+        offsets(cast("Consumer", consumer), "t", 4, patience=-1)
+    assert consumer.looked
 
 
 def test_what_looking_does_not_help_is_told_at_once() -> None:

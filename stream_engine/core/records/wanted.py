@@ -99,10 +99,15 @@ class Sender(Record, frozen=True):
 
 
 class Offer(Record, frozen=True, tag="offer"):
-    """An event that may be waited for: by those of some slots, each of which keeps it for so many milliseconds. ``sender`` is the run that sent it, if one did."""
+    """An event that may be waited for by those of a slot, which ``keep`` it for so many milliseconds. ``sender`` is the run that sent it, if one did.
+
+    One that is for several slots of a partition is offered for each: what is decided upon later than what came behind it on the topic would be missed by waits
+    that are told meanwhile that everything is here.
+    """
 
     event: Event
-    slots: tuple[tuple[str, int], ...]
+    slot: str
+    keep: int
     sender: Sender | None = None
 
 

@@ -123,7 +123,7 @@ class Router:
             if self._offers is not None:
                 sender = None if cause is None else cause.sender
                 for owner, offer in self._offers.interests.offers(event, self._partitions, sender):
-                    offered.add(owner, 0, offer, _SMALL * (1 + len(offer.slots)) + len(event.data))
+                    offered.add(owner, 0, offer, 2 * _SMALL + len(event.data))
             if not any(matched):
                 continue
             home = home_partition(event.identity, self._partitions)

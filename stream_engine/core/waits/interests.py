@@ -114,7 +114,7 @@ class Interests:
         if not named:
             return []
         scope = Scope(event)
-        slots: dict[int, list[tuple[str, int]]] = {}
+        offers = []
         for interest in named:
             value = value_at(interest.path, scope) if interest.path else ""
             if value is None:
@@ -122,8 +122,8 @@ class Interests:
             found = slot_of(interest.name, interest.path, value)
             owner = home_partition(found, partitions)
             if owner in interest.keeps:
-                slots.setdefault(owner, []).append((found, interest.keeps[owner]))
-        return [(owner, Offer(event, tuple(found), sender)) for owner, found in slots.items()]
+                offers.append((owner, Offer(event, found, interest.keeps[owner], sender)))
+        return offers
 
     def _of(self, name: str) -> "list[_Interest]":
         found = self._named.get(name)

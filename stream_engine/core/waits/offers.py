@@ -143,19 +143,14 @@ def behind(turn: Turn, command: Behind) -> None:
 
 def offered(turn: Turn, command: Offer) -> None:
     """A lane has an event that may be waited for."""
-    at = place(command.event)
-    for number, (name, keep) in enumerate(command.slots):
-        if number and turn.is_full:
-            turn.later(replace(command, slots=command.slots[number:]))
-            return
-        key = OFFERED.key(name, "") + at
-        known = turn.state.get(OFFERED, key)
-        until = turn.now + keep + ON_ITS_WAY
-        if known is None or known.until < until:
-            turn.state.put(key, Offered(command.event, until, command.sender))
-            turn.expire.append((until, key))
-        if known is None:
-            _compare(turn, key, WAITERS.key(name, ""))
+    key = OFFERED.key(command.slot, "") + place(command.event)
+    known = turn.state.get(OFFERED, key)
+    until = turn.now + command.keep + ON_ITS_WAY
+    if known is None or known.until < until:
+        turn.state.put(key, Offered(command.event, until, command.sender))
+        turn.expire.append((until, key))
+    if known is None:
+        _compare(turn, key, WAITERS.key(command.slot, ""))
 
 
 def offering(turn: Turn, command: Offering) -> None:
@@ -272,7 +267,8 @@ def _compare_some(turn: Turn, key: bytes, start: bytes, own: int) -> Compare | N
     waiters = turn.state.scan(WAITERS, start, WAITERS.prefix + head[1:-1] + b"\1")
     last, answered, interest, is_earliest = b"", "", "", True
     for number, (where, waiter) in enumerate(waiters):
-        if number == _AT_ONCE or (number and turn.is_full):
+        # What goes on later is counted by its interest, which no wait that was withdrawn in advance tells.
+        if interest and (number >= _AT_ONCE or turn.is_full):
             return Compare(key, last, interest)
         last = where
         asked = waiter.asked

@@ -5,13 +5,13 @@ import pytest
 from msgspec.structs import replace
 
 from stream_engine.core.identity import home_partition
-from stream_engine.core.partition.turn import Execute, Function
+from stream_engine.core.partition.turn import FULL_BYTES, Execute, Function
 from stream_engine.core.records.history import EventDisposed, RunEnded, StepRecorded
 from stream_engine.core.records.journal import Gate
 from stream_engine.core.records.requests import Admit, Asked, Cancel, Entry, Pass
 from stream_engine.core.records.tables import RUNS
 from stream_engine.core.records.wait_tables import HELD_BACK, INTERESTS, OFFERED, WAITERS
-from stream_engine.core.records.wanted import Await, Canceller, Offer, Sender, Wanted
+from stream_engine.core.records.wanted import Await, Canceller, Offer, Sender, Wanted, Withdraw
 from stream_engine.core.stages.commands import FinishRun, Stopped, WaitForEvent
 from stream_engine.core.waits.interests import before, place, slot
 from tests.unit.core.network import Network
@@ -132,13 +132,26 @@ def test_no_record_grows_by_what_many_wait_for_that_is_large() -> None:
         wait(app, run, "held", PAID)
         wait(app, run, "any", every)
     large = replace(paid(7, 1_005), data=b'{"x":1,"text":"' + b"x" * 500_000 + b'"}')
-    app.give(0, Offer(large, tuple((slot(wanted), DAY) for wanted in (PAID, every, Wanted("paid", "data.y")))))
+    for wanted in (PAID, every, Wanted("paid", "data.y")):
+        app.give(0, Offer(large, slot(wanted), DAY))
     covered(app)
     covered(app, every)
-    app.give(0, Offer(replace(large, offset=9, identity="at:0/9"), ((slot(PAID), DAY), (slot(every), DAY))))
+    for wanted in (PAID, every):
+        app.give(0, Offer(replace(large, offset=9, identity="at:0/9"), slot(wanted), DAY))
     app.settle()
     assert len([told for told in app.told if isinstance(told, StepRecorded) and told.status == "completed"]) == 24
     assert max(app.sizes) < 4 * 1024 * 1024
+
+
+def test_what_is_left_of_comparing_an_event_is_not_overtaken_by_the_next_one_behind_a_wait_withdrawn_in_advance() -> None:
+    app = network()
+    wait(app, begin(app))
+    covered(app)
+    app.give(0, Withdraw("0", "0", slot(PAID), cancels=True))
+    large = replace(paid(7, 1_005), data=b'{"x":1,"text":"' + b"x" * FULL_BYTES + b'"}')
+    app.give(0, offer(large), offer(paid(8, 1_006)))
+    app.settle()
+    assert answers(app) == {"paid": 7}
 
 
 def test_what_replayed_runs_send_is_for_runs_of_their_replay_alone() -> None:
@@ -218,7 +231,7 @@ def test_no_record_grows_by_what_follows_from_an_event_that_cancels_many() -> No
         app.settle()
     runs = [effect.run_id for effect in app.effects if isinstance(effect, Execute)]
     app.effects.clear()
-    app.give(0, Offer(paid(8, 1_001), ((slot(Wanted("paid")), DAY),)))
+    app.give(0, Offer(paid(8, 1_001), slot(Wanted("paid")), DAY))
     app.settle()
     for run in runs:
         app.post(0, Stopped(run))

@@ -154,7 +154,8 @@ def test_a_wait_whose_time_is_over_ends_although_its_answer_was_an_event_that_th
     wait(app, run, "second", Wanted("paid"), timeout=500)
     app.now += 500
     app.settle()
-    app.give(0, Offer(paid(7, 1_005), ((slot(PAID), DAY), (slot(Wanted("paid")), DAY))))
+    for wanted in (PAID, Wanted("paid")):
+        app.give(0, Offer(paid(7, 1_005), slot(wanted), DAY))
     covered(app)
     covered(app, Wanted("paid"))
     caught_up(app)
@@ -169,7 +170,7 @@ def test_who_looks_back_no_further_than_events_are_kept_has_nothing_scanned() ->
     for step in ("second", "third"):
         app.now += 10 * MINUTE
         app.settle()
-        app.give(0, Offer(paid(app.now, app.now - MINUTE // 2), ((slot(PAID), MINUTE),)))
+        app.give(0, Offer(paid(app.now, app.now - MINUTE // 2), slot(PAID), MINUTE))
         app.settle()
         wait(app, run, step, lookback=MINUTE)
     assert len(app.produced) == 1
@@ -181,7 +182,7 @@ def test_what_is_not_kept_for_as_long_as_a_scan_takes_is_scanned_again_and_kept_
     run = begin(app, "r1")
     wait(app, run, lookback=MINUTE)
     asked_at = app.now
-    app.give(0, Offer(paid(7, 1_005), ((slot(PAID), MINUTE),)))
+    app.give(0, Offer(paid(7, 1_005), slot(PAID), MINUTE))
     app.now += 5 * MINUTE
     app.settle()
     covered(app, keep=MINUTE, asked_at=asked_at)
@@ -189,7 +190,7 @@ def test_what_is_not_kept_for_as_long_as_a_scan_takes_is_scanned_again_and_kept_
     again = msgspec.json.decode(app.produced[-1].value or b"")
     assert len(app.produced) == 2
     assert again["keep"] >= 10 * MINUTE
-    app.give(0, Offer(paid(7, 1_005), ((slot(PAID), again["keep"]),)))
+    app.give(0, Offer(paid(7, 1_005), slot(PAID), again["keep"]))
     app.now += 5 * MINUTE
     app.settle()
     covered(app, keep=again["keep"], asked_at=again["at"])
@@ -272,7 +273,7 @@ class _Lane:
         self.app.settle()
 
     def _offer(self, at: int) -> None:
-        self.app.give(0, Offer(paid(at, at, self.number), ((slot(PAID), self.keep),)))
+        self.app.give(0, Offer(paid(at, at, self.number), slot(PAID), self.keep))
 
 
 def _offered(app: Network) -> list[int]:

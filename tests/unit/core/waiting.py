@@ -24,7 +24,7 @@ def paid(offset: int, at: int = 1_000, lane: int = 0, **data: int) -> Event:
 
 
 def offer(event: Event, wanted: Wanted = PAID, sender: Sender | None = None) -> Offer:
-    return Offer(event, ((slot(wanted), DAY),), sender)
+    return Offer(event, slot(wanted), DAY, sender)
 
 
 def covered(network: Network, wanted: Wanted = PAID, *lanes: int, keep: int = DAY, asked_at: int | None = None) -> None:

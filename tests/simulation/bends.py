@@ -1,0 +1,47 @@
+"""Worlds in which something rare happens often: what a seed draws, but for what matters."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tests.simulation.schedule import Faults
+from tests.simulation.world import Config
+
+Bend = Callable[[Config], Config]
+
+_PLAIN = Config(
+    workers=1,
+    partitions=1,
+    events_partitions=1,
+    events=9,
+    lasts_ms=600,
+    faults=Faults(),
+    rolling=False,
+    checkpoint_bytes=1_000,
+    places=1_000,
+    flows=False,
+    record_bytes=2_000,
+    waits=False,
+)
+
+
+def stops_replays_at_once(config: Config) -> Config:
+    """Have one worker that nothing happens to, and an operator who pauses replays while their first runs begin."""
+    return replace(_PLAIN, lasts_ms=300, record_bytes=config.record_bytes, replays=3, halts=3, hasty=True)
+
+
+def loses_members_and_pauses_replays(config: Config) -> Config:
+    """Have workers be gone from their group again and again while replays are halted."""
+    faults = Faults(crash=config.faults.crash, pause=0.05, kills=10.0, rebalances=20.0)
+    return replace(_PLAIN, workers=3, partitions=config.partitions, faults=faults, replays=2, halts=12)
+
+
+def has_slow_lanes(config: Config) -> Config:
+    """Have events be routed late, and clocks agree, so that it is known to the millisecond what should have been."""
+    drawn = replace(_PLAIN, workers=config.workers, partitions=config.partitions, record_bytes=config.record_bytes)
+    return replace(drawn, graphs=True, lasts_ms=3_000, faults=Faults(lag=1_000), clocks_agree=True)
+
+
+def has_full_records(config: Config) -> Config:
+    """Have what runs do take many records, one behind the other, while events come that are waited for by several names."""
+    drawn = replace(_PLAIN, workers=config.workers, events_partitions=config.events_partitions)
+    return replace(drawn, graphs=True, record_bytes=200, clocks_agree=True)
