@@ -118,7 +118,7 @@ COORDINATION_MUTANTS = (
     Mutant(
         "a trigger cancels its run",
         [patch.object(cancelling_events, "_await", _cancels_by_its_trigger)],
-        noticed_by=407,
+        noticed_by=99,
     ),
     Mutant(
         "what came before a trigger cancels",
@@ -131,8 +131,8 @@ COORDINATION_MUTANTS = (
         noticed_by=16,
     ),
     Mutant("a cancel is lost", [patch.dict(HANDLERS, {Cancel: lambda turn, command: None})]),
-    Mutant("a cancel seeks nothing", [patch.dict(HANDLERS, {Cancel: _only_what_is_here})], noticed_by=64),
-    Mutant("what is sought is not found", [patch.dict(HANDLERS, {Seek: lambda turn, command: None})], noticed_by=64),
+    Mutant("a cancel seeks nothing", [patch.dict(HANDLERS, {Cancel: _only_what_is_here})], noticed_by=63),
+    Mutant("what is sought is not found", [patch.dict(HANDLERS, {Seek: lambda turn, command: None})], noticed_by=63),
     Mutant("nobody hears of a cancel", [patch.object(handlers, "cancelled", lambda *_: None)]),
     Mutant("a cancel is handled twice", [patch.object(handlers, "cancelled", _tells_twice)]),
     Mutant("what is detached is cancelled", [patch.object(replying, "give_up", _gives_up_detached)], noticed_by=38),
@@ -144,7 +144,7 @@ COORDINATION_MUTANTS = (
     Mutant(
         "a run waits as long as it likes",
         [patch.dict(FIRED, {timeouts.START: lambda turn, timer, at: None})],
-        noticed_by=275,
+        noticed_by=395,
     ),
     Mutant("a run has less time than it is given", [patch.object(timeouts, "mind_finish", _has_half_the_time)]),
     Mutant("a run is to begin at once", [patch.object(timeouts, "mind_start", _begins_at_once)]),

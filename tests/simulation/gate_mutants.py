@@ -94,7 +94,7 @@ GATE_MUTANTS = (
     Mutant(
         "a debounce goes on with the last that came",
         [patch.object(debounce, "_is_newer", _newest_comes_last)],
-        noticed_by=145,
+        noticed_by=114,
     ),
     Mutant("a debounce is not prolonged", [patch.object(debounce, "_follow", _quiet_from_the_first)]),
     Mutant("a batch has one too many", [patch.object(batch, "gather", _one_too_many)], noticed_by=87),

@@ -64,7 +64,7 @@ class Gathering:
             elif isinstance(told, EventDisposed) and told.disposition == "delayed":
                 self._delayed.add((told.function, (told.partition, told.offset)))
         self._dismissed.update(parts(key)[0] for key, _ in record.puts if key.startswith(DISMISSED.prefix))
-        self._drop(fold, record)
+        self._drop(fold, record, {gate: queued[-1] for gate, told in arrivals.items() if (queued := _queued(told))})
         for key, value in record.puts:
             if key.startswith(BUFFERS.prefix):
                 gate, buffer = parts(key)[0], BUFFERS.decode(value)
@@ -78,14 +78,15 @@ class Gathering:
             elif key.startswith(RUNS.prefix) and (run := RUNS.decode(value)).span is not None:
                 self._spans.setdefault(run.span.name, (parts(key)[0], run))
 
-    def _drop(self, fold: NaiveFold, record: Decided) -> None:
+    def _drop(self, fold: NaiveFold, record: Decided, newest: dict[str, str]) -> None:
+        """Take what is gone at the end of a record; ``newest`` are the runs that came last within it, by their gates."""
         for key in record.deletes:
             if key.startswith(BUFFERS.prefix) and key in fold.data:
                 gate = parts(key)[0]
                 if gate in self._replays:
                     self._close_again(gate, record.now)
                 else:
-                    self._close(gate, record.now)
+                    self._close(gate, record.now, newest.get(gate))
             elif key.startswith(GATHERED.prefix):
                 name, number = _numbered(key)
                 # Before the batch has started, it was taken out of it.
@@ -143,18 +144,16 @@ class Gathering:
         due = known.newest_at + flow.debounce.period
         return due if most is None else min(due, known.since + most)
 
-    def _close(self, gate: str, now: int) -> None:
+    def _close(self, gate: str, now: int, last: str | None = None) -> None:
         known = self._open.pop(gate)
         self._closed[known.name] = (known, now)
-        flow = self._functions[known.function].flow
-        if flow.debounce is None or known.latest.entry.run_id in self._dismissed:
+        flow, run_id = self._functions[known.function].flow, last or known.latest.entry.run_id
+        if flow.debounce is None or run_id in self._dismissed:
             # Who is cancelled goes to where its events are, in order to be let go of there.
             return
         if now < self._due(known):
             # Unless it was taken out, because its run is cancelled, which may be told elsewhere.
-            self._early[known.latest.entry.run_id] = (
-                f"{known.name} goes on at {now}, and was to be quiet until {self._due(known)}"
-            )
+            self._early[run_id] = f"{known.name} goes on at {now}, and was to be quiet until {self._due(known)}"
             return
         event = known.latest.entry.event
         newest = max(known.places.values())[2:]
@@ -211,6 +210,10 @@ class Gathering:
         is_early = known is None or known[1] < self._due(known[0])
         if len(events) > flow.batch.size or (len(events) < flow.batch.size and is_early):
             self._object(5, f"{run_id} has {len(events)} events of {flow.batch.size}; it gathered as {known}")
+
+
+def _queued(told: list[EventDisposed]) -> list[str]:
+    return [one.run_id for one in told if one.disposition == "queued" and one.run_id is not None]
 
 
 def _numbered(key: bytes) -> tuple[str, int]:

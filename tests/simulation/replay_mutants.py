@@ -67,14 +67,14 @@ REPLAY_MUTANTS = (
     Mutant(
         "what a replayed run sent runs again as well",
         [patch.object(Extent, "passes_over", lambda self, cause: False)],
-        noticed_by=368,
+        noticed_by=188,
     ),
     Mutant("what a replayed run sends is live", [patch.object(route, "cause_of", lambda headers: None)]),
     Mutant("a replay has the numbers of live", [patch.object(route, "router_source", _one_source)]),
     Mutant(
         "a replay is counted by the rate limit of live runs",
         [patch.object(match, "_KINDS_OF_A_REPLAY", match._KINDS_OF_A_REPLAY - {"rate limit"})],
-        noticed_by=94,
+        noticed_by=99,
     ),
     Mutant(
         "a replay has slots of its own",
@@ -84,13 +84,13 @@ REPLAY_MUTANTS = (
     Mutant(
         "a replay gathers by the clock",
         [patch.object(module, "now_of", lambda turn, entry: turn.now) for module in (gathering, batch, debounce)],
-        noticed_by=110,
+        noticed_by=25,
     ),
     Mutant(
-        "what is replayed is counted when it comes", [patch.object(event_time, "delayed", _by_no_ts)], noticed_by=110
+        "what is replayed is counted when it comes", [patch.object(event_time, "delayed", _by_no_ts)], noticed_by=25
     ),
-    Mutant("a singleton skips what is replayed", [patch.dict(HANDLERS, {Ask: _skips_what_is_replayed})], noticed_by=5),
-    Mutant("what is halted begins", [patch.object(run, "_is_kept_back", lambda *_: False)], noticed_by=17),
+    Mutant("a singleton skips what is replayed", [patch.dict(HANDLERS, {Ask: _skips_what_is_replayed})], noticed_by=137),
+    Mutant("what is halted begins", [patch.object(run, "_is_kept_back", lambda *_: False)], noticed_by=176),
     Mutant(
         "a halt is gone by before it is",
         [patch.object(Deciding, "goes_by_all", True)],
@@ -101,6 +101,6 @@ REPLAY_MUTANTS = (
         [patch.object(Leading, "look_around", lambda self: None)],
         bend=loses_members_and_pauses_replays,
     ),
-    Mutant("what was paused does not go on", [patch.object(halts, "_may_be_meant", _is_never_resumed)], noticed_by=122),
-    Mutant("what is paused keeps its places", [patch.object(run, "hold", _holds_on)], noticed_by=322),
+    Mutant("what was paused does not go on", [patch.object(halts, "_may_be_meant", _is_never_resumed)], noticed_by=176),
+    Mutant("what is paused keeps its places", [patch.object(run, "hold", _holds_on)], noticed_by=829),
 )

@@ -143,7 +143,9 @@ def test_no_record_grows_by_what_many_wait_for_that_is_large() -> None:
     assert max(app.sizes) < 4 * 1024 * 1024
 
 
-def test_what_is_left_of_comparing_an_event_is_not_overtaken_by_the_next_one_behind_a_wait_withdrawn_in_advance() -> None:
+def test_what_is_left_of_comparing_an_event_is_not_overtaken_by_the_next_one_behind_a_wait_withdrawn_in_advance() -> (
+    None
+):
     app = network()
     wait(app, begin(app))
     covered(app)
