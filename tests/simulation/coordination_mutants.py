@@ -17,7 +17,7 @@ from stream_engine.core.waits.coverage import Coverage
 from stream_engine.core.waits.interests import PLACE_BYTES, before
 from tests.simulation.asking import Asking
 from tests.simulation.bends import has_full_records, has_slow_lanes
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutant import Mutant
 
 _wait = awaiting.wait
 _fits = offers._fits

@@ -13,7 +13,7 @@ from stream_engine.core.partition.turn import Turn
 from stream_engine.core.records.requests import Began, Free
 from stream_engine.core.records.tables import PLACES, TOKENS, Token
 from stream_engine.core.stages import admit, batch, debounce, run
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutant import Mutant
 
 
 def _lets_the_last_through(self: Keeper) -> str | None:

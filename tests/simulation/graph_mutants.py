@@ -7,7 +7,7 @@ from stream_engine.core.partition.turn import Turn
 from stream_engine.core.records.requests import CompleteCallback, Reply
 from stream_engine.core.records.tables import Run, Step
 from stream_engine.core.stages import callbacks, finish
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutant import Mutant
 
 _complete = callbacks.complete
 

@@ -4,9 +4,7 @@ Each mutant says what is broken and where; none of them is a switch in the code 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -34,37 +32,13 @@ from stream_engine.core.routing.route import Router
 from stream_engine.core.stages import finish, run
 from stream_engine.core.stages.commands import Input, RecordStep, Suspend
 from stream_engine.core.stages.step import record_step
-from tests.simulation.bends import Bend
 from tests.simulation.keeping import Keeper
 from tests.simulation.leading import Commit, Desk, Leading
+from tests.simulation.mutant import Mutant
 from tests.simulation.schedule import Body
 from tests.simulation.store import SimStore
 from tests.simulation.term import Term
 from tests.simulation.worker import Parts
-from tests.simulation.world import as_drawn
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A bug: what to replace in the core, or which parts to build a worker of; and how to ``bend`` worlds so that it is noticed in one of some dozens.
-
-    ``noticed_by`` is the seed of a world that notices it. It is lived first, which saves a minute where such worlds are rare; where the worlds
-    have changed since, it only saves nothing.
-    """
-
-    name: str
-    patches: Sequence[AbstractContextManager[Any]] = ()
-    parts: Parts = field(default_factory=Parts)
-    noticed_by: int = 0
-    bend: Bend = as_drawn
-
-    @contextmanager
-    def alive(self) -> Iterator[Parts]:
-        """Have the bug in place; yields the parts to build workers of."""
-        with ExitStack() as stack:
-            for change in self.patches:
-                stack.enter_context(change)
-            yield self.parts
 
 
 class ActsBeforeAcknowledgement(Leading):

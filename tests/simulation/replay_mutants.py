@@ -23,7 +23,7 @@ from stream_engine.shell.pauses import Deciding
 from tests.simulation import again
 from tests.simulation.bends import loses_members_and_pauses_replays, stops_replays_at_once
 from tests.simulation.leading import Leading
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutant import Mutant
 
 
 def _knows_no_rewind(topic_id: str, partition: int, topics: Any, rewinds: Any) -> Course | None:
@@ -89,7 +89,9 @@ REPLAY_MUTANTS = (
     Mutant(
         "what is replayed is counted when it comes", [patch.object(event_time, "delayed", _by_no_ts)], noticed_by=25
     ),
-    Mutant("a singleton skips what is replayed", [patch.dict(HANDLERS, {Ask: _skips_what_is_replayed})], noticed_by=137),
+    Mutant(
+        "a singleton skips what is replayed", [patch.dict(HANDLERS, {Ask: _skips_what_is_replayed})], noticed_by=137
+    ),
     Mutant("what is halted begins", [patch.object(run, "_is_kept_back", lambda *_: False)], noticed_by=176),
     Mutant(
         "a halt is gone by before it is",

@@ -10,7 +10,8 @@ from tests.simulation.gate_mutants import GATE_MUTANTS
 from tests.simulation.graph_mutants import GRAPH_MUTANTS
 from tests.simulation.kafka import FATES
 from tests.simulation.leading import Leading
-from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.mutant import Mutant
+from tests.simulation.mutants import MUTANTS
 from tests.simulation.referee import ViolationError
 from tests.simulation.replay_mutants import REPLAY_MUTANTS
 from tests.simulation.schedule import Host

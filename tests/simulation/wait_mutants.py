@@ -8,7 +8,7 @@ from stream_engine.core.routing.offering import LaneOffers, Scan
 from stream_engine.core.stages import awaiting, finish, run
 from stream_engine.core.waits import offers
 from stream_engine.core.waits.interests import PLACE_BYTES, Interests
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutant import Mutant
 from tests.simulation.worker import Parts
 
 
