@@ -7,7 +7,7 @@ from typing import Final
 from stream_engine.core.failure import Failure
 from stream_engine.core.records.history import StepRecorded
 from stream_engine.core.records.journal import Decided, Event, Gate, Mark, Record
-from stream_engine.core.records.requests import Admit, Asked, Commands, Entry, Pass
+from stream_engine.core.records.requests import Admit, Asked, Commands, Entry, Pass, TimeUp
 from stream_engine.core.records.tables import Awaited, Buffer, Run, Step
 from stream_engine.core.records.wait_tables import HELD_BACK, HeldBack, Interest, Lane, Offered, Overdue, Waiter
 from stream_engine.core.records.wanted import (
@@ -103,6 +103,7 @@ COMMANDS: Final = {
             (0, Release("1d")),
             (0, Found(RUN, "paid", _EVENT)),
             (0, LastCall(RUN, "paid", _SLOT, _AT)),
+            (0, TimeUp(RUN, "approve")),
             (0, InVain(RUN, "paid", known=True)),
             (0, CaughtUp(_AT)),
             (0, Behind(_AT)),

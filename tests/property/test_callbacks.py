@@ -107,7 +107,12 @@ class Callbacks(RuleBasedStateMachine):
     def complete_again(self, name: str, step: str) -> None:
         self._complete(step, f"{name} again {len(self.expected)}")
 
-    def _complete(self, step: str, name: str) -> None:
+    @rule(step=st.sampled_from(STEPS_OF), milliseconds=st.sampled_from((1, 49, 50, 500)))
+    def complete_while_nobody_leads(self, step: str, milliseconds: int) -> None:
+        """What came in time counts, however late somebody takes it."""
+        self._complete(step, f"c{len(self.expected)}", milliseconds)
+
+    def _complete(self, step: str, name: str, taken_after: int = 0) -> None:
         if self.ended:
             self.expected[name] = "run-ended"
         elif step in self.outcomes:
@@ -117,7 +122,7 @@ class Callbacks(RuleBasedStateMachine):
             self.outcomes[step] = f'"{name}"'.encode()
             self.until.pop(step, None)
         self.network.give(0, CompleteCallback(self.run_id, step, f'"{name}"'.encode(), name, "test"))
-        self._perform()
+        self.pass_time(taken_after)
 
     @precondition(lambda self: self.loaded and self.until)
     @rule()

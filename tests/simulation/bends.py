@@ -45,3 +45,8 @@ def has_full_records(config: Config) -> Config:
     """Have what runs do take many records, one behind the other, while events come that are waited for by several names."""
     drawn = replace(_PLAIN, workers=config.workers, events_partitions=config.events_partitions)
     return replace(drawn, graphs=True, record_bytes=200, clocks_agree=True)
+
+
+def lacks_leaders(config: Config) -> Config:
+    """Have the only worker die or stand still again and again, while clocks agree."""
+    return replace(_PLAIN, graphs=True, lasts_ms=3_000, faults=Faults(pause=0.02, kills=10.0), clocks_agree=True)

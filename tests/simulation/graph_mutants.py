@@ -4,9 +4,10 @@ from unittest.mock import patch
 
 from stream_engine.core.leading.decide import FIRED, HANDLERS
 from stream_engine.core.partition.turn import Turn
-from stream_engine.core.records.requests import CompleteCallback, Reply
-from stream_engine.core.records.tables import Run, Step
-from stream_engine.core.stages import callbacks, finish
+from stream_engine.core.records.requests import CompleteCallback, Reply, TimeUp
+from stream_engine.core.records.tables import Run, Step, Timer
+from stream_engine.core.stages import callbacks, finish, time_up
+from tests.simulation.bends import lacks_leaders
 from tests.simulation.mutant import Mutant
 
 _complete = callbacks.complete
@@ -28,6 +29,10 @@ def _wakes_nobody(turn: Turn, command: CompleteCallback) -> None:
     turn.resumes[:] = before
 
 
+def _at_once(turn: Turn, timer: Timer, _: int) -> None:
+    time_up.time_up(turn, TimeUp(timer.run, timer.step))
+
+
 GRAPH_MUTANTS = (
     Mutant(
         "what an ended run has invoked goes on", [patch.object(finish, "give_up_all", lambda turn, run, live: None)]
@@ -37,4 +42,5 @@ GRAPH_MUTANTS = (
     Mutant("only what is loaded is completed", [patch.dict(HANDLERS, {CompleteCallback: _takes_while_loaded})]),
     Mutant("a completion wakes nobody", [patch.dict(HANDLERS, {CompleteCallback: _wakes_nobody})]),
     Mutant("a callback waits for ever", [patch.dict(FIRED, {callbacks.TIMEOUT: lambda turn, timer, at: None})]),
+    Mutant("a timeout overtakes a completion", [patch.dict(FIRED, {callbacks.TIMEOUT: _at_once})], bend=lacks_leaders),
 )

@@ -114,8 +114,8 @@ def audit_graphs(referee: Referee, partitions: int, catalogue: dict[str, SimFunc
     for parent, started in referee.started.items():
         for op in _calls(catalogue[started.function].program):
             _audit_call(referee, parent, op, _child(parent, op, partitions))
-    for (run, step), names in outside.completions.items():
-        _audit_callback(referee, run, step, names)
+    for callback in outside.completions:
+        _audit_callback(referee, callback, outside)
 
 
 def given_up(referee: Referee, partitions: int, catalogue: dict[str, SimFunction]) -> dict[str, int]:
@@ -161,7 +161,8 @@ def _given_up(parent: RunEnded, outcome: StepRecorded | None) -> int | None:
     return outcome.at if outcome.error is not None and "had no result within" in outcome.error.message else None
 
 
-def _audit_callback(referee: Referee, run: str, step: str, names: list[str]) -> None:
+def _audit_callback(referee: Referee, callback: tuple[str, str], outside: Outside) -> None:
+    (run, step), names = callback, list(outside.completions[callback])
     told = [referee.completions.get(name, []) for name in names]
     if any(len(dispositions) != 1 for dispositions in told):
         referee.object(1, f"the completions {names} of {run}/{step} have the dispositions {told}, not one each")
@@ -173,6 +174,11 @@ def _audit_callback(referee: Referee, run: str, step: str, names: list[str]) -> 
             referee.object(2, f"{run}/{step} was sent {names}, took {winners}, and has the result {result}")
     elif settled is not None and (settled[1].error is None or settled[1].error.type != "TimeoutError"):
         referee.object(2, f"{run}/{step} has the result {settled[1]} of no completion")
+    elif settled is not None:
+        until = settled[1].started_at + outside.timeouts[callback]
+        in_time = [name for name, at in outside.completions[callback].items() if at + referee.schedule.skew < until]
+        if in_time:
+            referee.object(6, f"{run}/{step} has timed out, was to wait until {until}, and {in_time} had been sent")
 
 
 def _calls(program: Program) -> Iterator[Call]:

@@ -16,12 +16,14 @@ class Outside:
     """Knows what was asked for.
 
     Attributes:
-        completions: the ids of those that were sent for a callback, in the order of the log.
+        completions: those that were sent for a callback, by their ids, in the order of the log, and when, by the broker's clock.
+        timeouts: how long callbacks wait, in milliseconds, as far as they do not for ever.
         cancelled: the runs that somebody wanted to be cancelled, and since when, by the broker's clock.
     """
 
     def __init__(self, schedule: Schedule, kafka: SimKafka, topics: Topics) -> None:
-        self.completions: dict[Callback, list[str]] = {}
+        self.completions: dict[Callback, dict[str, int]] = {}
+        self.timeouts: dict[Callback, int] = {}
         self.cancelled: dict[str, int] = {}
         self._schedule = schedule
         self._kafka = kafka
@@ -32,7 +34,9 @@ class Outside:
         """Somebody is handed a token, and may do so more than once; one without a timeout is completed some time."""
         if (run_id, step_id) in self.completions:
             return
-        self.completions[run_id, step_id] = []
+        self.completions[run_id, step_id] = {}
+        if timeout is not None:
+            self.timeouts[run_id, step_id] = timeout
         random = self._schedule.random
         for _ in range(random.choice((1, 1, 2, 3) if timeout is None else (0, 1, 2))):
             after = random.choice((0, 5, 50, 500, 5_000)) * MILLISECOND + random.randrange(MILLISECOND)
@@ -46,7 +50,7 @@ class Outside:
     def _complete(self, run_id: str, step_id: str) -> None:
         self._sent += 1
         name = f"c{self._sent}"
-        self.completions[run_id, step_id].append(name)
+        self.completions[run_id, step_id][name] = self._kafka.clock_ms
         self._command(run_id, CompleteCallback(run_id, step_id, f'"{name}"'.encode(), name, "test"))
 
     def _command(self, run_id: str, command: Command) -> None:

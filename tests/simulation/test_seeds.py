@@ -100,7 +100,7 @@ def test_the_end_of_a_wait_does_not_overtake_events_that_its_partition_has_yet_t
     World(1937).run()
 
 
-@pytest.mark.parametrize("seed", [2, 5, 10, 17, 25])
+@pytest.mark.parametrize("seed", [2, 10, 17, 25, 32])
 def test_a_worker_dies_when_it_has_written_a_rewind_down(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What chance does in few worlds: whoever takes over goes by the same rewind."""
     pass_by = Host.point

@@ -23,6 +23,7 @@ from stream_engine.core.records.requests import (
     ReturnRun,
     ReturnStep,
     Seek,
+    TimeUp,
 )
 from stream_engine.core.records.tables import TIMERS, Timer, timed_parts
 from stream_engine.core.records.wanted import (
@@ -54,6 +55,7 @@ from stream_engine.core.stages import (
     refusing,
     run,
     step,
+    time_up,
     timeouts,
 )
 from stream_engine.core.stages.commands import (
@@ -124,6 +126,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     Uncollect: entering.uncollect,
     AwaitCallback: callbacks.await_callback,
     CompleteCallback: callbacks.complete,
+    TimeUp: time_up.time_up,
 }
 
 
@@ -170,9 +173,9 @@ FIRED: dict[str, Callable[[Turn, Timer, int], None]] = {
     "forget": _forget,
     EXPIRE: lambda turn, timer, _: offers.expire(turn, timer.keys),
     "wake": lambda turn, timer, _: step.wake_step(turn, timer.run, timer.step),
-    invoking.TIMEOUT: lambda turn, timer, _: invoking.waited_in_vain(turn, timer.run, timer.step),
+    invoking.TIMEOUT: lambda turn, timer, _: time_up.come_due(turn, timer),
     awaiting.TIMEOUT: lambda turn, timer, _: awaiting.waited_long(turn, timer.run, timer.step),
-    callbacks.TIMEOUT: lambda turn, timer, _: callbacks.time_out(turn, timer.run, timer.step),
+    callbacks.TIMEOUT: lambda turn, timer, _: time_up.come_due(turn, timer),
     coverage.INTEREST: lambda turn, timer, _: coverage.look(turn, timer.run),
     intake.FORGET: lambda turn, timer, _: intake.forget(turn, timer.run),
     event_time.TIMER: _let_in_order,

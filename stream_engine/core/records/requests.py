@@ -310,10 +310,17 @@ class CompleteCallback(Record, frozen=True, tag="complete callback"):
     letter: Letter | None = None
 
 
+class TimeUp(Record, frozen=True, tag="time up"):
+    """The time was up of a step that waits for an answer when this was sent; what is on the topic before it came in time."""
+
+    run_id: str
+    step_id: str
+
+
 Command = (
     Admit | Handle | ReturnStep | ReturnRun | Pass | Collect | Ask | Answer | Free | Began | Cancel | Seek | Call | Reply
     | Await | Withdraw | Offer | Offering | Search | Compare | Release | Found | TakeOut | Uncollect | CompleteCallback
-    | LastCall | CaughtUp | Behind | InVain
+    | LastCall | CaughtUp | Behind | InVain | TimeUp
 )  # fmt: skip
 
 

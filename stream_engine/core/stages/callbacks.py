@@ -68,11 +68,8 @@ def complete(turn: Turn, command: CompleteCallback) -> None:
         turn.send(topic_queue(letter.topic), Outgoing(letter.topic, None, letter.key, letter.value, headers))
 
 
-def time_out(turn: Turn, run_id: str, step_id: str) -> None:
+def time_out(turn: Turn, run_id: str, step_id: str, step: Step) -> None:
     """A step has waited for its completion for as long as it was to."""
-    step = turn.state.get(STEPS, STEPS.key(run_id, step_id))
-    if step is None or (step.kind, step.status) != (KIND, "waiting") or step.wake_at > turn.now:
-        return
     took = (step.wake_at - step.started_at) / 1_000
     over = replace(_completed(turn, step, b"null"), reason="timeout")
     _settle(turn, run_id, step_id, over, Failure("TimeoutError", f"nobody completed it within {took:g} s"))

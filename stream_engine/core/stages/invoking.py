@@ -125,11 +125,9 @@ def replied(turn: Turn, command: Reply) -> None:
     )
 
 
-def waited_in_vain(turn: Turn, run: str, step_id: str) -> None:
+def waited_in_vain(turn: Turn, run: str, step_id: str, step: Step) -> None:
     """A step has waited for what it invoked for as long as it was to."""
-    step = turn.state.get(STEPS, STEPS.key(run, step_id))
-    if step is None or step.status != "waiting" or step.child is None or step.wake_at > turn.now:
-        return
+    assert step.child is not None
     took = (step.wake_at - step.started_at) / 1_000
     error = Failure("InvokeError", f"run {step.child.run_id} had no result within {took:g} s")
     give_up(turn, step, "who invoked it waits no longer")

@@ -111,6 +111,17 @@ def test_an_answer_that_comes_twice_or_late_says_nothing() -> None:
     assert len(outcomes(network)) == 1
 
 
+def test_an_answer_that_had_come_in_time_counts_however_late_it_is_taken() -> None:
+    network, parent = begun()
+    network.post(0, invoke(parent, "call", timeout=100))
+    network.settle()
+    network.give(0, Reply(parent, "call", b"7"))
+    network.now = 1_100
+    network.settle()
+    [(step, status, _)] = outcomes(network)
+    assert (step, status) == ("call", "completed")
+
+
 def test_a_run_that_ends_gives_up_what_it_waits_for_but_not_what_is_detached() -> None:
     network, parent = begun()
     network.post(0, invoke(parent, "kept", detached=True))
