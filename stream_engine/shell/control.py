@@ -59,8 +59,10 @@ class Active:
 class Control:
     """The newest value of each key, followed as the topic grows."""
 
-    def __init__(self, consumer: Consumer, topic: str) -> None:
+    def __init__(self, consumer: Consumer, topic: str, asker: Consumer | None = None) -> None:
+        """``asker`` is asked where the topic ends; it reads nothing (see `stream_engine.shell.clients.offsets`)."""
         self._consumer = consumer
+        self._asker = asker or consumer
         self._topic = topic
         self._values: dict[str, bytes] = {}
         self._requests: dict[str, tuple[int, bytes]] = {}
@@ -74,7 +76,7 @@ class Control:
         Raises:
             ControlError: the topic cannot be read.
         """
-        end = offsets(self._consumer, self._topic, 0).stop
+        end = offsets(self._asker, self._topic, 0).stop
         if self._follows and self._offset >= end:
             return
         self._consumer.assign([TopicPartition(self._topic, 0, self._offset)])

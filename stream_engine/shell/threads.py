@@ -100,7 +100,8 @@ class Threads:
         admin = connect()
         logs = partial(topics.logs, admin, names, deployment.logs.cluster)
         self._watch = Watch(admin, deployment, serving.failed)
-        self._recovery = Recovery(clients.reader(settings, **quiet), logs, self._leaders.call, serving.failed)
+        reader, asker = clients.reader(settings, **quiet), clients.reader(settings, **quiet)
+        self._recovery = Recovery(reader, asker, logs, self._leaders.call, serving.failed)
         snapshots = clients.producer(settings, **quiet | PRODUCER)
         self._checkpoints = Checkpoints(snapshots, connect(), names, self._leaders.call)
         self._standbys = Standbys(

@@ -130,7 +130,8 @@ class Worker:
     def _deploy(self) -> tuple[Deployment, Control]:
         settings = self.settings
         names = Names.of(self.engine.name, self.engine.events_topic)
-        control = Control(clients.reader(settings, **self._quiet), names.control)
+        reader, asker = clients.reader(settings, **self._quiet), clients.reader(settings, **self._quiet)
+        control = Control(reader, names.control, asker)
         return deploy(clients.admin(settings, **self._quiet), control, self.engine, settings), control
 
     def _publish(self, deployment: Deployment, control: Control) -> None:

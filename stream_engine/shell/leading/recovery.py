@@ -45,12 +45,15 @@ class Recovery(threading.Thread):
     def __init__(
         self,
         consumer: Consumer,
+        asker: Consumer,
         logs: Callable[[], Logs],
         call: Callable[[Callable[[], None]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
+        """``consumer`` reads; while it does, ``asker`` is asked which offsets there are, so that nobody waits for a fetch."""
         super().__init__(name="recovery", daemon=True)
         self._consumer = consumer
+        self._asker = asker
         self._logs = logs
         self._call = call
         self._failed = failed
@@ -92,6 +95,7 @@ class Recovery(threading.Thread):
             self._failed(error)
         finally:
             self._consumer.close()
+            self._asker.close()
 
     def _accept(self) -> None:
         block = not self._readings or self._is_ahead()
@@ -106,7 +110,9 @@ class Recovery(threading.Thread):
     def _ask(self, places: list[Place], answered: Answered, failed: Callable[[str], None]) -> None:
         try:
             logs = self._logs()
-            found = [offsets(self._consumer, *place, patience=_ANSWER_SECONDS) for place in places]
+            # A client that has been asked has its connection by the time it is to read.
+            asked = self._asker if self._readings else self._consumer
+            found = [offsets(asked, *place, patience=_ANSWER_SECONDS) for place in places]
         except (KafkaException, TopicError) as error:
             why = str(error) if isinstance(error, TopicError) else error.args[0].str()
             self._call(lambda: failed(f"where the logs begin is not known: {why}"))
