@@ -10,7 +10,7 @@ from stream_engine.cli.bench.ground import Ground
 from stream_engine.cli.bench.kafka import Tail, send_all
 from stream_engine.cli.bench.pings import Pings
 from stream_engine.cli.output import say
-from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded
+from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
 from stream_engine.shell import clients
 
 KEYS: Final = 100
@@ -84,9 +84,9 @@ def _side_by_side(ground: Ground) -> Iterator[Figure]:
         ended = tick()
         pings.await_all()
         say("the same, once all of them wait")
-        disposed = history(EventDisposed)
+        disposed, begun = history(EventDisposed), history(RunStarted)
         send_all(producer, topic, "bench/keyed", ({**key, "holds": True} for key in _keys(KEYS)))
-        _await_keyed(disposed, KEYS, "started")
+        _await_keyed(begun, KEYS)
         send_all(producer, topic, "bench/keyed", _keys(runs))
         _await_keyed(disposed, runs, "queued")
         let_go = tick()
@@ -101,17 +101,15 @@ def _side_by_side(ground: Ground) -> Iterator[Figure]:
     yield from latency(f"{start}, before", pings.latencies(quiet, began))
     yield from latency(f"{start}, beside them", pings.latencies(began, ended))
     yield from latency(f"{start}, beside those that wait already", pings.latencies(let_go, over))
-    ends.close()
-    disposed.close()
+    for tail in (ends, disposed, begun):
+        tail.close()
 
 
 def _await_keyed(tail: Tail, count: int, disposition: str = "") -> None:
     while count > 0:
-        records = map(tail.record, tail.take(1))
-        keyed = (
-            record for record in records if isinstance(record, RunEnded | EventDisposed) and record.function == "keyed"
-        )
-        count -= sum(isinstance(record, RunEnded) or record.disposition == disposition for record in keyed)
+        for record in map(tail.record, tail.take(1)):
+            is_keyed = isinstance(record, RunStarted | RunEnded | EventDisposed) and record.function == "keyed"
+            count -= is_keyed and (not isinstance(record, EventDisposed) or record.disposition == disposition)
 
 
 def _await(tail: Tail, gate: _Gate, count: int) -> None:
