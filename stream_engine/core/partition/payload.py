@@ -35,13 +35,6 @@ def gathered(turn: Turn, span: Span, most: int | None = None) -> tuple[Event, ..
     return tuple(event for _, event in turn.state.scan(GATHERED, start, stop))
 
 
-def first_gathered(turn: Turn, span: Span) -> Event | None:
-    """Return the first event of a span."""
-    start, stop = (GATHERED.numbered_key(span.name, number) for number in (0, span.count))
-    first = next(turn.state.scan(GATHERED, start, stop), None)
-    return None if first is None else first[1]
-
-
 def drop_span(turn: Turn, span: Span) -> None:
     """Let go of the events of a span."""
     for number in range(span.count):

@@ -14,7 +14,7 @@ from stream_engine.core.stages.gathering import add, go_on, now_of, open_buffer,
 from stream_engine.core.waits.cancelling_events import register_in_batch
 
 BATCHED = "batched"
-"""What history is told of all events of a batch but the first."""
+"""What history is told of all events of a batch but the oldest, which its run is of."""
 
 
 def gather(turn: Turn, entry: Entry) -> None:

@@ -4,8 +4,8 @@ from msgspec.structs import replace
 
 from stream_engine.core.gates import event_time
 from stream_engine.core.gates.gates import BATCH, DEBOUNCE, IDEMPOTENCY
-from stream_engine.core.identity import partition_of
-from stream_engine.core.partition.payload import drop_span, first_gathered, gathered, keep
+from stream_engine.core.identity import partition_of, run_name
+from stream_engine.core.partition.payload import age, drop_span, gathered, keep
 from stream_engine.core.partition.turn import Turn
 from stream_engine.core.records.journal import Event
 from stream_engine.core.records.requests import Collect, Entry, Pass, Span
@@ -168,9 +168,8 @@ def _know(turn: Turn, entry: Entry) -> None:
 
 
 def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
-    if span is not None and span.told == batch.BATCHED and not span.first:
-        # The one that it began with may have been taken out of it.
-        entry = replace(entry, event=first_gathered(turn, span) or entry.event)
+    if span is not None and not span.first:
+        entry = _of_its_events(turn, entry, span)
     event = entry.event
     if span is not None and not _all_told(turn, entry, span, span.told):
         return
@@ -198,6 +197,19 @@ def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
     take_over(turn, entry.run_id, entry.reused)
     keep(turn, entry.run_id, event)
     begin(turn, entry.run_id, timeouts.mind_gathered(turn, entry.run_id, run, event), event)
+
+
+def _of_its_events(turn: Turn, entry: Entry, span: Span) -> Entry:
+    """Return what has gathered as a run of its events, whichever of them was the first to come: that is another one in each replay.
+
+    A batch is of its oldest event, a debounce of its newest, and idempotency keys derive from that one, unless the replay is to have new ones.
+    """
+    event = entry.event
+    if span.told == batch.BATCHED:
+        event = min(gathered(turn, span), key=age, default=event)
+    has_new_keys = entry.replay_id is not None and entry.root == entry.run_id.rpartition("-")[0]
+    root = entry.root if has_new_keys else run_name(turn.rules.app, entry.function, event.identity, None)
+    return replace(entry, event=event, root=root)
 
 
 def _all_told(turn: Turn, entry: Entry, span: Span, disposition: str, detail: str = "") -> bool:

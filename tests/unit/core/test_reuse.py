@@ -42,3 +42,33 @@ def test_steps_are_taken_over_by_a_run_of_the_same_events(
     [execute] = [effect for effect in network.effects if isinstance(effect, Execute)]
     assert sorted(event.offset for event in execute.events) == [0, 1, 2]
     assert sorted(execute.steps) == (["load"] if again else [])
+
+
+@pytest.mark.parametrize(("kind", "about"), [("batch", 0), ("debounce", 2)])
+def test_idempotency_keys_are_those_of_the_events_whichever_was_the_first_to_come(kind: str, about: int) -> None:
+    """The order in which they come to their gate is another one in each replay."""
+    runs = [
+        _gathered(kind, order, replay, new_keys=new_keys)
+        for order, replay, new_keys in (
+            ((0, 1, 2), None, False),
+            ((2, 0, 1), None, False),
+            ((1, 2, 0), "r1", False),
+            ((1, 2, 0), "r2", True),
+        )
+    ]
+    assert [run.event.offset for run in runs] == [about] * 4
+    assert len({run.run.root for run in runs[:3]}) == 1
+    assert runs[3].run.root not in {run.run.root for run in runs[:3]}
+
+
+def _gathered(kind: str, order: tuple[int, ...], replay: str | None, *, new_keys: bool) -> Execute:
+    network = Network(3, Function("pay", ("1",)))
+    for offset in order:
+        asked = (Asked("pay", (GATES[kind],), 0),)
+        network.give(ARRIVAL, Admit(_event(offset), [], replay, asked, new_keys=new_keys))
+        network.settle()
+    while (due := network.next_due()) is not None and due < 100_000:
+        network.now = max(due, network.now)
+        network.settle()
+    [execute] = [effect for effect in network.effects if isinstance(effect, Execute)]
+    return execute
