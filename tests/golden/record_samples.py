@@ -270,7 +270,7 @@ COMMANDS: Final = {
             (23, Answer(RUN, "6a7e", number=2)),
             (22, Call("pay", RUN, _EVENT, _CALLER, "r1", _AT - 7)),
             (23, Admit(_EVENT, ["pay"], "r1", sent_at=_AT - 7)),
-            (24, CompleteCallback(RUN, "approve", b"true", "9f2c", "event", _LETTER)),
+            (24, CompleteCallback(RUN, "approve", b"true", "9f2c", "event", _LETTER, _AT)),
             (25, CompleteCallback(RUN, "approve", b"true", "9f2c", "cli")),
         ],
         2,

@@ -122,10 +122,11 @@ STORE: Final[dict[str, Record]] = {
     "O an event that may be waited for": Offered(_EVENT, _AT, _SENDER),
     "O an event outside of replays": Offered(_EVENT, _AT),
     "O an event that a live run has sent": Offered(_EVENT, _AT, Sender("pay", "shop.events", 5, 7)),
-    "W a wait": Waiter(_AWAIT, True, place(_EVENT), _AT, last=True),
+    "W a wait": Waiter(_AWAIT, True, place(_EVENT), _AT, last=True, called=True),
     "W a wait that was withdrawn": Waiter(None),
     "H a wait that is held": HeldBack(b"W\x00"),
     "D a wait whose end has come": Overdue(b"W\x00"),
+    "D a callback whose end has come": Overdue(b"", RUN, "approve"),
     "I an interest": Interest(
         (Lane("shop.events", 2, _AT, _AT + 9, 60_000), Lane("shop.events", 1, _AT, _AT + 9, 60_000, 600_000)),
         *(_AT, 60_000, _AT, 2, _AT, "order/paid", "data.order", _AT + 8),

@@ -15,6 +15,7 @@ from stream_engine.core.records.tables import STEPS
 from stream_engine.core.routing.callback_token import Named, is_genuine, read, token_of
 from stream_engine.core.stages.commands import AwaitCallback, FinishRun, Stopped, Suspend
 from tests.unit.core.network import Network
+from tests.unit.core.waiting import caught_up
 
 SECRET = bytes(range(32))
 STEPS_OF = ("ask", "ask:1", "other")
@@ -70,6 +71,7 @@ class Callbacks(RuleBasedStateMachine):
     def _perform(self) -> None:
         """Do what was decided, as an execution does."""
         self.network.settle()
+        caught_up(self.network)
         effects, self.network.effects = self.network.effects, []
         for effect in effects:
             if isinstance(effect, Execute):
@@ -194,3 +196,28 @@ class Callbacks(RuleBasedStateMachine):
 
 TestCallbacks = Callbacks.TestCase
 TestCallbacks.settings = settings(deadline=None, stateful_step_count=30)
+
+
+def test_a_callback_is_over_once_all_events_are_routed_that_may_complete_it() -> None:
+    network = Network(1, Function("pay", ("1",)))
+    network.give(0, Admit(Event("pay", "id:7", "7", 0, 0, "shop.events", 0, 7, b"{}"), ["pay"]))
+    network.settle()
+    [execute] = network.effects
+    for step in ("by event", "too late", "never"):
+        network.post(0, AwaitCallback(execute.run_id, step, 500))
+    network.settle()
+    until = network.now + 500
+    network.now = until + 10_000
+    network.settle()
+    for step, at in (("by event", until), ("too late", until + 1)):
+        network.give(0, CompleteCallback(execute.run_id, step, b"7", step, "event", at=at))
+    network.settle()
+    assert [(one.step_id, one.result) for one in _completed(network)] == [("by event", "7")]
+    caught_up(network)
+    assert [(one.step_id, one.result) for one in _completed(network)[1:]] == [("never", "null"), ("too late", "null")]
+    told = {one.completion_id: one.disposition for one in network.told if isinstance(one, CompletionDisposed)}
+    assert told == {"by event": "completed", "too late": "timed-out"}
+
+
+def _completed(network: Network) -> list[StepRecorded]:
+    return [one for one in network.told if isinstance(one, StepRecorded) and one.status == "completed"]

@@ -2,6 +2,8 @@
 
 from unittest.mock import patch
 
+from msgspec.structs import replace
+
 from stream_engine.core.leading.decide import FIRED, HANDLERS
 from stream_engine.core.partition.turn import Turn
 from stream_engine.core.records.requests import CompleteCallback, Reply, TimeUp
@@ -13,7 +15,7 @@ from tests.simulation.mutant import Mutant
 _complete = callbacks.complete
 
 
-def _takes_any(run: Run | None, step: Step | None) -> str:
+def _takes_any(run: Run | None, step: Step | None, at: int) -> str:
     ended = run is None or bool(run.cancelled)
     return "run-ended" if ended or (step is not None and step.kind != callbacks.KIND) else ""
 
@@ -29,6 +31,10 @@ def _wakes_nobody(turn: Turn, command: CompleteCallback) -> None:
     turn.resumes[:] = before
 
 
+def _whenever(turn: Turn, command: CompleteCallback) -> None:
+    _complete(turn, replace(command, at=0))
+
+
 def _at_once(turn: Turn, timer: Timer, _: int) -> None:
     time_up.time_up(turn, TimeUp(timer.run, timer.step))
 
@@ -42,5 +48,8 @@ GRAPH_MUTANTS = (
     Mutant("only what is loaded is completed", [patch.dict(HANDLERS, {CompleteCallback: _takes_while_loaded})]),
     Mutant("a completion wakes nobody", [patch.dict(HANDLERS, {CompleteCallback: _wakes_nobody})]),
     Mutant("a callback waits for ever", [patch.dict(FIRED, {callbacks.TIMEOUT: lambda turn, timer, at: None})]),
+    Mutant(
+        "a completion counts however late", [patch.dict(HANDLERS, {CompleteCallback: _whenever})], bend=lacks_leaders
+    ),
     Mutant("a timeout overtakes a completion", [patch.dict(FIRED, {callbacks.TIMEOUT: _at_once})], bend=lacks_leaders),
 )

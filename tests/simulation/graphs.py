@@ -172,6 +172,10 @@ def _audit_callback(referee: Referee, callback: tuple[str, str], outside: Outsid
         result = None if settled is None else settled[1].result
         if winners != names[:1] or result != f'"{winners[0]}"':
             referee.object(2, f"{run}/{step} was sent {names}, took {winners}, and has the result {result}")
+        if settled is not None and callback in outside.timeouts:
+            until, at = settled[1].started_at + outside.timeouts[callback], outside.completions[callback][winners[0]]
+            if at > until + referee.schedule.skew and settled[1].started_at < settled[1].at:
+                referee.object(6, f"{run}/{step} was to wait until {until}, and was completed by what was sent at {at}")
     elif settled is not None and (settled[1].error is None or settled[1].error.type != "TimeoutError"):
         referee.object(2, f"{run}/{step} has the result {settled[1]} of no completion")
     elif settled is not None:

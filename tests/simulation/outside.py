@@ -51,7 +51,9 @@ class Outside:
         self._sent += 1
         name = f"c{self._sent}"
         self.completions[run_id, step_id][name] = self._kafka.clock_ms
-        self._command(run_id, CompleteCallback(run_id, step_id, f'"{name}"'.encode(), name, "test"))
+        self._command(
+            run_id, CompleteCallback(run_id, step_id, f'"{name}"'.encode(), name, "test", at=self._kafka.clock_ms)
+        )
 
     def _command(self, run_id: str, command: Command) -> None:
         value = encode(Commands("", None, [(0, command)], WRITES))

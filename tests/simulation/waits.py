@@ -50,6 +50,10 @@ class _Judge:
             self._referee.object(1, f"{step} waited for {expect} since {earliest}, for {trigger}, and has had {event}")
         if not self._is_seen(step[0], event.sender):
             self._referee.object(1, f"{step} has had {event}, which is of another replay, or is sent anew in its own")
+        if event.at > wait.started_at + expect.timeout + self._referee.schedule.skew:
+            self._referee.object(
+                6, f"{step} waited for {expect} since {wait.started_at}, and has had {event}, too late"
+            )
         for other in self._missed(step, wait, settled, event.at):
             if other.place < event.place:
                 self._referee.object(6, f"{step} waited for {expect}, and has had {event}, later than {other}")

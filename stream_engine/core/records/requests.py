@@ -299,7 +299,7 @@ class CompleteCallback(Record, frozen=True, tag="complete callback"):
     """Somebody whose token is genuine completes a callback with a ``result`` (JSON).
 
     ``by`` says which way it came: ``cli``, ``http`` or ``event``. Whoever sent it finds by ``completion_id`` in history what became of it. If it
-    was an event that is refused, the ``letter`` is what is buried.
+    was an event that is refused, the ``letter`` is what is buried. ``at`` is when it was sent, in milliseconds since the epoch: for an event, the log's time of it.
     """
 
     run_id: str
@@ -308,6 +308,7 @@ class CompleteCallback(Record, frozen=True, tag="complete callback"):
     completion_id: str
     by: str
     letter: Letter | None = None
+    at: int = 0
 
 
 class TimeUp(Record, frozen=True, tag="time up"):

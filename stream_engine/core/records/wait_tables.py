@@ -18,7 +18,8 @@ class Waiter(Record, frozen=True):
     """A wait for an event, or without ``asked`` what is left of one that was withdrawn before it came, until a time.
 
     It is ``held`` until all events that it is about have been offered. While events are being compared with it, those up to ``searched`` have been.
-    It is at its ``last`` search when all events are here that came before its end: then it is in vain if that finds none.
+    When its time is over, its last call has come: it is ``called``. It is at its ``last`` search when all events are here that came before its end: then it is
+    in vain if that finds none.
     """
 
     asked: Await | None
@@ -26,6 +27,7 @@ class Waiter(Record, frozen=True):
     searched: bytes = b""
     until: int = 0
     last: bool = False
+    called: bool = False
 
 
 class HeldBack(Record, frozen=True):
@@ -35,9 +37,11 @@ class HeldBack(Record, frozen=True):
 
 
 class Overdue(Record, frozen=True):
-    """A wait whose end has come, by its key; it is not held."""
+    """A wait whose end has come, by its key; it is not held. Or a step of a run that waits for somebody to complete it, maybe by an event."""
 
     waiter: bytes
+    run_id: str = ""
+    step_id: str = ""
 
 
 class Lane(Record, frozen=True):

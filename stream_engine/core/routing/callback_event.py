@@ -55,7 +55,7 @@ def _judge(
     letter = Letter(
         dead_letters, message.key, message.value, tuple(header for header in headers if header[0] not in why)
     )
-    return CompleteCallback(named.run_id, named.step_id, bytes(found.data), event.id, "event", letter)
+    return CompleteCallback(named.run_id, named.step_id, bytes(found.data), event.id, "event", letter, event.timestamp)
 
 
 def _bytes(value: str | bytes | None) -> bytes:

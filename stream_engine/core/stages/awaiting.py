@@ -108,7 +108,8 @@ def _ask(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
     event = live.event if wanted.needs_event else None
     # Its trigger is nothing new to a run, however often it is on the log.
     taken = tuple(sorted({live.event.identity, *live.taken}))
-    asked = Await(run_id, step_id, wanted, awaited.after, awaited.keep, live.run.replay_id, taken, event)
+    until = 0 if step.wake_at == FOREVER else step.wake_at
+    asked = Await(run_id, step_id, wanted, awaited.after, awaited.keep, live.run.replay_id, taken, event, until)
     turn.command(home_partition(slot(wanted), turn.rules.partitions), asked)
 
 

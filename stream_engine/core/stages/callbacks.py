@@ -51,7 +51,7 @@ def complete(turn: Turn, command: CompleteCallback) -> None:
     run_id = command.run_id
     run = turn.live[run_id].run if run_id in turn.live else turn.state.get(RUNS, RUNS.key(run_id))
     step = turn.state.get(STEPS, STEPS.key(run_id, command.step_id))
-    refused = _refusal(run, step)
+    refused = _refusal(run, step, command.at)
     if not refused and not _settle(turn, run_id, command.step_id, _completed(turn, step, command.result)):
         refused = "run-ended"
     function = "" if run is None else run.function
@@ -79,11 +79,11 @@ def _completed(turn: Turn, step: Step | None, result: bytes) -> Step:
     return Step(KIND, "completed", 0, 0, turn.now if step is None else step.started_at, turn.now, result=result)
 
 
-def _refusal(run: Run | None, step: Step | None) -> str:
+def _refusal(run: Run | None, step: Step | None, at: int) -> str:
     if run is None or run.cancelled:
         return "run-ended"
     if step is None or (step.kind, step.status) == (KIND, "waiting"):
-        return ""
+        return "timed-out" if step is not None and at > step.wake_at else ""
     if step.kind != KIND:
         return "not-a-callback"
     return "timed-out" if step.reason else "already-completed"

@@ -22,7 +22,8 @@ from stream_engine.core.expressions.scope import Scope
 from stream_engine.core.identity import partition_of
 from stream_engine.core.partition.turn import Turn
 from stream_engine.core.records.journal import Event
-from stream_engine.core.records.requests import Cancel
+from stream_engine.core.records.requests import Cancel, TimeUp
+from stream_engine.core.records.tables import STEPS
 from stream_engine.core.records.wait_tables import (
     HELD_BACK,
     OFFERED,
@@ -102,7 +103,7 @@ def last_call(turn: Turn, command: LastCall) -> None:
     if waiter is None or waiter.asked is None:
         return
     asked = replace(waiter.asked, until=command.until)
-    turn.state.put(key, replace(waiter, asked=asked))
+    turn.state.put(key, replace(waiter, asked=asked, called=True))
     if waiter.held:
         turn.command(partition_of(asked.run_id), InVain(asked.run_id, asked.step_id, known=False))
     else:
@@ -120,11 +121,21 @@ def caught_up(turn: Turn, command: CaughtUp) -> None:
             turn.later(command)
             return
         turn.state.delete(key)
+        if entry.run_id:
+            turn.command(partition_of(entry.run_id), TimeUp(entry.run_id, entry.step_id))
+            continue
         waiter = turn.state.get(WAITERS, entry.waiter)
         if waiter is not None and waiter.asked is not None:
             turn.state.put(entry.waiter, replace(waiter, last=True))
             # From its beginning: what has been offered just now may not have been compared with it yet.
             _search(turn, entry.waiter, waiter.asked.after)
+
+
+def step_overdue(turn: Turn, run_id: str, step_id: str, until: int) -> None:
+    """A step has waited until a time for somebody to complete it; that is known when all events are routed that came by then."""
+    key = OVERDUE.timed_key(until) + STEPS.key(run_id, step_id)
+    turn.state.put(key, Overdue(b"", run_id, step_id))
+    turn.asks = True
 
 
 def behind(turn: Turn, command: Behind) -> None:
@@ -177,7 +188,7 @@ def release(turn: Turn, command: Release) -> None:
         waiter = turn.state.get(WAITERS, entry.waiter)
         if waiter is not None and waiter.asked is not None:
             turn.state.put(entry.waiter, replace(waiter, held=False))
-            if waiter.asked.until and not waiter.asked.cancels:
+            if waiter.called:
                 _be_overdue(turn, entry.waiter, waiter.asked)
             _search(turn, entry.waiter, waiter.asked.after)
     left = next(turn.state.scan(HELD_BACK, start, stop), None)
@@ -336,10 +347,11 @@ def _answer(turn: Turn, key: bytes, asked: Await, event: Event) -> None:
 
 
 def _forget(turn: Turn, key: bytes, asked: Await) -> None:
+    known = turn.state.get(WAITERS, key)
     turn.state.delete(key)
     interest = interest_of(asked.wanted.name, asked.wanted.path)
     turn.state.delete(_held_key(interest, moment(asked.after), key))
-    if asked.until and not asked.cancels:
+    if known is not None and known.called:
         turn.state.delete(_overdue_key(asked.until, key))
     coverage = Coverage.of(turn, interest)
     if coverage is not None:

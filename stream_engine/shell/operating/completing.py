@@ -23,7 +23,7 @@ from stream_engine.core.routing.callback_token import Named, is_genuine, read
 from stream_engine.core.routing.receive import MAX_BYTES
 from stream_engine.core.stages.callbacks import COMPLETED
 from stream_engine.shell import clients
-from stream_engine.shell.clock import monotonic
+from stream_engine.shell.clock import monotonic, now_ms
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.codec import Entry, prefix
 from stream_engine.shell.history.reader import HistoryReader
@@ -94,7 +94,7 @@ class Completing:
             return Outcome(
                 FORGED, f"the token is none that {app} has given out: it is forged, or not all of it is there"
             )
-        command = CompleteCallback(named.run_id, named.step_id, data, uuid.uuid4().hex, by)
+        command = CompleteCallback(named.run_id, named.step_id, data, uuid.uuid4().hex, by, at=now_ms())
         told = self._expect(named.app, command.completion_id, deadline)
         self._send(Names.of(named.app).commands, command, told, deadline)
         try:
@@ -103,7 +103,7 @@ class Completing:
             told.cancel()
             raise UnconfirmedError(
                 f"no worker of app {named.app!r} has said within {seconds:g} s what became of it. Kafka has the completion, and it counts "
-                f"once a worker leads the partition of run {named.run_id}, unless another one came first or the time is over by then"
+                f"once a worker leads the partition of run {named.run_id}, unless another one came first, or the time was over when it was sent"
             ) from None
         return Outcome(record.disposition, record.detail, named)
 

@@ -162,6 +162,21 @@ def test_a_wait_whose_time_is_over_ends_although_its_answer_was_an_event_that_th
     assert answers(app) == {"first": 7, "second": None}
 
 
+def test_what_comes_after_the_time_is_over_is_no_answer_although_the_last_call_has_yet_to_come() -> None:
+    """The run had no leader meanwhile, and its timer comes due later."""
+    app = network()
+    run = begin(app)
+    wait(app, run, timeout=500)
+    covered(app)
+    app.give(0, Offer(paid(7, app.now + 501), slot(PAID), DAY))
+    app.settle()
+    assert answers(app) == {}
+    app.now += 500
+    app.settle()
+    caught_up(app)
+    assert answers(app) == {"paid": None}
+
+
 def test_who_looks_back_no_further_than_events_are_kept_has_nothing_scanned() -> None:
     app = network()
     run = begin(app)
