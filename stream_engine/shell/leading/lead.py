@@ -243,7 +243,8 @@ class Lead:
         if self._leader is not None and term is not None:
             if not term.lent:
                 return
-            if self._inputs.collect(term.reports, intake=False):
+            # What the journal does not know to be sent, the next leader sends again.
+            if self._inputs.collect(term.reports, intake=False) or self._leader.unmarked:
                 raw = self._inputs.decide(self._leader, now_ms(), intake=False)
                 if raw is not None:
                     self.append(raw, self._leader)
