@@ -150,9 +150,11 @@ def admin(settings: Settings, **properties: Any) -> AdminClient:
 def offsets(consumer: Consumer, topic: str, partition: int, patience: float = _ANSWER_SECONDS) -> range:
     """Return the offsets that a partition has now; wait for as long as ``patience`` (seconds) until somebody leads it.
 
-    A client asks the leader that it knows of until its time is over, even if that broker has been killed and another one leads (librdkafka#2535).
-    So it is asked for a short time, and told to look who leads. A broker answers a client's questions one after the other: one that reads at the end of a log is
-    answered only when its fetch has come back, which takes up to ``fetch.wait.max.ms``; whoever must not wait for that asks by a client of its own. The end is asked for after the start, so that what was written behind a start that is seen is seen too.
+    The end is asked for after the start, so that what was written behind a start that is seen is seen too.
+
+    A client asks the leader that it knows of until its time is over, even if that broker has been killed and another one leads (librdkafka#2535). So it is
+    asked for a short time, and told to look who leads. A broker answers a client's questions one after the other: one that reads at the end of a log is answered
+    only when its fetch has come back, which takes up to ``fetch.wait.max.ms``; whoever must not wait for that asks by a client of its own.
 
     Raises:
         KafkaException: there is no such partition, or Kafka does not answer.

@@ -102,7 +102,7 @@ COMMANDS: Final = {
             (0, Compare(b"O\x00", b"W\x00", "interest")),
             (0, Release("1d")),
             (0, Found(RUN, "paid", _EVENT)),
-            (0, LastCall(RUN, "paid", _SLOT, _AT)),
+            (0, LastCall(RUN, "paid", _SLOT)),
             (0, TimeUp(RUN, "approve")),
             (0, InVain(RUN, "paid", known=True)),
             (0, CaughtUp(_AT)),

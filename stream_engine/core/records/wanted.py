@@ -67,12 +67,11 @@ class Withdraw(Record, frozen=True, tag="withdraw"):
 
 
 class LastCall(Record, frozen=True, tag="last call"):
-    """A step has waited for as long as it was to: it is to have an event that came no later than ``until`` if there is one, or is told that there is none."""
+    """A step has waited for as long as it was to: it is to have an event that came by then if there is one, or is told that there is none."""
 
     run_id: str
     step_id: str
     slot: str
-    until: int
 
 
 class CaughtUp(Record, frozen=True, tag="caught up"):

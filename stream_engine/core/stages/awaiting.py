@@ -116,7 +116,7 @@ def _ask(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
 def _call_last(turn: Turn, run_id: str, step_id: str, step: Step) -> None:
     assert step.awaited is not None
     where = slot(step.awaited.wanted)
-    turn.command(home_partition(where, turn.rules.partitions), LastCall(run_id, step_id, where, step.wake_at))
+    turn.command(home_partition(where, turn.rules.partitions), LastCall(run_id, step_id, where))
 
 
 def _done(turn: Turn, live: Live, step: Step, result: bytes) -> Step:

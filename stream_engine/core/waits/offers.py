@@ -89,7 +89,7 @@ def withdraw(turn: Turn, command: Withdraw) -> None:
     key = _key(command.slot, command.run_id, command.step_id, cancels=command.cancels)
     waiter = turn.state.get(WAITERS, key)
     if waiter is not None and waiter.asked is not None:
-        _forget(turn, key, waiter.asked)
+        _forget(turn, key, waiter)
     elif command.cancels:
         until = turn.now + _WITHDRAWN_FOR
         turn.state.put(key, Waiter(None, until=until))
@@ -102,8 +102,8 @@ def last_call(turn: Turn, command: LastCall) -> None:
     waiter = turn.state.get(WAITERS, key)
     if waiter is None or waiter.asked is None:
         return
-    asked = replace(waiter.asked, until=command.until)
-    turn.state.put(key, replace(waiter, asked=asked, called=True))
+    asked = waiter.asked
+    turn.state.put(key, replace(waiter, called=True))
     if waiter.held:
         turn.command(partition_of(asked.run_id), InVain(asked.run_id, asked.step_id, known=False))
     else:
@@ -225,7 +225,7 @@ def expire(turn: Turn, keys: Iterable[bytes]) -> None:
         if waiter.asked is None:
             turn.state.delete(key)
         elif waiter.asked.batch:
-            _forget(turn, key, waiter.asked)
+            _forget(turn, key, waiter)
 
 
 def _search(turn: Turn, key: bytes, behind: bytes) -> bytes | None:
@@ -243,10 +243,10 @@ def _search(turn: Turn, key: bytes, behind: bytes) -> bytes | None:
             return None
         behind = where[len(start) :]
         if _fits(turn, asked, found):
-            _answer(turn, key, asked, found.event)
+            _answer(turn, key, waiter, found.event)
             return behind
     if waiter.last:
-        _forget(turn, key, asked)
+        _forget(turn, key, waiter)
         turn.command(partition_of(asked.run_id), InVain(asked.run_id, asked.step_id, known=True))
     elif waiter.searched:
         turn.state.put(key, replace(waiter, searched=b""))
@@ -294,7 +294,7 @@ def _compare_some(turn: Turn, key: bytes, start: bytes, own: int) -> Compare | N
         if (waiter.searched and at > waiter.searched) or not _fits(turn, asked, found):
             continue
         if asked.cancels or is_earliest:
-            _answer(turn, where, asked, found.event)
+            _answer(turn, where, waiter, found.event)
             answered = answered if asked.cancels else asked.run_id
         elif _search(turn, where, asked.after) == at:
             answered = asked.run_id
@@ -325,8 +325,8 @@ def _is_seen(turn: Turn, asked: Await, sender: Sender) -> bool:
     return not turn.rules.runs_again(asked.replay_id, sender)
 
 
-def _answer(turn: Turn, key: bytes, asked: Await, event: Event) -> None:
-    _forget(turn, key, asked)
+def _answer(turn: Turn, key: bytes, waiter: Waiter, event: Event) -> None:
+    asked = _forget(turn, key, waiter)
     reason = f"event {event.name} ({event.id})"
     if asked.gate is not None:
         out = TakeOut(asked.run_id, asked.gate.id, asked.batch, asked.number, reason)
@@ -346,17 +346,19 @@ def _answer(turn: Turn, key: bytes, asked: Await, event: Event) -> None:
         turn.command(home, Found(asked.run_id, asked.step_id, event))
 
 
-def _forget(turn: Turn, key: bytes, asked: Await) -> None:
-    known = turn.state.get(WAITERS, key)
+def _forget(turn: Turn, key: bytes, waiter: Waiter) -> Await:
+    asked = waiter.asked
+    assert asked is not None
     turn.state.delete(key)
     interest = interest_of(asked.wanted.name, asked.wanted.path)
     turn.state.delete(_held_key(interest, moment(asked.after), key))
-    if known is not None and known.called:
+    if waiter.called:
         turn.state.delete(_overdue_key(asked.until, key))
     coverage = Coverage.of(turn, interest)
     if coverage is not None:
         coverage.count(-1)
         coverage.save()
+    return asked
 
 
 def _be_overdue(turn: Turn, key: bytes, asked: Await) -> None:
