@@ -25,6 +25,7 @@ STYLES: Final = {
     "failed": "red",
     "cancelled": "magenta",
     "timed_out": "red",
+    "interrupted": "magenta",
 }
 
 _WORK: Final = "█"
@@ -149,7 +150,7 @@ def _step(step: RunStep) -> _Row:
 def _attempt(step: RunStep, attempt: StepAttempt, following: StepAttempt | None) -> Iterator[_Part]:
     yield _Part(attempt.started_at, attempt.ended_at, _WAIT if step.kind in {"sleep", "callback", "wait"} else _WORK)
     if attempt.error is not None and attempt.ended_at is not None:
-        if attempt.status == "retrying":
+        if attempt.status in {"retrying", "interrupted"}:
             yield _Part(attempt.ended_at, None if following is None else following.started_at, _WAIT)
         yield _Part(attempt.ended_at, attempt.ended_at, _FAILED)
 

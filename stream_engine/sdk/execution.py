@@ -26,7 +26,7 @@ from stream_engine.sdk.context import Context, SyncContext
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.lent import Lent
 from stream_engine.sdk.lifespan import LifespanTask
-from stream_engine.sdk.run import Execution, Host, Term
+from stream_engine.sdk.run import Execution, Host, Term, interrupted
 from stream_engine.sdk.slots import Capacity, Slots
 from stream_engine.sdk.tasks import TaskFactory
 from stream_engine.sdk.topics import Topics
@@ -211,7 +211,10 @@ class Executor:
 
     def _stop(self, term: Term, execution: Execution) -> None:
         async def report() -> None:
+            cut_short = interrupted(execution)
             await stopped(execution)
+            if cut_short.bodies:
+                term.post(cut_short)
             term.post(Stopped(execution.run_id))
 
         stopping = asyncio.Task(report(), loop=self._host.loop, name=f"{execution.run_id} is stopped")

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Protocol
 from stream_engine.core.partition.turn import Execute
 from stream_engine.core.records.requests import ReturnRun, ReturnStep
 from stream_engine.core.records.tables import Step
-from stream_engine.core.stages.commands import Input, Suspend
+from stream_engine.core.stages.commands import Input, Interrupted, Suspend
 from stream_engine.sdk.client import Clock
 from stream_engine.sdk.errors import StepUsageError
 from stream_engine.sdk.event_types import EventTypes
@@ -158,6 +158,8 @@ class Execution(OfRun):
         self.finished = True
         self._disarm()
         if not self.closed:
+            if self.bodies and self.lent is None:
+                self.term.post(interrupted(self))
             self._post(conclusion)
         _cancel(self._askers, but=self.task)
 
@@ -322,6 +324,11 @@ class Execution(OfRun):
         resumed: asyncio.Future[None] = self.host.loop.create_future()
         self._resumed.append(resumed)
         await resumed
+
+
+def interrupted(execution: Execution) -> Interrupted:
+    """Return what is to be told of the bodies that are running, when the code is left."""
+    return Interrupted(execution.run_id, tuple((step, *body) for step, body in execution.bodies.items()))
 
 
 def unique(id: str, used: dict[str, int]) -> str:

@@ -80,6 +80,13 @@ RUNS: dict[str, list[HistoryRecord]] = {
         _step("tell 日本 the rather long name of a step", "failed", 0, (3_100, 3_200)),
         RunEnded(_T + 3_201, _RUN, _FUNCTION, "2", "failed", _T, 1, None, _BAD),
     ],
+    "cancelled": [
+        _STARTED,
+        _step("load", "interrupted", 0, (2, 5_000)),
+        *_CHARGE[:2],
+        *_NAP,
+        RunEnded(_T + 5_000, _RUN, _FUNCTION, "1", "cancelled", _T, 0, detail="ada: no longer wanted"),
+    ],
     "delayed": [_DELAYED],
     "no code": [_STARTED, _LOAD, _changed(100, "parked")],
     "its start is gone": [_LOAD, _COMPLETED],

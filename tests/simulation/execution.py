@@ -19,6 +19,7 @@ from stream_engine.core.stages.commands import (
     FailRun,
     FailStep,
     FinishRun,
+    Interrupted,
     Invoke,
     LendStep,
     RecordStep,
@@ -96,11 +97,14 @@ class Executor:
         if execution is None:
             return
         execution.over = True
+        interrupted = execution.interrupted()
 
         def look() -> None:
             if execution.working:
                 self._term.host.at(MILLISECOND, look)
             else:
+                if interrupted.bodies:
+                    self._term.post(interrupted)
                 self._term.post(Stopped(run_id))
 
         self._term.host.soon(look)
@@ -147,6 +151,10 @@ class Execution:
         """What the run's event says, as far as programs go by it."""
         data = json.loads(self._effect.event.data)
         return {"k": data["k"], "number": data["number"]}
+
+    def interrupted(self) -> Interrupted:
+        """Return which bodies are running."""
+        return Interrupted(self._run_id, tuple((name, *body) for name, body in self._bodies.items()))
 
     @property
     def working(self) -> bool:

@@ -265,6 +265,10 @@ class Referee:
             self.open[told.kind][told.run_id, told.step_id] = told
         elif told.status in {"completed", "failed"}:
             self._settled(told, epoch)
+        elif told.status == "interrupted":
+            self.schedule.counts["step interrupted"] += 1
+            if (told.run_id, told.step_id) in self.settled or told.run_id in self.ended:
+                self.object(2, f"{told.run_id}/{told.step_id} is interrupted after its result, or the end of its run")
 
     def _changed(self, told: RunChanged) -> None:
         self.schedule.counts[f"run {told.change}"] += 1

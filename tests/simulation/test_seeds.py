@@ -58,7 +58,7 @@ HAPPENS = [
     *("snapshot written", "snapshot abandoned", "snapshot spoiled", "restored", "restoration interrupted"),
     *("trimmed journal", "trimmed commands", "trimmed state", "trim undone", "read what was trimmed"),
     *("followed", "crash after follow", "pause after follow"),
-    *("step returned", "lent step recorded"),
+    *("step returned", "lent step recorded", "step interrupted"),
     *("call answered", "call failed", "child cancelled"),
     *("completion completed", "completion already-completed", "completion timed-out", "completion run-ended"),
     *(

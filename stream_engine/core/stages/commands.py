@@ -141,6 +141,13 @@ class LendRun(Record, frozen=True):
     lease: int
 
 
+class Interrupted(Record, frozen=True):
+    """A run is left while ``bodies`` of its steps are running: the id of each, the number of its attempt, and when that began."""
+
+    run_id: str
+    bodies: tuple[tuple[str, int, int], ...]
+
+
 class Stopped(Record, frozen=True):
     """Of a run that is cancelled, nothing is running any more."""
 
@@ -149,6 +156,7 @@ class Stopped(Record, frozen=True):
 
 Input = (
     Command
+    | Interrupted
     | Stopped
     | RecordStep
     | FailStep

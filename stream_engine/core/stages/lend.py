@@ -50,7 +50,7 @@ def return_step(turn: Turn, command: ReturnStep) -> None:
     run = turn.live[run_id].run if run_id in turn.live else turn.state.get(RUNS, RUNS.key(run_id))
     if run is not None and run.cancelled:
         # What came of it is not used; the run may have waited for that alone.
-        turn.state.put(STEPS.key(run_id, step_id), replace(step, status="retrying", wake_at=turn.now))
+        turn.state.put(STEPS.key(run_id, step_id), replace(step, wake_at=turn.now))
         turn.command(turn.rules.partition, Cancel(run_id, run.cancelled))
         return
     if command.result is None and command.error is None:

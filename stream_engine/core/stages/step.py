@@ -6,8 +6,8 @@ from stream_engine.core.failure import Failure
 from stream_engine.core.instants import LAST_MS
 from stream_engine.core.partition.turn import Attempt, Deliver, Live, Turn
 from stream_engine.core.records.history import StepRecorded
-from stream_engine.core.records.tables import STEPS, Step, Timer
-from stream_engine.core.stages.commands import FailStep, RecordStep, Sleep
+from stream_engine.core.records.tables import STEPS, Run, Step, Timer
+from stream_engine.core.stages.commands import FailStep, Interrupted, RecordStep, Sleep
 
 FOREVER = LAST_MS
 """When a step wakes that no timer wakes: the end of the year 9999."""
@@ -17,6 +17,7 @@ def record_step(turn: Turn, command: RecordStep) -> None:
     """A step is done: its result is kept, what it sends goes to the outbox, and both take effect together."""
     live = open_step(turn, command.run_id, command.step_id)
     if live is None:
+        _tell_unused(turn, command)
         return
     for queue, message in command.sends:
         turn.send(queue, message)
@@ -36,6 +37,7 @@ def fail_step(turn: Turn, command: FailStep) -> None:
     """A step failed: it is tried again at its time, or its failure is its outcome."""
     live = open_step(turn, command.run_id, command.step_id)
     if live is None:
+        _tell_unused(turn, command)
         return
     order = len(live.recorded)
     if command.retry_in is None:
@@ -55,6 +57,16 @@ def sleep(turn: Turn, command: Sleep) -> None:
     at = turn.now + command.delay if command.until is None else command.until
     step = Step("sleep", "sleeping", len(live.recorded), 0, turn.now, turn.now, max(at, turn.now))
     await_timer(turn, live, command.run_id, command.step_id, step)
+
+
+def interrupted(turn: Turn, command: Interrupted) -> None:
+    """Bodies of steps come to nothing, because their run is left: that is told, and nothing of it is kept."""
+    live = turn.live.get(command.run_id)
+    if live is None:
+        return
+    for step_id, attempt, started_at in command.bodies:
+        if step_id not in live.recorded:
+            tell_interrupted(turn, live.run, command.run_id, step_id, Step("run", "", 0, attempt, started_at, 0))
 
 
 def wake_step(turn: Turn, run_id: str, step_id: str) -> None:
@@ -116,11 +128,30 @@ def keep(turn: Turn, live: Live, run_id: str, step_id: str, step: Step, *, told:
     """Keep what is known of a step, and tell history: with ``told``, of a failure that the function is not to see."""
     live.kept.add(step_id)
     turn.state.put(STEPS.key(run_id, step_id), step)
+    _tell(turn, live.run, run_id, step_id, step if told is None else replace(step, error=told))
+
+
+def tell_interrupted(turn: Turn, run: Run, run_id: str, step_id: str, step: Step) -> None:
+    """Tell history that a step comes to nothing, because its run is left, or has been."""
+    over = replace(step, status="interrupted", ended_at=turn.now, wake_at=0)
+    _tell(turn, run, run_id, step_id, over)
+
+
+def _tell_unused(turn: Turn, command: RecordStep | FailStep) -> None:
+    """A step came to its end when its run was cancelled already, so that nothing comes of it."""
+    live = turn.live.get(command.run_id)
+    if live is not None and live.run.cancelled and command.step_id not in live.recorded:
+        error = command.error if isinstance(command, FailStep) else None
+        step = Step(command.kind, "", 0, command.attempt, command.started_at, 0, error=error)
+        tell_interrupted(turn, live.run, command.run_id, command.step_id, step)
+
+
+def _tell(turn: Turn, run: Run, run_id: str, step_id: str, step: Step) -> None:
     turn.history.append(
         StepRecorded(
             turn.now,
             run_id,
-            live.run.function,
+            run.function,
             step_id,
             step.kind,
             step.status,
@@ -128,7 +159,7 @@ def keep(turn: Turn, live: Live, run_id: str, step_id: str, step: Step, *, told:
             step.started_at,
             None if step.wake_at in (0, FOREVER) else step.wake_at,
             None if step.result is None else step.result.decode(),
-            told or step.error,
+            step.error,
             None if step.awaited is None else str(step.awaited.wanted),
             step.reason or None,
         )

@@ -37,6 +37,7 @@ GONE: Final = "gone"
 """The phase of a run that waited, and that its event got not in the end: it was coalesced with another, skipped or the like."""
 ENDED: Final = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
+_SETTLED: Final = frozenset({"completed", "failed", "interrupted"})
 _PHASES: Final = {"queued": "queued", "delayed": "queued", "cancelled": "cancelled"}
 
 Place = tuple[int, int, int, int, int]
@@ -77,8 +78,8 @@ class RunStep(msgspec.Struct):
 
     @property
     def settled(self) -> bool:
-        """Whether the step has its outcome."""
-        return self.last.status in {"completed", "failed"}
+        """Whether the step has its outcome, or has come to nothing."""
+        return self.last.status in _SETTLED
 
 
 def until_text(kind: str, at: int | None) -> str:
@@ -329,6 +330,10 @@ def _end(run: FoldedRun, record: RunEnded) -> None:
     run.started_at, run.ended_at = record.started_at or None, record.at
     run.attempt, run.result, run.error = record.attempt, record.result, record.error
     run.detail = record.detail
+    for step in run.steps.values():
+        if not step.settled:
+            step.last.status, step.last.wake_at = "interrupted", None
+            step.last.ended_at = step.last.ended_at or record.at
 
 
 def _gate(record: EventDisposed | RunChanged, earliest: int | None) -> AtGate | None:

@@ -32,7 +32,9 @@ def test_a_program_cancels_a_step_in_flight(served: Here) -> None:
     handle.cancel("no longer wanted")
     with pytest.raises(RunCancelled, match="no longer wanted"):
         handle.result(timeout="60s")
-    assert served.steps(handle.run_id) == []
+    assert served.steps(handle.run_id) == [("gate", "interrupted", 0)]
+    shown = runs(served, "show", handle.run_id)
+    assert "interrupted" in shown.stdout
     [started] = served.told("RunStarted", of_run=handle.run_id)
     assert served.result(started["run_id"]) == f"undone {gate}"
 

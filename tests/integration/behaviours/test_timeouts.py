@@ -23,7 +23,7 @@ def test_a_run_that_takes_too_long_is_stopped_in_its_step(deploys: Deploys) -> N
     later = deploys.begin("impatient", "later")
     deploys.served.open("later")
     assert deploys.served.result(later) == "later"
-    assert deploys.served.told("StepRecorded", 0, run_id=run_id) == []
+    assert deploys.served.steps(run_id) == [("gate", "interrupted", 0)]
 
 
 def test_the_time_goes_on_while_nobody_leads(deploys: Deploys) -> None:

@@ -1,5 +1,7 @@
 """What is running when the lead is given up stays with its worker, and is returned, refused, or begun again."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from stream_engine.core.failure import Failure
@@ -8,6 +10,7 @@ from stream_engine.core.partition.turn import Attempt, Deliver, Execute
 from stream_engine.core.records.history import (
     CompletionDisposed,
     EventDisposed,
+    HistoryRecord,
     RunChanged,
     RunEnded,
     RunStarted,
@@ -156,6 +159,11 @@ def test_what_ended_before_it_could_be_lent_is_not_lent() -> None:
     assert execute.steps["quick"].status == "completed"
 
 
+def _outcomes(records: Iterable[HistoryRecord]) -> list[tuple[str, str, int, int]]:
+    steps = [record for record in records if isinstance(record, StepRecorded)]
+    return [(step.step_id, step.status, step.attempt, step.started_at) for step in steps]
+
+
 def _after_a_crash(partition: Partition, now: int) -> list[object]:
     """Take the lead over once more; return the effects that are about steps."""
     partition.take_over()
@@ -178,9 +186,10 @@ def test_what_is_lent_of_a_cancelled_run_is_waited_for_no_longer_than_its_lease(
     partition.receive(300, Cancel(partition.run, "ada"))
     if step:
         assert partition.step(310, Stopped(partition.run)).told.records == []
-    [record] = partition.step(1_100).told.records
+    *before, record = partition.step(1_100).told.records
     assert isinstance(record, RunEnded)
     assert (record.status, record.at) == ("cancelled", 1_100)
+    assert _outcomes(before) == ([("slow", "interrupted", 0, 30)] if step else [])
 
 
 @pytest.mark.parametrize("suspended", [True, False])
@@ -198,7 +207,8 @@ def test_a_cancelled_run_ends_only_once_its_lent_step_has_stopped(suspended: boo
     if taken_over:
         partition.take_over()
         partition.step(240)
-    [record] = partition.receive(300, ReturnStep(partition.run, "slow", 0, 30, b"2")).told.records
+    *before, record = partition.receive(300, ReturnStep(partition.run, "slow", 0, 30, b"2")).told.records
     assert isinstance(record, RunEnded)
     assert (record.status, record.detail) == ("cancelled", "ada")
+    assert _outcomes(before) == [("slow", "interrupted", 0, 30)]
     assert partition.receive(310, ReturnStep(partition.run, "slow", 0, 30, b"2")).told.records == []

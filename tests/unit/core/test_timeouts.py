@@ -2,14 +2,15 @@
 
 import pytest
 
+from stream_engine.core.failure import Failure
 from stream_engine.core.functions.flow import Batch, Debounce, Flow, Throttle, Timeouts
 from stream_engine.core.functions.match import Wish, match
 from stream_engine.core.identity import run_id, run_name
 from stream_engine.core.partition.turn import Function, Stop
-from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted
+from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.records.journal import Event, Gate
 from stream_engine.core.records.requests import Admit, Asked, Cancel
-from stream_engine.core.stages.commands import FinishRun, Sleep, Stopped, Suspend
+from stream_engine.core.stages.commands import FailStep, FinishRun, Interrupted, RecordStep, Sleep, Stopped, Suspend
 from tests.unit.core.network import Network
 
 PAY = Function("pay", ("1",), "sorry", on_cancel="undo", timeouts=Timeouts(start=500, finish=2_000))
@@ -67,6 +68,28 @@ def test_a_step_in_flight_is_stopped_first(*, takeover: bool) -> None:
     assert (ended.status, ended.at, ended.detail) == ("timed_out", 3_400, "it took longer than 2 s")
     assert ended.error is not None
     assert (ended.error.type, handlers(network)) == ("TimeoutError", ["sorry"])
+
+
+def test_history_has_the_steps_in_flight_and_those_whose_results_come_too_late() -> None:
+    network = begun()
+    network.post(0, RecordStep(run_of(7), "load", 0, 1_000, b"1"))
+    at(network, 2_000)
+    at(network, 3_000)
+    network.now = 3_400
+    network.post(0, RecordStep(run_of(7), "late", 0, 2_000, b"1"))
+    network.post(0, FailStep(run_of(7), "failing", 1, 2_100, Failure("E", "e"), 500))
+    network.post(0, Interrupted(run_of(7), (("load", 0, 1_000), ("charge", 2, 2_500))))
+    network.post(0, Stopped(run_of(7)))
+    network.settle()
+    told = [record for record in network.told if isinstance(record, StepRecorded)]
+    assert [(step.step_id, step.status, step.attempt, step.started_at, step.at) for step in told] == [
+        ("load", "completed", 0, 1_000, 2_000),
+        ("late", "interrupted", 0, 2_000, 3_400),
+        ("failing", "interrupted", 1, 2_100, 3_400),
+        ("charge", "interrupted", 2, 2_500, 3_400),
+    ]
+    assert [(step.result, step.error) for step in told[1:]] == [(None, None), (None, Failure("E", "e")), (None, None)]
+    assert ends(network) == [(run_of(7), "timed_out", 3_400)]
 
 
 def test_a_run_that_sleeps_ends_at_once() -> None:

@@ -100,7 +100,7 @@ async def test_it_counts_before_it_is_awaited_and_need_not_be() -> None:
         assert run.status == "sleeping"
         await harness.advance()
         [run] = harness.runs()
-        assert (run.status, run.result, run.step("second").status) == ("completed", "early", "waiting")
+        assert (run.status, run.result, run.step("second").status) == ("completed", "early", "interrupted")
         assert await harness.complete(second, 1) == "run-ended"
         assert len(asked.tokens) == 2
 

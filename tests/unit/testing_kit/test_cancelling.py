@@ -118,6 +118,8 @@ async def test_an_async_step_in_flight_is_interrupted() -> None:
         assert "again" not in caught.value.reason
         await harness.advance()
         assert calls == ["stopped", "undone 7"]
+        [run] = harness.runs("works")
+        assert [(step.id, step.status, step.attempt) for step in run.steps] == [("work", "interrupted", 0)]
 
 
 @on_a_loop
@@ -147,7 +149,8 @@ async def test_a_def_step_in_flight_ends_first_and_its_result_is_not_used() -> N
         assert ended == ["work"]
         await harness.settle()
         [run] = harness.runs("works")
-        assert (run.status, list(run.steps), after) == ("cancelled", [], [])
+        [step] = run.steps
+        assert (run.status, step.status, step.result, after) == ("cancelled", "interrupted", None, [])
 
 
 @on_a_loop
@@ -176,3 +179,29 @@ def test_plain_programs_cancel_too(stream_engine: Kit) -> None:
     stream_engine.send(Event("sleeps", {"id": 8}))
     stream_engine.advance("2h")
     assert calls.count("last") == 1
+
+
+@on_a_loop
+async def test_what_a_run_leaves_behind_when_it_returns_is_interrupted() -> None:
+    engine = Engine("shop")
+
+    async def quick() -> str:
+        return "first"
+
+    @engine.function("races", on="races")
+    async def races(ctx: Context) -> str:
+        slow = asyncio.ensure_future(ctx.step.run("slow", asyncio.sleep, 3_600))
+        nap = asyncio.ensure_future(ctx.step.sleep("nap", "1d"))
+        await asyncio.wait({slow, nap}, timeout=0.05)
+        return await ctx.step.run("quick", quick)
+
+    async with Harness(engine) as harness:
+        handle = await races.start({})
+        assert await handle.result() == "first"
+        await harness.settle()
+        [run] = harness.runs("races")
+        assert {step.id: step.status for step in run.steps} == {
+            "slow": "interrupted",
+            "nap": "interrupted",
+            "quick": "completed",
+        }
