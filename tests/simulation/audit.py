@@ -37,6 +37,7 @@ def audit(
     _audit_sent_events(referee, kafka, topics)
     _audit_history(referee, kafka, topics)
     audit_graphs(referee, kafka.partitions(topics.commands), catalogues[-1], outside)
+    _audit_refused(referee, kafka, topics, outside)
 
 
 def _audit_rest(referee: Referee) -> None:
@@ -78,7 +79,8 @@ def _events(kafka: SimKafka, topics: Topics) -> Iterator[_Found]:
 def _audit_events(referee: Referee, kafka: SimKafka, topics: Topics, catalogues: list[Catalogue], times: Times) -> None:
     handlers = {function.id for function in catalogues[-1].values() if not function.triggers}
     dispositions = _dispositions(referee, handlers)
-    dead = {dict(stored.headers)["origin"].decode() for stored in kafka.log(topics.dead_letters, 0).records}
+    letters = [dict(stored.headers) for stored in kafka.log(topics.dead_letters, 0).records]
+    dead = {headers["origin"].decode() for headers in letters if "origin" in headers}
     starts: Counter[_About] = Counter()
     repeats: set[_About] = set()
     # An event that gates dropped, or took up into another run, has no run that bears its identity; nor has one that was cancelled.
@@ -105,6 +107,20 @@ def _audit_events(referee: Referee, kafka: SimKafka, topics: Topics, catalogues:
     for about in starts.keys() | repeats:
         if starts[about] > 1 or (starts[about] == 0 and about in repeats and about not in excused):
             referee.object(1, f"{about} was started {starts[about]} times")
+
+
+def _audit_refused(referee: Referee, kafka: SimKafka, topics: Topics, outside: Outside) -> None:
+    """Object to events that were refused as completions without a dead letter, or have one although they were not."""
+    refused = {
+        name
+        for callback in outside.by_events
+        for name in outside.completions[callback]
+        if referee.completions.get(name) != ["completed"]
+    }
+    letters = kafka.log(topics.dead_letters, 0).records
+    buried = {json.loads(stored.value or b"")["id"] for stored in letters if "origin" not in dict(stored.headers)}
+    if refused != buried:
+        referee.object(7, f"the events {refused} were refused as completions, and {buried} have dead letters")
 
 
 def _dispositions(referee: Referee, handlers: set[str]) -> dict[tuple[Place, str | None], list[tuple[str, str]]]:

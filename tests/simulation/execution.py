@@ -29,7 +29,7 @@ from stream_engine.core.stages.commands import (
     Suspend,
     WaitForEvent,
 )
-from tests.simulation.outside import Outside
+from tests.simulation.outside import APP, Outside
 from tests.simulation.programs import (
     Answered,
     Call,
@@ -48,8 +48,6 @@ from tests.simulation.referee import Referee
 from tests.simulation.schedule import MILLISECOND
 from tests.simulation.sent import needs_event
 from tests.simulation.term import Term
-
-APP = "sim"
 
 StepOp = Work | Nap | Emit | Expect | Call | Answered
 

@@ -9,7 +9,7 @@ from stream_engine.core.partition.turn import Turn
 from stream_engine.core.records.requests import CompleteCallback, Reply, TimeUp
 from stream_engine.core.records.tables import Run, Step, Timer
 from stream_engine.core.stages import callbacks, finish, time_up
-from tests.simulation.bends import lacks_leaders
+from tests.simulation.bends import has_slow_lanes, lacks_leaders
 from tests.simulation.mutant import Mutant
 
 _complete = callbacks.complete
@@ -35,8 +35,16 @@ def _whenever(turn: Turn, command: CompleteCallback) -> None:
     _complete(turn, replace(command, at=0))
 
 
+def _without_letter(turn: Turn, command: CompleteCallback) -> None:
+    _complete(turn, replace(command, letter=None))
+
+
 def _at_once(turn: Turn, timer: Timer, _: int) -> None:
     time_up.time_up(turn, TimeUp(timer.run, timer.step))
+
+
+def _once_commands_are_taken(turn: Turn, timer: Timer, _: int) -> None:
+    turn.later(TimeUp(timer.run, timer.step))
 
 
 GRAPH_MUTANTS = (
@@ -50,6 +58,16 @@ GRAPH_MUTANTS = (
     Mutant("a callback waits for ever", [patch.dict(FIRED, {callbacks.TIMEOUT: lambda turn, timer, at: None})]),
     Mutant(
         "a completion counts however late", [patch.dict(HANDLERS, {CompleteCallback: _whenever})], bend=lacks_leaders
+    ),
+    Mutant(
+        "a timeout overtakes a completion by an event",
+        [patch.dict(FIRED, {callbacks.TIMEOUT: _once_commands_are_taken})],
+        bend=has_slow_lanes,
+    ),
+    Mutant(
+        "a refused event has no dead letter",
+        [patch.dict(HANDLERS, {CompleteCallback: _without_letter})],
+        bend=has_slow_lanes,
     ),
     Mutant("a timeout overtakes a completion", [patch.dict(FIRED, {callbacks.TIMEOUT: _at_once})], bend=lacks_leaders),
 )

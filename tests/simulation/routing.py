@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
+from stream_engine.core.routing.callback_event import completions
 from stream_engine.core.routing.offering import LaneOffers
 from stream_engine.core.routing.passage import Passage
 from stream_engine.core.routing.receive import receive
@@ -11,6 +12,7 @@ from stream_engine.core.routing.rewind import Progress
 from stream_engine.core.routing.route import Live, Match, Routed, Router
 from tests.simulation.again import Plan
 from tests.simulation.kafka import Draft, Producer, Report, SimKafka, Stored, Topics, message_of
+from tests.simulation.outside import APP, SECRET
 from tests.simulation.scanning import Scanning
 from tests.simulation.schedule import MILLISECOND, Body, Host, Thread
 
@@ -135,7 +137,8 @@ class Routing:
 
         def router(start: int, extent: Extent | None) -> Router:
             topic_id = self._log.topic_id
-            return depot.router(topic_id, self._partition, start, partitions, extent, live=Live(offers=lane))
+            live = Live(completions(APP, SECRET, depot.topics.dead_letters), lane)
+            return depot.router(topic_id, self._partition, start, partitions, extent, live=live)
 
         passage = Passage(begun, plan.extent(begun), router, goes_on=plan.goes_on, offers=lane)
         stop = None if plan.goes_on else begun.live

@@ -55,8 +55,8 @@ class Sender:
         channel = self._channel
         channel.referee.sends(channel.term.host, channel.term.partition, key, message)
         queue.in_flight += 1
-        partition = message.partition
-        assert partition is not None
+        # Without a partition go dead letters, whose topic has one.
+        partition = message.partition or 0
         draft = Draft(message.value, message.key, message.headers)
         channel.producer.append(message.topic, partition, draft, lambda report: self._reported(queue, key, report))
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from stream_engine.core.functions.flow import CancelOn
 from stream_engine.core.records.history import EventDisposed, RunStarted
 from stream_engine.core.records.wanted import Sender
+from stream_engine.core.routing.callback_event import COMPLETED_EVENT
 from stream_engine.core.routing.cause import sender_of
 from tests.simulation.groups import Group
 from tests.simulation.kafka import SimKafka, Topics
@@ -128,7 +129,7 @@ def _read(kafka: SimKafka, topics: Topics) -> Iterator[Sent]:
     for partition in range(kafka.partitions(topics.events)):
         for stored in kafka.log(topics.events, partition).records:
             event = _parsed(stored.value)
-            if event is not None:
+            if event is not None and event["name"] != COMPLETED_EVENT:
                 place = f"{topics.events}/{partition}/{stored.offset}"
                 known_by, sender = event.get("id"), sender_of(stored.headers)
                 about = event["name"], known_by or place, event["data"], known_by or place

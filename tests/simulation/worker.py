@@ -14,13 +14,13 @@ from stream_engine.core.routing.offering import LaneOffers
 from stream_engine.core.routing.route import Router
 from tests.simulation.again import Plan, Times
 from tests.simulation.asking import Asking
-from tests.simulation.execution import APP, Machine
+from tests.simulation.execution import Machine
 from tests.simulation.groups import Group, Member
 from tests.simulation.kafka import Producer, SimKafka, Topics
 from tests.simulation.keeping import Keeper
 from tests.simulation.leading import Leading, Site
 from tests.simulation.operating import Board, Reader
-from tests.simulation.outside import Outside
+from tests.simulation.outside import APP, Outside
 from tests.simulation.programs import SimFunction
 from tests.simulation.referee import Referee
 from tests.simulation.routing import Depot, Routing
