@@ -128,10 +128,12 @@ def test_the_service_counts_what_the_page_says(page: Page) -> None:
 
 def _rerun(page: Page, run_id: str, _: int) -> Callable[[], bool]:
     def ended() -> bool:
-        if "there is no run" in page.run(f"stream-engine runs show {run_id} --app shop --json").output:
+        shown = page.run(f"stream-engine runs show {run_id} --app shop --json")
+        if "there is no run" in shown.output:
             # It has yet to be admitted.
             return False
-        run = page.said(f"runs show {run_id}")
+        assert shown.exit_code == 0, shown.output
+        run = json.loads(shown.stdout)
         assert run["status"] in {"queued", "running", "completed"}, run
         return bool(run["status"] == "completed")
 
