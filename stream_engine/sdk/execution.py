@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from weakref import WeakSet
 
 from stream_engine.core.partition.turn import Attempt, Deliver, Effect, Execute, Stop
@@ -36,6 +36,13 @@ THREADS = "stream-engine-code-"
 """What the names of the threads begin with on which users' ``def`` functions and steps run."""
 
 _CLOSE_SECONDS = 5.0
+
+
+class Stopping(NamedTuple):
+    """An execution that is being stopped: the bodies that were running then, as in `Execution.bodies`, and the task that waits for all to have ended."""
+
+    bodies: dict[str, tuple[int, int]]
+    task: asyncio.Task[None]
 
 
 class Executor:
@@ -85,6 +92,7 @@ class Executor:
         )
         self._terms: dict[Term, dict[str, Execution]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        self._stopping: dict[Execution, Stopping] = {}
         self._lent: dict[asyncio.Task[None], Execution] = {}
         self._ending: WeakSet[Term] = WeakSet()
         self._lifespan = None if engine.lifespan is None else LifespanTask(engine.lifespan(engine))
@@ -140,13 +148,15 @@ class Executor:
         """Go on with what is running in a term, for ``lease`` milliseconds; post what that is, and leave everything else."""
         self._ending.add(term)
         for execution in self._terms.pop(term, {}).values():
-            lent = _lend(execution)
+            stopping = self._stopping.get(execution)
+            lent = _lend(execution) if stopping is None else _lend_rest(execution, stopping.bodies)
             if lent is None:
                 self._leave(execution)
                 continue
-            if execution.task is not None:
-                self._lent[execution.task] = execution
-                execution.task.add_done_callback(self._lent.pop)
+            task = execution.task if stopping is None else stopping.task
+            if task is not None:
+                self._lent[task] = execution
+                task.add_done_callback(self._lent.pop)
             for command in lent.commands(lease):
                 term.post(command)
 
@@ -210,16 +220,25 @@ class Executor:
         return execution
 
     def _stop(self, term: Term, execution: Execution) -> None:
-        async def report() -> None:
-            cut_short = interrupted(execution)
-            await stopped(execution)
-            if cut_short.bodies:
-                term.post(cut_short)
-            term.post(Stopped(execution.run_id))
+        bodies = dict(execution.bodies)
+        if bodies:
+            # At once, because calls in threads may take long to end, and the worker may be gone by then.
+            term.post(interrupted(execution))
 
-        stopping = asyncio.Task(report(), loop=self._host.loop, name=f"{execution.run_id} is stopped")
-        self._leaving.add(stopping)
-        stopping.add_done_callback(self._leaving.discard)
+        async def report() -> None:
+            try:
+                await stopped(execution)
+            finally:
+                del self._stopping[execution]
+            if execution.lent is None:
+                term.post(Stopped(execution.run_id))
+            else:
+                execution.lent.give_up()
+
+        task = asyncio.Task(report(), loop=self._host.loop, name=f"{execution.run_id} is stopped")
+        self._stopping[execution] = Stopping(bodies, task)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     def _leave(self, execution: Execution) -> None:
         execution.close()
@@ -237,6 +256,13 @@ async def stopped(execution: Execution) -> None:
         await asyncio.wait(tasks)
     while execution.threads:
         await asyncio.wait([asyncio.wrap_future(thread) for thread in execution.threads])
+
+
+def _lend_rest(execution: Execution, bodies: dict[str, tuple[int, int]]) -> Lent:
+    """Have the next leader wait for what is still running of an execution that is being stopped, to begin nothing before that has ended."""
+    about = execution.run_id, execution.run.attempt, bodies
+    lent = execution.lent = Lent(*about, execution.term.give_back, lambda: None)
+    return lent
 
 
 def _lend(execution: Execution) -> Lent | None:

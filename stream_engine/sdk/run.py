@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Protocol
 from stream_engine.core.partition.turn import Execute
 from stream_engine.core.records.requests import ReturnRun, ReturnStep
 from stream_engine.core.records.tables import Step
-from stream_engine.core.stages.commands import Input, Interrupted, Suspend
+from stream_engine.core.stages.commands import Input, Interrupted, RetryRun, Suspend
 from stream_engine.sdk.client import Clock
 from stream_engine.sdk.errors import StepUsageError
 from stream_engine.sdk.event_types import EventTypes
@@ -158,7 +158,7 @@ class Execution(OfRun):
         self.finished = True
         self._disarm()
         if not self.closed:
-            if self.bodies and self.lent is None:
+            if self.bodies and self.lent is None and not isinstance(conclusion, RetryRun):
                 self.term.post(interrupted(self))
             self._post(conclusion)
         _cancel(self._askers, but=self.task)

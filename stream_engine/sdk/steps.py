@@ -114,7 +114,8 @@ class Steps(Runner):
         """Have a run of another function made, and return what it returns; no worker is held meanwhile.
 
         ``function`` is one of this app or another on the same Kafka, its id, or ``"app/id"``. Its gates stand before the run, but for
-        debounce and batch. It is cancelled when this run ends while it waits, or waits no longer, unless it is ``detached``.
+        debounce and batch. It is cancelled when the wait for it times out, or this run ends first, unless it is ``detached``;
+        that the code gives the call up, as by cancelling its task, does not reach it before.
 
         Raises:
             InvokeError: there is no result; its ``reason`` says why.

@@ -137,9 +137,7 @@ class Execution:
         self._give_back: Callable[[ReturnStep], None] | None = None
 
     def lend(self, lease: int, give_back: Callable[[ReturnStep], None]) -> list[LendStep]:
-        """Keep the bodies that are running now, and go on with nothing else."""
-        if self.over:
-            return []
+        """Keep the bodies that are running now, and go on with nothing else; of an execution that is being stopped, too."""
         self.over = True
         self._give_back = give_back
         return [LendStep(self._run_id, name, *body, lease) for name, body in self._bodies.items()]

@@ -73,6 +73,8 @@ def _disposed(disposition: str, detail: str = "") -> EventDisposed:
         ([STARTED, _change("parked"), _change("moved", version="2")], "waiting", "no code"),
         ([STARTED, _change("parked"), _change("moved", version="2"), _change("running", version="2")], "running", None),
         ([STARTED, _step("a", "sleeping"), ENDED], "completed", None),
+        ([STARTED, _step("a", "interrupted"), replace(_change("stopping"), detail="ada")], "running", "its code to stop: ada"),
+        ([STARTED, _step("a", "interrupted"), replace(_change("stopping"), detail="ada"), ENDED], "completed", None),
     ],
 )  # fmt: skip
 def test_status(records: list[HistoryRecord], status: str, waiting_on: str | None) -> None:

@@ -91,7 +91,8 @@ class StepRecorded(_Told, frozen=True, tag="step_recorded"):
 
 class RunChanged(_Told, frozen=True, tag="run_changed"):
     """A run that goes on: ``retrying`` (until ``wake_at``), ``running`` again, ``queued`` (for what
-    ``detail`` says, at the ``gate`` named, if any), ``parked`` (no code), or ``moved`` to the version named."""
+    ``detail`` says, at the ``gate`` named, if any), ``parked`` (no code), ``moved`` to the version named, or ``stopping`` once its steps in flight have
+    ended, for the reason that ``detail`` says."""
 
     run_id: str
     function: str

@@ -19,7 +19,6 @@ from stream_engine.core.stages.commands import Stopped
 from stream_engine.core.stages.entering import take_out
 from stream_engine.core.stages.finish import end_stopped, end_unstarted
 from stream_engine.core.stages.run import recorded_steps
-from stream_engine.core.stages.step import tell_interrupted
 
 
 def cancel(turn: Turn, command: Cancel) -> None:
@@ -80,12 +79,9 @@ def _stop(turn: Turn, run_id: str, reason: str, ends_as: str = "") -> bool:
 
 def _end(turn: Turn, run_id: str, live: Live) -> None:
     """End a run that is not being executed here, once nothing of it is lent any more."""
-    steps = {name: turn.state.get(STEPS, STEPS.key(run_id, name)) for name in sorted(live.pending)}
-    lent = {name: step for name, step in steps.items() if step is not None and step.status == "lent"}
-    until = max((step.wake_at for step in lent.values()), default=0)
+    steps = [turn.state.get(STEPS, STEPS.key(run_id, name)) for name in live.pending]
+    until = max((step.wake_at for step in steps if step is not None and step.status == "lent"), default=0)
     if until <= turn.now:
-        for name, step in lent.items():
-            tell_interrupted(turn, live.run, run_id, name, step)
         end_stopped(turn, run_id, live)
         return
     turn.state.put(RUNS.key(run_id), replace(live.run, status="running", wake_at=0))

@@ -6,6 +6,7 @@ from stream_engine.core.partition.turn import Live, Turn
 from stream_engine.core.records.history import RunEnded
 from stream_engine.core.records.requests import Caller, Cancel, Entry, Reply
 from stream_engine.core.records.tables import STEPS, Run, Step
+from stream_engine.core.stages.step import tell_interrupted
 from stream_engine.core.waits.withdrawal import withdraw_step
 
 _REASONS = {
@@ -51,12 +52,14 @@ def refuse(turn: Turn, caller: Caller, reason: str, error: Failure) -> None:
 
 
 def give_up_all(turn: Turn, run: str, live: Live) -> None:
-    """Cancel what a run that ends has invoked and waits for, and wait for no event any more."""
+    """Cancel what a run that ends has invoked and waits for, wait for no event any more, and for nothing that is lent."""
     for step_id in sorted(live.pending):
         step = turn.state.get(STEPS, STEPS.key(run, step_id))
         if step is not None and step.status == "waiting":
             give_up(turn, step, f"run {run}, which invoked it, has ended")
             withdraw_step(turn, run, step_id, step)
+        elif step is not None and step.status == "lent":
+            tell_interrupted(turn, live.run, run, step_id, step)
 
 
 def give_up(turn: Turn, step: Step, reason: str) -> None:

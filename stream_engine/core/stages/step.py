@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from stream_engine.core.failure import Failure
 from stream_engine.core.instants import LAST_MS
 from stream_engine.core.partition.turn import Attempt, Deliver, Live, Turn
-from stream_engine.core.records.history import StepRecorded
+from stream_engine.core.records.history import RunChanged, StepRecorded
 from stream_engine.core.records.tables import STEPS, Run, Step, Timer
 from stream_engine.core.stages.commands import FailStep, Interrupted, RecordStep, Sleep
 
@@ -67,6 +67,10 @@ def interrupted(turn: Turn, command: Interrupted) -> None:
     for step_id, attempt, started_at in command.bodies:
         if step_id not in live.recorded:
             tell_interrupted(turn, live.run, command.run_id, step_id, Step("run", "", 0, attempt, started_at, 0))
+    if live.run.cancelled:
+        run = live.run
+        about = command.run_id, run.function, run.version, "stopping", run.attempt
+        turn.history.append(RunChanged(turn.now, *about, detail=run.cancelled, replay_id=run.replay_id))
 
 
 def wake_step(turn: Turn, run_id: str, step_id: str) -> None:

@@ -233,7 +233,7 @@ def _source(topic: TopicFacts) -> Iterator[Finding]:
 def _stamps(topic: TopicFacts, about: str, to_do: str) -> Iterator[Finding]:
     stamps = topic.config.get("message.timestamp.type", "LogAppendTime")
     if stamps != "LogAppendTime":
-        what = f"message.timestamp.type is {stamps}: what a replay covers depends on the clocks of producers"
+        what = f"message.timestamp.type is {stamps}: what a replay covers, and which events waits and cancel_on see, depends on the clocks of producers"
         yield Finding("warning", about, what, to_do)
 
 

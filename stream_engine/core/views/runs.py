@@ -115,7 +115,7 @@ class FoldedRun(msgspec.Struct):
 
     ``phase`` is ``queued``, ``running``, ``retrying``, ``parked``, `GONE` or one of `ENDED`; `status` adds what the steps say. Times
     are milliseconds since the epoch, ``result`` is JSON text. What no record told is None or empty; ``changes`` are the
-    records of what happened to the run between its start and its end.
+    records of what happened to the run between its start and its end. ``stopping`` says why it is to end once its steps in flight have.
     """
 
     run_id: str
@@ -136,6 +136,7 @@ class FoldedRun(msgspec.Struct):
     result: str | None = None
     error: Failure | None = None
     detail: str = ""
+    stopping: str = ""
     gate: AtGate | None = None
     steps: dict[str, RunStep] = msgspec.field(default_factory=dict)
     changes: list[RunChanged] = msgspec.field(default_factory=list)
@@ -162,6 +163,8 @@ class FoldedRun(msgspec.Struct):
                 return "no code"
             case "retrying":
                 return f"retry {self.attempt} of its function{_at(self.wake_at)}"
+            case "running" if self.stopping:
+                return f"its code to stop: {self.stopping}"
             case "running":
                 pending = min(self._pending(), key=_wakes_at, default=None)
                 return None if pending is None else _what_is_pending(pending)
@@ -313,6 +316,9 @@ def _step(run: FoldedRun, record: StepRecorded) -> None:
 
 
 def _change(run: FoldedRun, record: RunChanged) -> None:
+    if record.change == "stopping":
+        run.stopping = record.detail
+        return
     if run.created_at is None and not record.version:
         # Parked before it began, which is the first that history hears of it.
         run.created_at = record.at

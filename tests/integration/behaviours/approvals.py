@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ async def pass_gate(name: str) -> str:
     (GATES / f"{name}.reached").touch()
     while not (GATES / name).exists():  # noqa: ASYNC110 - another process makes the file
         await asyncio.sleep(0.02)
+    return name
+
+
+def pass_gate_in_thread(name: str) -> str:
+    """Do the same where nothing can interrupt it."""
+    (GATES / f"{name}.reached").touch()
+    while not (GATES / name).exists():
+        time.sleep(0.02)
     return name
 
 
@@ -84,6 +93,12 @@ async def note_failure(ctx: Context, error: Exception) -> str:
 async def hurry(ctx: Context) -> str:
     """Take too long in a step."""
     return await ctx.step.run("gate", pass_gate, ctx.event.data["gate"])
+
+
+@engine.function("plod", on="plod", timeouts=Timeouts(finish="2s"), on_failure=note_failure)
+async def plod(ctx: Context) -> str:
+    """Take too long in a step that nothing can interrupt."""
+    return await ctx.step.run("gate", pass_gate_in_thread, ctx.event.data["gate"])
 
 
 @engine.function("impatient", on="impatient", concurrency=Concurrency(1), timeouts=Timeouts(start="2s"))

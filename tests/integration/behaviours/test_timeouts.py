@@ -4,7 +4,9 @@ from uuid import uuid4
 
 import pytest
 
+from stream_engine.core.identity import partition_of
 from tests.integration.behaviours.deploys import Deploys
+from tests.workers import until
 
 pytestmark = pytest.mark.parametrize("deploys", ["approvals.py"], indirect=True)
 
@@ -24,6 +26,36 @@ def test_a_run_that_takes_too_long_is_stopped_in_its_step(deploys: Deploys) -> N
     deploys.served.open("later")
     assert deploys.served.result(later) == "later"
     assert deploys.served.steps(run_id) == [("gate", "interrupted", 0)]
+
+
+def test_a_run_ends_only_when_its_step_has_whoever_leads(deploys: Deploys) -> None:
+    first = deploys.workers.start("--drain-timeout", "60s")
+    first.ready()
+    gate = uuid4().hex
+    run_id = deploys.begin("plod", gate)
+    deploys.served.told("RunChanged", run_id=run_id, change="stopping")
+    second = deploys.workers.start("--drain-timeout", "60s")
+    second.ready()
+    first.terminate()
+    # The other one leads where the run lives, and does what there is to do.
+    deploys.served.open("open")
+    until(lambda: _beside(deploys, run_id), "a run has begun beside it")
+    assert first.alive
+    assert deploys.served.told("RunEnded", 0, run_id=run_id) == []
+    deploys.served.open(gate)
+    [ended] = deploys.served.told("RunEnded", run_id=run_id)
+    [handler] = deploys.served.told("RunStarted", of_run=run_id)
+    assert ended["status"] == "timed_out"
+    assert set(deploys.served.steps(run_id)) == {("gate", "interrupted", 0)}
+    assert deploys.served.result(handler["run_id"]).startswith("noted: ")
+    assert first.ended() == 0
+
+
+def _beside(deploys: Deploys, run_id: str) -> bool:
+    """Have a run begin and end; return whether it lives where another one does."""
+    beside = deploys.served.started(deploys.served.send({"name": "impatient", "data": {"gate": "open"}}))
+    deploys.served.told("RunEnded", run_id=beside)
+    return partition_of(beside) == partition_of(run_id)
 
 
 def test_the_time_goes_on_while_nobody_leads(deploys: Deploys) -> None:

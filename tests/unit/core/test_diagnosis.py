@@ -164,7 +164,7 @@ def test_records_that_a_topic_refuses() -> None:
         ({"leaderless": 1}, "error", "1 of 16 partitions have no leader"),
         ({"config": {"cleanup.policy": "compact"}}, "warning", "it is compacted"),
         ({"config": {"cleanup.policy": "compact,delete"}, "replicas": 1}, "", ""),
-        ({"config": {"message.timestamp.type": "CreateTime"}}, "warning", "depends on the clocks of producers"),
+        ({"config": {"message.timestamp.type": "CreateTime"}}, "warning", "see, depends on the clocks of producers"),
     ],
 )
 def test_topics_of_others(over: dict[str, Any], level: str, what: str) -> None:

@@ -18,7 +18,7 @@ from stream_engine.core.records.history import (
 )
 from stream_engine.core.records.requests import Cancel, Command, Commands, ReturnRun, ReturnStep
 from stream_engine.core.records.tables import RUNS, STEPS
-from stream_engine.core.stages.commands import LendRun, LendStep, RecordStep, Stopped, Suspend
+from stream_engine.core.stages.commands import FinishRun, LendRun, LendStep, RecordStep, Stopped, Suspend
 from tests.unit.core.partition import Partition
 
 _ERROR = Failure("E", "e")
@@ -212,3 +212,28 @@ def test_a_cancelled_run_ends_only_once_its_lent_step_has_stopped(suspended: boo
     assert (record.status, record.detail) == ("cancelled", "ada")
     assert _outcomes(before) == [("slow", "interrupted", 0, 30)]
     assert partition.receive(310, ReturnStep(partition.run, "slow", 0, 30, b"2")).told.records == []
+
+
+def test_a_lent_step_of_a_run_that_ends_without_it_is_interrupted() -> None:
+    partition = Handed(step=True)
+    partition.step(200)
+    *before, ended = partition.step(300, FinishRun(partition.run, b"1")).told.records
+    assert isinstance(ended, RunEnded)
+    assert ended.status == "completed"
+    assert _outcomes(before) == [("slow", "interrupted", 0, 30)]
+    assert partition.receive(310, ReturnStep(partition.run, "slow", 0, 30, b"2")).told.records == []
+
+
+def test_what_is_still_running_of_a_cancelled_run_may_be_lent_as_well() -> None:
+    partition = Partition()
+    [run] = partition.begin(5)
+    partition.step(20, Take(partition.leader.commands, Commands("", None, [(0, Cancel(run, "ada"))])))
+    partition.step(100, LendStep(run, "slow", 0, 15, 1_000))
+    partition.take_over()
+    assert partition.step(200).told.records == []
+    *before, ended = partition.step(
+        300, Take(partition.leader.commands, Commands("", None, [(1, ReturnStep(run, "slow", 0, 15, None))]))
+    ).told.records
+    assert isinstance(ended, RunEnded)
+    assert (ended.status, ended.detail) == ("cancelled", "ada")
+    assert _outcomes(before) == [("slow", "interrupted", 0, 15)]

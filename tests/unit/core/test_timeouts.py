@@ -7,7 +7,7 @@ from stream_engine.core.functions.flow import Batch, Debounce, Flow, Throttle, T
 from stream_engine.core.functions.match import Wish, match
 from stream_engine.core.identity import run_id, run_name
 from stream_engine.core.partition.turn import Function, Stop
-from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted, StepRecorded
+from stream_engine.core.records.history import EventDisposed, RunChanged, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.records.journal import Event, Gate
 from stream_engine.core.records.requests import Admit, Asked, Cancel
 from stream_engine.core.stages.commands import FailStep, FinishRun, Interrupted, RecordStep, Sleep, Stopped, Suspend
@@ -90,6 +90,8 @@ def test_history_has_the_steps_in_flight_and_those_whose_results_come_too_late()
     ]
     assert [(step.result, step.error) for step in told[1:]] == [(None, None), (None, Failure("E", "e")), (None, None)]
     assert ends(network) == [(run_of(7), "timed_out", 3_400)]
+    [stopping] = [record for record in network.told if isinstance(record, RunChanged)]
+    assert (stopping.change, stopping.detail) == ("stopping", "it took longer than 2 s")
 
 
 def test_a_run_that_sleeps_ends_at_once() -> None:

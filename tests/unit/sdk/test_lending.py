@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import pytest
 
 from stream_engine import Context, Engine, NonRetriableError, SyncContext
+from stream_engine.core.partition.turn import Stop
 from stream_engine.core.records.requests import ReturnRun, ReturnStep
 from stream_engine.core.records.tables import Step
-from stream_engine.core.stages.commands import LendRun, LendStep
+from stream_engine.core.stages.commands import Interrupted, LendRun, LendStep
 from stream_engine.sdk.execution import Executor
 from tests.scripted import RUN, ScriptedTerm, settle, until
 
@@ -223,5 +224,65 @@ def test_what_is_decided_while_a_term_is_being_ended_is_left_to_the_next_leader(
             await settle()
             assert executor.running == 0
             assert term.posted == []
+
+    run(script())
+
+
+def test_what_is_still_running_of_a_run_that_is_stopped_is_lent_until_it_has_ended() -> None:
+    go_on = threading.Event()
+
+    def slow() -> None:
+        go_on.wait(10)
+
+    async def quick(ctx: Context) -> None:
+        await asyncio.sleep(60)
+
+    async def f(ctx: Context) -> None:
+        await asyncio.gather(ctx.step.run("slow", slow), ctx.step.run("quick", quick, ctx))
+
+    async def script() -> None:
+        async with Executor(app(f), clock=lambda: 7) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await settle()
+            executor.perform(term, [Stop(RUN)])
+            assert term.posted == [Interrupted(RUN, (("slow", 0, 7), ("quick", 0, 7)))]
+            await settle()
+            executor.lend(term, 500)
+            executor.end_term(term)
+            assert term.posted[1:] == [LendStep(RUN, "slow", 0, 7, 500), LendStep(RUN, "quick", 0, 7, 500)]
+            draining = asyncio.create_task(executor.drain(10, asyncio.Event()))
+            await settle()
+            assert term.returned == []
+            go_on.set()
+            assert await draining
+            assert sorted(term.returned, key=str) == [
+                ReturnStep(RUN, "quick", 0, 7, None),
+                ReturnStep(RUN, "slow", 0, 7, None),
+            ]
+            assert len(term.posted) == 3
+
+    run(script())
+
+
+def test_code_that_goes_on_although_its_run_is_stopped_is_lent() -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def f(ctx: SyncContext) -> None:
+        began.set()
+        go_on.wait(10)
+
+    async def script() -> None:
+        async with Executor(app(f), clock=lambda: 7) as executor:
+            term = ScriptedTerm(executor)
+            term.execute("f")
+            await until(began.is_set)
+            executor.perform(term, [Stop(RUN)])
+            await settle()
+            executor.lend(term, 500)
+            assert term.posted == [LendRun(RUN, 500)]
+            go_on.set()
+            assert await executor.drain(10, asyncio.Event())
+            assert term.returned == [ReturnRun(RUN, 0, None)]
 
     run(script())
