@@ -9,7 +9,8 @@ from rich.text import Text
 
 from stream_engine.cli.apps import engine_name
 from stream_engine.cli.output import print_json, print_lines, say
-from stream_engine.core.views.diagnosis import Facts, Finding, diagnose
+from stream_engine.core.views.diagnosis import Finding, diagnose
+from stream_engine.core.views.facts import Facts
 from stream_engine.shell.operating.doctor import examine
 from stream_engine.shell.settings import Settings
 

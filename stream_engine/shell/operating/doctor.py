@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
 from msgspec.structs import replace
 
 from stream_engine.core.functions.catalogue import RESERVED
-from stream_engine.core.views.diagnosis import AppFacts, BrokerFacts, Facts, GroupFacts, StateFacts, TopicFacts
+from stream_engine.core.views.facts import AppFacts, BrokerFacts, Facts, GroupFacts, StateFacts, TopicFacts
 from stream_engine.sdk.events import Event, message
 from stream_engine.shell import clients, topics
 from stream_engine.shell.clock import monotonic, now_ms

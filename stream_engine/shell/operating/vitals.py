@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from stream_engine.core.records.journal import Decided
 from stream_engine.core.routing.offering import unanswered
 from stream_engine.core.routing.rewind import read_mark
-from stream_engine.core.views.diagnosis import LeadFacts, UnreadFacts, WaitFacts
+from stream_engine.core.views.facts import LeadFacts, UnreadFacts, WaitFacts
 from stream_engine.core.waits.interests import Interests
 from stream_engine.shell import clients
 from stream_engine.shell.clock import monotonic

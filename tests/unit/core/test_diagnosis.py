@@ -6,18 +6,17 @@ import pytest
 from msgspec.structs import replace
 
 from stream_engine.core.functions.pausing import Pause
-from stream_engine.core.views.diagnosis import (
+from stream_engine.core.views.diagnosis import Finding, diagnose
+from stream_engine.core.views.facts import (
     AppFacts,
     BrokerFacts,
     Facts,
-    Finding,
     GroupFacts,
     LeadFacts,
     StateFacts,
     TopicFacts,
     UnreadFacts,
     WaitFacts,
-    diagnose,
 )
 
 GIB = 1024**3
