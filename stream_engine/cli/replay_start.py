@@ -43,7 +43,7 @@ class _Asked(TypedDict):
 @click.option("--function", required=True, help="The function whose events run again.")
 @click.option("--topic", help="The topic with the events, where those of the function may come from several.")
 @click.option("--from", "since", type=TIME, required=True, help="Events that were stored at this time or later.")
-@click.option("--to", "until", type=TIME, help="Events that were stored before this time. Default: now.")
+@click.option("--to", "until", type=TIME, help="Events that were stored before this time. Default, and at most: now.")
 @click.option(
     "--status",
     "statuses",
@@ -123,12 +123,8 @@ def _topic(catalogue: Catalogue, asked: _Asked) -> str:
 
 
 def _made(here: ReplayApp, asked: _Asked, topic: str) -> Replay:
-    now, since = now_ms(), asked["since"]
-    until = now if asked["until"] is None else min(asked["until"], now)
-    if since > now:
-        raise UserError(f"--from is {iso(since)}, and it is {iso(now)} now: there are no events of that time yet")
-    if until <= since:
-        raise click.UsageError("--to is not after --from, so no event can be between them")
+    now = now_ms()
+    since, until = _range(asked["since"], asked["until"], now)
     return Replay(
         uuid4().hex[:12],
         asked["function"],
@@ -146,6 +142,21 @@ def _made(here: ReplayApp, asked: _Asked, topic: str) -> Replay:
         reuse_steps=asked["reuse_steps"],
         new_keys=asked["new_keys"],
     )
+
+
+def _range(since: int, until: int | None, now: int) -> tuple[int, int]:
+    """Return from when to when events are meant, all times in milliseconds since the epoch; say so if that is less than what was asked for."""
+    if since > now:
+        raise UserError(f"--from is {iso(since)}, and it is {iso(now)} now: there are no events of that time yet")
+    if until is not None and until <= since:
+        raise click.UsageError("--to is not after --from, so no event can be between them")
+    if until is None or until <= now:
+        return since, now if until is None else until
+    # What comes later is taken live, by the code that is there then, and a range is fixed when it is made.
+    say(
+        f"--to is {iso(until)}, and it is {iso(now)} now: the replay is of events up to now, and later ones only run live"
+    )
+    return since, now
 
 
 def _catalogue_with(here: ReplayApp, function: str) -> Catalogue:
