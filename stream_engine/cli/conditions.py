@@ -6,6 +6,8 @@ import click
 
 from stream_engine.core.expressions.expression import Expression, ExpressionError, compile_expression
 
+_CONDITIONS: Final = {"bool", "dyn"}
+
 
 class _Condition(click.ParamType):
     """An expression over ``event``."""
@@ -17,9 +19,16 @@ class _Condition(click.ParamType):
         if isinstance(value, Expression):
             return value
         try:
-            return compile_expression(str(value))
+            compiled = compile_expression(str(value))
         except ExpressionError as error:
             self.fail(str(error), param, ctx)
+        if compiled.returns not in _CONDITIONS:
+            self.fail(
+                f"{str(value)!r}: it gives a value of type {compiled.returns}, and a condition is true or false; write for example event.data.total > 100",
+                param,
+                ctx,
+            )
+        return compiled
 
 
 CONDITION: Final = _Condition()

@@ -90,5 +90,6 @@ def _holds(condition: Expression, event: Event) -> bool:
         return condition.condition(Scope(event))
     except (EvaluationError, ScopeError) as error:
         raise UserError(
-            f"--if has no value for the event {event.id} ({event.topic}/{event.partition}, offset {event.offset}): {error}"
+            f"--if is neither true nor false for the event {event.id} ({event.topic}/{event.partition}, offset {event.offset}): {error}; "
+            "ask first what there is, as in type(event.data.total) == int && event.data.total > 100"
         ) from error

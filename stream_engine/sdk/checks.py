@@ -71,8 +71,7 @@ def expression(where: str, option: str, value: object, returns: Collection[str])
     try:
         compiled = compile_expression(value)
     except ExpressionError as error:
-        hint = f" (write event.{value.strip()}?)" if value.strip().startswith(("data.", "data[")) else ""
-        raise DeclarationError(f"{where}: {option}={error}{hint}") from None
+        raise DeclarationError(f"{where}: {option}={error}") from None
     if value.strip() == "event.data":
         raise DeclarationError.of(
             where,

@@ -54,6 +54,23 @@ def test_what_is_no_topic_with_partitions_is_a_usage_error(topic: str) -> None:
     assert f"{topic!r} is not TOPIC or TOPIC:NUMBER,..." in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("event..x", "'event..x': column 7: Syntax error: '..' cannot stand here: a dot is followed by the name of a"),
+        ("data.total > 1", "(write event.data.total?)"),
+        ("", "it is empty; write for example"),
+        ("event.data.total + 1", "'event.data.total + 1': it gives a value of type int, and a condition is true or"),
+    ],
+)
+def test_what_is_no_condition_is_a_usage_error(condition: str, words: str) -> None:
+    start = ["replay", "start", "--function", "pay", "--from", "2h"]
+    result = CliRunner().invoke(main, [*start, "--if", condition])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Invalid value for '--if': " in result.stderr
+    assert words in result.stderr
+
+
 def test_a_users_error_is_a_message_and_exit_code_1() -> None:
     result = CliRunner().invoke(main, ["broker", "status"], env={"STREAM_ENGINE_PARTITIONS": "many"})
     assert (result.exit_code, result.stdout) == (1, "")

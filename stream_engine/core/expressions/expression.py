@@ -24,7 +24,8 @@ from typing import Any
 import msgspec
 from cel_expr_python import cel
 
-from stream_engine.core.expressions.permitted import has_words, problem
+from stream_engine.core.expressions.explained import explained, without_code
+from stream_engine.core.expressions.permitted import problem
 from stream_engine.core.expressions.scope import Scope, ScopeError, within_bounds
 
 LONGEST = 1_000
@@ -40,8 +41,6 @@ _LONGEST_TEXT = 200
 _LONGEST_VALUE = 1_000
 _EXACT = 2**53
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
-_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
-_CODE = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
 _ABSENT = ("NOT_FOUND: ", "INVALID_ARGUMENT: Applying SELECT to non-message type", "UNKNOWN: Index error")
 _MISSING: Any = object()
 
@@ -147,11 +146,11 @@ class Expression:
                 raise EvaluationError(
                     f"{self.text}: it goes through more than {STEPS} elements of this event"
                 ) from None
-            raise EvaluationError(f"{self.text}: {_CODE.sub('', str(error))}") from None
+            raise EvaluationError(f"{self.text}: {without_code(str(error))}") from None
         if result.type() == cel.Type.ERROR:
             reason = str(result.value())
             kind = AbsentError if reason.startswith(_ABSENT) else EvaluationError
-            raise kind(f"{self.text}: {_CODE.sub('', reason)}")
+            raise kind(f"{self.text}: {without_code(reason)}")
         return result.plain_value()
 
 
@@ -197,7 +196,7 @@ def compile_expression(text: str, names: frozenset[str] = frozenset({"event"})) 
     try:
         program = _environment(names).compile(text)
     except RuntimeError as error:
-        raise ExpressionError(f"{text!r}: {_explained(text, str(error), names)}") from None
+        raise ExpressionError(f"{text!r}: {explained(text, str(error), names)}") from None
     return Expression(text, program, names)
 
 
@@ -222,25 +221,6 @@ def compared(key: str) -> str:
 @cache
 def _environment(names: frozenset[str]) -> cel.Env:
     return cel.NewEnv(variables=dict.fromkeys(sorted(names), cel.Type.Map(cel.Type.STRING, cel.Type.DYN)))
-
-
-def _explained(text: str, error: str, names: frozenset[str]) -> str:
-    if "recursion" in error:
-        return "it is nested too deep, or has too many operators in a row; 32 levels are allowed"
-    place = _PLACE.search(error)
-    if place is None:
-        return _CODE.sub("", error)
-    line, column, what = place.groups()
-    where = f"column {column}" if line == "1" else f"line {line}, column {column}"
-    if what.startswith("undeclared reference"):
-        what, given = what.partition(" (")[0], " and ".join(sorted(names))
-        is_call = f"{what.split(chr(39))[1]}(" in text
-        what = f"{what}; there are {given}, and CEL's functions{' with their own arguments' if is_call else ''}"
-    elif "'_?_:_'" in what:
-        what += "; what stands before and behind the colon is of one type, as in x ? 1.0 : 0.5"
-    elif has_words(text, "and", "or", "not", "is", "None", "True", "False") or "error at: '=" in what:
-        what += "; CEL has && || ! == null true false"
-    return f"{where}: {_CODE.sub('', what)}"
 
 
 def _shown(value: Any) -> str:

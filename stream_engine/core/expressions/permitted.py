@@ -22,6 +22,7 @@ _TOKEN = re.compile(
       | (?P<mark>.)""",
     re.VERBOSE | re.DOTALL,
 )
+_WORD = re.compile(r"[A-Za-z_]")
 _COUNT = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
 
@@ -64,7 +65,8 @@ def _problem_of(tokens: list[_Token], index: int, names: frozenset[str], *, insi
         if inside:
             return f"within all, exists and exists_one, an element is compared with fixed values, and not with {word}"
         field = _at(tokens, index + 2)
-        if after.text == "." and field.text not in FIELDS and _at(tokens, index + 3).text != "(":
+        is_field = after.text == "." and _WORD.match(field.text) is not None
+        if is_field and field.text not in FIELDS and _at(tokens, index + 3).text != "(":
             return f"{word} has {', '.join(FIELDS[:-1])} and {FIELDS[-1]}, and no {field.text}: write {word}.data.{field.text}"
     return None
 
