@@ -28,8 +28,7 @@ def show(found: Sequence[Seen], rewound: Stretches, *, as_json: bool, one: bool 
         click.echo(
             f"{row['id']}  {row['status']:<9}  {row['function'] or 'a rewind'}  {row['from'] or 'expired'} to {row['to']}  "
             f"{row['routed']} of {row['events']} events, {row['ended']} of {row['runs']} runs ended, {row['failed']} failed"
-            + (f"; {row['paused']} were left out, because the function was paused" if row["paused"] else "")
-            + (f"; {row['dead_lettered']} are dead letters" if row["dead_lettered"] else "")
+            + _became(row["dispositions"])
             + (f"; it waits for {row['waiting_on']}" if row["waiting_on"] else "")
         )
         for part in (row["partitions"] or ()) if one else ():
@@ -69,11 +68,19 @@ def _document(seen: Seen, partitions: Sequence[Stretch] | None) -> dict[str, Any
         "runs": counts.runs,
         "ended": counts.ended,
         "failed": counts.failed,
-        "paused": counts.paused,
-        "dead_lettered": counts.buried,
+        "paused": counts.dispositions.get("paused", 0),
+        "dead_lettered": counts.dispositions.get("dead-lettered", 0),
+        "dispositions": counts.dispositions,
         "waiting_on": waiting_on,
         "partitions": None if partitions is None else [_part(one) for one in partitions],
     }
+
+
+def _became(dispositions: Mapping[str, int]) -> str:
+    """Return in words what became of the events, where they have not all just begun a run."""
+    if not dispositions.keys() - {"started"}:
+        return ""
+    return f"; what became of the events: {', '.join(f'{count} {what}' for what, count in dispositions.items())}"
 
 
 def _part(one: Stretch) -> dict[str, Any]:

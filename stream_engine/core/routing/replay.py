@@ -5,13 +5,13 @@ function that it triggers takes it. That a run is replayed follows from its even
 it was replayed before.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from stream_engine.core.functions.match import Matched
-from stream_engine.core.functions.pausing import PAUSED as LEFT_OUT
 from stream_engine.core.functions.pausing import Missing
 from stream_engine.core.records.history import (
     TAKEN_ALONG,
@@ -27,7 +27,7 @@ from stream_engine.core.records.journal import Event
 from stream_engine.core.records.requests import Admit, Unfit
 from stream_engine.core.routing.cause import Cause
 from stream_engine.core.stages.reuse import Taken, TakenOver, excess
-from stream_engine.core.views.caused import DEAD_LETTERED, INTERIM
+from stream_engine.core.views.caused import INTERIM
 
 _NOTHING: Final = Taken((), "")
 
@@ -173,7 +173,7 @@ PER_SECOND: Final = 100
 """How many events a second are begun by all replays together for which nobody says how many."""
 
 
-_FINAL: Final = (2**63, "")
+_LAST: Final = 2**63
 """What is later than all that is interim."""
 
 
@@ -198,11 +198,16 @@ class Allowance:
         self._left -= events
 
 
+_Event = tuple[str, str, int, int, str]
+"""A function, the place of an event, and the event's id."""
+
+
 class Counts(msgspec.Struct, frozen=True):
     """How many events of a replay have come to something, and how many runs there are (queued ones included), have ended, and have ended badly.
 
-    ``pending`` events have come to something that is not final: those that the replay's runs have sent are among them. Of those that have come to
-    something, ``paused`` were left out, because the function was paused, and ``buried`` are dead letters.
+    ``pending`` events have come to something that is not final: those that the replay's runs have sent are among them. ``dispositions`` has what became
+    of those that have come to something, by the contract's words, and of how many each, the most first; of a rewind, for each function by itself, and of what
+    its runs have sent as well.
     """
 
     routed: int
@@ -210,8 +215,7 @@ class Counts(msgspec.Struct, frozen=True):
     ended: int
     failed: int
     pending: int = 0
-    paused: int = 0
-    buried: int = 0
+    dispositions: Mapping[str, int] = {}
 
 
 class Tally:
@@ -222,9 +226,10 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self._events: dict[str, dict[tuple[str, str, int, int, str], tuple[int, str]]] = {}
+        self._events: dict[str, dict[_Event, tuple[int, str, str]]] = {}
         self._runs: dict[str, dict[str, str]] = {}
-        self._without_run: dict[tuple[str, str], set[tuple[str, str, int, int, str]]] = {}
+        # Most events come to the same few ends, so these are kept once.
+        self._ends: dict[str, tuple[int, str, str]] = {}
 
     def add(self, record: HistoryRecord) -> None:
         """Take a record of the history topic."""
@@ -239,29 +244,33 @@ class Tally:
         # An event that invokes has no place of its own.
         event = record.function, record.topic, record.partition, record.offset, record.event_id
         events = self._events.setdefault(record.replay_id, {})
-        told = _FINAL
-        if isinstance(record, EventDisposed) and record.disposition in INTERIM:
-            told = record.at, "" if record.detail.startswith(TAKEN_ALONG) else record.run_id
-        if isinstance(record, EventDisposed) and record.disposition in {LEFT_OUT, DEAD_LETTERED}:
-            self._without_run.setdefault((record.replay_id, record.disposition), set()).add(event)
+        told = self._told(record)
         events[event] = max(events.get(event, told), told)
 
     def of(self, replay: Replay) -> Counts:
         """Return the counts of a replay."""
         events, runs = self._events.get(replay.id, {}), self._runs.get(replay.id, {})
         own = replay.function, replay.topic
-
-        def count(some: Iterable[tuple[str, str, int, int, str]]) -> int:
-            return sum(one[:2] == own and _within(replay.spans, *one[2:4]) for one in some)
-
-        waiting = {event: told[1] for event, told in events.items() if told != _FINAL}
+        waiting = {event: run for event, (at, run, _) in events.items() if at < _LAST}
         queued = {run or event for event, run in waiting.items()} - runs.keys()
         ended = sum(map(bool, runs.values()))
         failed = sum(state not in {"", "completed"} for state in runs.values())
-        without_run = [self._without_run.get((replay.id, what), set()) for what in (LEFT_OUT, DEAD_LETTERED)]
-        # A rewind is of all functions, and its events may be in several topics.
-        paused, buried = (count(some) if replay.function else len(some) for some in without_run)
-        return Counts(count(events), len(runs) + len(queued), ended, failed, len(waiting), paused, buried)
+        # A rewind is of all functions, and its events may be in several topics; a handler has no event of its own, and what is invoked has none on a log.
+        told = Counter(
+            disposition
+            for event, (_, _, disposition) in events.items()
+            if (event[:2] == own and _within(replay.spans, *event[2:4]))
+            or (not replay.function and event[1] and ":" not in event[0])
+        )
+        # Most first, and in one order wherever they are as many.
+        dispositions = dict(sorted(told.items(), key=lambda one: (-one[1], one[0])))
+        return Counts(told.total(), len(runs) + len(queued), ended, failed, len(waiting), dispositions)
+
+    def _told(self, record: EventDisposed | RunStarted) -> tuple[int, str, str]:
+        disposition = "started" if isinstance(record, RunStarted) else record.disposition
+        if isinstance(record, EventDisposed) and disposition in INTERIM:
+            return record.at, "" if record.detail.startswith(TAKEN_ALONG) else record.run_id, disposition
+        return self._ends.setdefault(disposition, (_LAST, "", disposition))
 
 
 def status(replay: Replay) -> str:

@@ -71,7 +71,9 @@ def test_a_replay_batches_coalesces_and_drops_by_event_time(deploys: Deploys) ->
     worker.kill()
     deploys.deploy()
     for function, replay in replays.items():
-        completed(deploys, replay)
+        done = completed(deploys, replay)
         deploys.served.listen()
         ended = deploys.served.told("RunEnded", 0, function=function, replay_id=replay)
         assert sorted(json.loads(run["result"]) for run in ended) == _expected(function, events), function
+        others = {"in-batches": "batched", "when-quiet": "coalesced", "seldom": "rate-limited"}[function]
+        assert done["dispositions"] == {"started": len(ended), others: len(events) - len(ended)}
