@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from msgspec.structs import replace
 
-from stream_engine.core.routing.replay import PAUSED, PER_SECOND, Extent, Replay
+from stream_engine.core.routing.replay import PAUSED, Extent, Replay
 from stream_engine.shell.halts import REPLAY
 from stream_engine.shell.routing import replays
 from stream_engine.shell.routing.replays import ROUTED, ReplayPlan, Replays, Tools
@@ -29,7 +29,19 @@ def _nothing(value: Any) -> Any:
     return None
 
 
-@pytest.mark.parametrize(("assigned", "expected"), [([0, 1, 2, 3], 100), ([0, 3], 50), ([0, 1], 100)], ids=str)
+def _in_a_second(monkeypatch: pytest.MonkeyPatch, plan: ReplayPlan, assigned: list[int]) -> int:
+    """Return how many events a plan lets through in a second, in which it is asked as often as a routing thread asks."""
+    routed, now = 0, 10.0
+    monkeypatch.setattr(replays, "monotonic", lambda: now)
+    for _ in range(21):
+        most = plan.most(1, assigned)
+        plan.took(most)
+        routed += most
+        now += 0.05
+    return routed
+
+
+@pytest.mark.parametrize(("assigned", "expected"), [([0, 1, 2, 3], 91), ([0, 3], 45), ([0, 1], 91)], ids=str)
 def test_what_is_over_of_a_worker_leaves_its_pace_to_the_rest(
     monkeypatch: pytest.MonkeyPatch, assigned: list[int], expected: int
 ) -> None:
@@ -41,15 +53,11 @@ def test_what_is_over_of_a_worker_leaves_its_pace_to_the_rest(
         *(routes, _no_consumer, _no_producer, cast("Any", _nothing), _nothing), has_room=lambda: True, failed=_nothing
     )
     plan = ReplayPlan(made, Extent("r", "shop.events", spans), tools)
-    now = 10.0
-    monkeypatch.setattr(replays, "monotonic", lambda: now)
-    plan.took(plan.most(1, assigned))
-    now = 11.0
-    assert plan.most(1, assigned) == expected
+    assert _in_a_second(monkeypatch, plan, assigned) == expected
     assert plan.most(0, assigned) == 1
 
 
-@pytest.mark.parametrize(("per_second", "expected"), [(0, PER_SECOND // 4), (80, 80)])
+@pytest.mark.parametrize(("per_second", "expected"), [(0, 22), (80, 73)])
 def test_replays_for_which_nobody_has_said_a_pace_share_one(
     monkeypatch: pytest.MonkeyPatch, per_second: int, expected: int
 ) -> None:
@@ -71,8 +79,20 @@ def test_replays_for_which_nobody_has_said_a_pace_share_one(
     threads = Replays(tools, cast("Any", _nothing))
     threads._look()
     plan = ReplayPlan(made, Extent("r", "shop.events", made.spans), threads._tools)
-    now = 10.0
+    assert _in_a_second(monkeypatch, plan, [0]) == expected
+
+
+def test_a_replay_that_has_waited_for_room_goes_on_at_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Replay("r", "pay", "shop.events", "E", 0, 9, {0: (0, 500)}, 10, 500, per_second=100)
+    has_room, now = False, 10.0
     monkeypatch.setattr(replays, "monotonic", lambda: now)
-    plan.took(plan.most(1, [0]))
-    now = 11.0
-    assert plan.most(1, [0]) == expected
+    tools = Tools(
+        *({}, _no_consumer, _no_producer, cast("Any", _nothing), _nothing), has_room=lambda: has_room, failed=_nothing
+    )
+    plan = ReplayPlan(made, Extent("r", "shop.events", made.spans), tools)
+    assert plan.most(1, [0]) == 0
+    now = 20.0
+    assert plan.most(1, [0]) == 0
+    has_room = True
+    # What may be kept makes up for a thread that is late, and for nothing more.
+    assert plan.most(1, [0]) == 9

@@ -173,24 +173,34 @@ PER_SECOND: Final = 100
 """How many events a second are begun by all replays together for which nobody says how many."""
 
 
+_KEPT: Final = 11
+"""Of how many parts of a pace one is what may be kept for later, so that the other ten come in each second: what a tenth of a second brings. Who routes looks twice as often."""
+
 _LAST: Final = 2**63
 """What is later than all that is interim."""
 
 
 class Allowance:
-    """How many events a worker may replay at a time, so that all together stay below so many a second; times in seconds."""
+    """How many events a worker may replay at a time, so that no second, wherever it begins, has more of all workers together than so many; times in seconds.
+
+    What may go out comes in evenly, and little of it is kept for later: it makes up for a thread that was late, and not for what a replay has waited for. In less than a
+    second no more can go out than was there when that began and has come in since, which are less than one event above the pace, and so are whole events not above
+    it. It begins with nothing, and with nothing more when the share grows: whoever had that part before may have sent a moment ago what it had kept. Only of a share
+    of which less than one event would be kept, one is: then a second may have one more for each worker but the first, or each replay that has the pace with others.
+    """
 
     def __init__(self, per_second: int) -> None:
-        self._per_second = per_second
-        self._left = 1.0
-        self._at: float | None = None
+        self._kept = max(1.0, (per_second + 1) / _KEPT)
+        self._rate = per_second + 1 - self._kept
+        self._left = 0.0
+        self._share = 0.0
+        self._at = 0.0
 
     def most(self, now: float, share: float) -> int:
         """Return how many events may be routed now by who has a share of the whole: of the partitions, and of what replays have together."""
-        rate = self._per_second * share
-        if self._at is not None:
-            self._left = min(self._left + (now - self._at) * rate, max(rate, 1.0))
-        self._at = now
+        self._left += (now - self._at) * self._rate * min(share, self._share)
+        self._left = min(self._left, max(1.0, self._kept * share) if share else 0.0)
+        self._share, self._at = share, now
         return max(0, int(self._left))
 
     def spend(self, events: int) -> None:

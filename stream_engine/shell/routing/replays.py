@@ -98,13 +98,13 @@ class ReplayPlan:
 
         Replays for which nobody has said a pace have one together. A worker's share is that of its partitions, those too that are over: what is left of it is for the others, which may have most of the events.
         """
+        sharing = 1 if self._replay.per_second else max(1, self._tools.sharing())
+        share = len(self._ends.keys() & assigned) / max(1, len(self._ends)) / sharing
+        most = self._allowance.most(monotonic(), share)
         if not lanes:
             # Nothing comes of what is over; but whoever does not ask is no member for long.
             return 1
-        if not self._has_room():
-            return 0
-        sharing = 1 if self._replay.per_second else max(1, self._tools.sharing())
-        return self._allowance.most(monotonic(), len(self._ends.keys() & assigned) / len(self._ends) / sharing)
+        return most if self._has_room() else 0
 
     def took(self, events: int) -> None:
         """Note how many events have been routed."""
