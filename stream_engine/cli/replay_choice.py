@@ -8,6 +8,7 @@ from stream_engine.core.expressions.expression import AbsentError, EvaluationErr
 from stream_engine.core.expressions.scope import Scope, ScopeError
 from stream_engine.core.functions.catalogue import Catalogue, start_event
 from stream_engine.core.records.journal import Event
+from stream_engine.core.routing.copies import Copies
 from stream_engine.core.routing.replay import Extent, Replay
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.operating import replaying
@@ -17,13 +18,14 @@ class Chosen(NamedTuple):
     """The events that are to be replayed; what else is to be said of them, in words.
 
     ``left_out`` says why there are none, where that is known. ``invoked`` counts runs that were meant and that no event has triggered, as far as history was
-    asked. ``senders`` has how many events were sent by runs of other functions.
+    asked. ``senders`` has how many events were sent by runs of other functions, ``copies`` which by runs of earlier replays.
     """
 
     events: list[Event]
     left_out: str
     invoked: int
     senders: Counter[str]
+    copies: Copies
 
 
 def choose(here: ReplayApp, made: Replay, catalogue: Catalogue, condition: Expression | None) -> Chosen:
@@ -38,7 +40,7 @@ def choose(here: ReplayApp, made: Replay, catalogue: Catalogue, condition: Expre
         found = replaying.chosen_by_status(here.settings, here.app, made, keeps_all=keeps_all)
         selected, invoked = frozenset(found.places), found.invoked
     extent = Extent(made.id, made.topic, made.spans, made.function, selected)
-    events, senders, absent = list[Event](), Counter[str](), list[str]()
+    events, senders, copies, absent = list[Event](), Counter[str](), Copies(), list[str]()
     seen = 0
     for line in replaying.events(here.settings, extent, catalogue):
         seen += 1
@@ -46,11 +48,27 @@ def choose(here: ReplayApp, made: Replay, catalogue: Catalogue, condition: Expre
             absent += _absent(condition, line.event)
             continue
         events.append(line.event)
-        if line.sender not in {None, made.function}:
-            senders[str(line.sender)] += 1
+        if line.cause is not None:
+            copies.add(line.cause)
+            # A handler's id is its function's and a word.
+            senders[line.cause.function.partition(":")[0]] += 1
+    del senders[made.function]
     is_strange = seen and len(absent) == seen
-    return Chosen(
-        events, f". --if looks at what none of {seen} events has: {absent[0]}" if is_strange else "", invoked, senders
+    left_out = f". --if looks at what none of {seen} events has: {absent[0]}" if is_strange else ""
+    return Chosen(events, left_out, invoked, senders, copies)
+
+
+def of_copies(made: Replay, copies: Copies) -> str | None:
+    """Return in words what is to be known of events that runs of earlier replays have sent, or None where there are none."""
+    if not copies.replays:
+        return None
+    told = ", ".join(f"{count} by {replay}" for replay, count in sorted(copies.replays.items()))
+    words = f"{copies.replays.total()} of these events were sent by runs of earlier replays: {told}"
+    if not copies.beside:
+        return words
+    return (
+        f"{words}. For {copies.beside} of them there is also what another run of the same event has sent, the first one or that of another replay: {made.function} has had both, "
+        "and gets both again, but only one of those that have one id. They were stored when the replays ran, so --from and --to tell them apart"
     )
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stream_engine.cli.conditions import CONDITION
 from stream_engine.cli.output import say
 from stream_engine.cli.replay_app import APP, JSON, ReplayApp
-from stream_engine.cli.replay_choice import choose, of_those_that_were_invoked, of_what_others_send
+from stream_engine.cli.replay_choice import Chosen, choose, of_copies, of_those_that_were_invoked, of_what_others_send
 from stream_engine.cli.replay_table import preview, show
 from stream_engine.cli.times import FORMS, TIME
 from stream_engine.core.expressions.expression import Expression
@@ -83,15 +83,9 @@ def start(app: str | None, *, dry_run: bool, as_json: bool, **asked: Unpack[_Ask
         unknown := replaying.what_is_not_known(here.settings, here.names, made.since, made.created_at)
     ):
         say(unknown)
-    events, left_out, invoked, senders = choose(here, made, catalogue, condition)
-    words = of_those_that_were_invoked(made, catalogue, invoked)
-    if not events:
-        none = f"{made.topic} has no such events of {made.function} in this time; nothing is started"
-        raise UserError(f"{none}{left_out}{words}")
-    if words:
-        say(words.removeprefix(". "))
-    if (others := of_what_others_send(made, senders)) is not None:
-        say(others)
+    found = choose(here, made, catalogue, condition)
+    _tell(made, catalogue, found)
+    events = found.events
     made = replace(made, events=len(events))
     if dry_run:
         preview(made, events, as_json=as_json)
@@ -105,6 +99,18 @@ def start(app: str | None, *, dry_run: bool, as_json: bool, **asked: Unpack[_Ask
     replaying.make(here.settings, here.names, made, only)
     show([Seen(made, Counts(0, 0, 0, 0), None)], {}, as_json=as_json, one=True)
     say(f"the workers of {here.app} carry it out; `stream-engine replay status {made.id}` tells how far they are")
+
+
+def _tell(made: Replay, catalogue: Catalogue, found: Chosen) -> None:
+    """Say what is to be known of the events that were found, or raise an error where there are none."""
+    invoked = of_those_that_were_invoked(made, catalogue, found.invoked)
+    if not found.events:
+        none = f"{made.topic} has no such events of {made.function} in this time; nothing is started"
+        raise UserError(f"{none}{found.left_out}{invoked}")
+    others, copies = of_what_others_send(made, found.senders), of_copies(made, found.copies)
+    for words in (invoked.removeprefix(". "), others, copies):
+        if words:
+            say(words)
 
 
 def _topic(catalogue: Catalogue, asked: _Asked) -> str:

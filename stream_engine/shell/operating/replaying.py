@@ -11,7 +11,7 @@ from stream_engine.core.functions.catalogue import Catalogue
 from stream_engine.core.partition.intake import RESUMED_FOR
 from stream_engine.core.records.history import HistoryRecord, RunEnded, StepRecorded
 from stream_engine.core.records.journal import Event
-from stream_engine.core.routing.cause import cause_of
+from stream_engine.core.routing.cause import Cause, cause_of
 from stream_engine.core.routing.envelope import Avro, Rejection
 from stream_engine.core.routing.receive import Message, receive
 from stream_engine.core.routing.replay import CANCELLED, PAUSED, Extent, Replay
@@ -38,11 +38,10 @@ Spans = dict[int, tuple[int, int]]
 
 
 class Line(NamedTuple):
-    """An event of a range, how many functions it is for, and the function whose run has sent it, if one has."""
+    """An event of a range, and which run has sent it, if one has."""
 
     event: Event
-    functions: int
-    sender: str | None = None
+    cause: Cause | None = None
 
 
 def spans(settings: Settings, topic: str, since: int, until: int, now: int) -> Spans:
@@ -206,7 +205,4 @@ def _line(message: Message, extent: Extent, catalogue: Catalogue, avro: Avro | N
     if isinstance(event, Rejection) or extent.passes_over(cause):
         return None
     matched = extent.part_of(catalogue.match(event, 1, extent.replay_id), event)
-    count = len(matched.functions) + len(matched.asked) + len(matched.unfit)
-    # A handler's id is its function's and a word.
-    sender = None if cause is None else cause.function.partition(":")[0]
-    return Line(event, count, sender) if count else None
+    return Line(event, cause) if matched.functions or matched.asked or matched.unfit else None

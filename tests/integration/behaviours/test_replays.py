@@ -80,6 +80,11 @@ def test_a_replay_runs_the_events_of_a_function_and_a_time_again(deploys: Deploy
     assert {one["replay_id"] for one in received} == {sends["id"]}
     assert len(received) == 3
     assert [one["id"] for one in said(deploys, "replay", "list")] == [sends["id"], made["id"]]
+    # Who replays the other function then has both on the log, under the ids of the same steps.
+    third = ("replay", "start", "--function", "receive", "--from", str(since))
+    told = command(deploys, *third, "--dry-run").stderr
+    assert f"3 of these events were sent by runs of earlier replays: 3 by {sends['id']}. For 3 of them there is" in told
+    assert completed(deploys, said(deploys, *third)["id"])["dispositions"] == {"duplicate": 3, "started": 3}
 
 
 def test_a_replay_that_is_too_old_is_not_resumed_and_begins_nothing_when_it_is_forgotten(deploys: Deploys) -> None:
