@@ -35,6 +35,12 @@ def loses_members_and_pauses_replays(config: Config) -> Config:
     return replace(_PLAIN, workers=3, partitions=config.partitions, faults=faults, replays=2, halts=12)
 
 
+def halts_many_replays(config: Config) -> Config:
+    """Have so many replays be halted while their events gather and wait that some are cancelled whose events were taken out of batches before."""
+    drawn = replace(_PLAIN, workers=2, partitions=3, events=20, lasts_ms=1_500, faults=Faults(pause=0.02))
+    return replace(drawn, flows=True, replays=12, halts=100)
+
+
 def has_slow_lanes(config: Config) -> Config:
     """Have events be routed late, and clocks agree, so that it is known to the millisecond what should have been."""
     drawn = replace(_PLAIN, workers=config.workers, partitions=config.partitions, record_bytes=config.record_bytes)

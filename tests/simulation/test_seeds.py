@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.simulation.bends import halts_many_replays
 from tests.simulation.campaign import campaign, live
 from tests.simulation.coordination_mutants import COORDINATION_MUTANTS
 from tests.simulation.gate_mutants import GATE_MUTANTS
@@ -121,6 +122,12 @@ def test_a_worker_dies_when_it_has_written_a_rewind_down(seed: int, monkeypatch:
 def test_who_was_gone_from_the_group_while_a_replay_was_halted_begins_nothing_of_it_later(seed: int) -> None:
     """What few worlds have: nobody waited for this worker, which then took a partition over."""
     World(seed).run()
+
+
+@pytest.mark.parametrize("seed", [14, 95])
+def test_a_replay_is_cancelled_whose_batches_have_lost_their_first_events(seed: int) -> None:
+    """What few worlds have: it takes a cancelled event in a batch that goes on, and a cancel of its replay."""
+    World(seed, bend=halts_many_replays).run()
 
 
 @pytest.mark.parametrize("seed", [909, 2426, 2980, 14587])

@@ -104,6 +104,8 @@ def empty(turn: Turn, gate_id: str) -> None:
 
 def dismiss(turn: Turn, entry: Entry, reason: str, span: Span | None = None) -> None:
     """Let go of an entry whose run was cancelled."""
+    if span is not None and not span.first:
+        entry = _of_its_events(turn, entry, span)
     if span is not None and not _all_told(turn, entry, span, "cancelled", reason):
         return
     withdraw_cancellers(turn, entry.run_id, entry)
@@ -202,10 +204,11 @@ def _arrive(turn: Turn, entry: Entry, span: Span | None) -> None:
 def _of_its_events(turn: Turn, entry: Entry, span: Span) -> Entry:
     """Return what has gathered as a run of its events, whichever of them was the first to come: that is another one in each replay.
 
-    A batch is of its oldest event, a debounce of its newest, and idempotency keys derive from that one, unless the replay is to have new ones.
+    A batch is of its oldest event, a debounce of its newest, and idempotency keys derive from that one, unless the replay is to have new ones. The first to come may have been
+    taken out of a batch.
     """
     event = entry.event
-    if span.told == batch.BATCHED:
+    if span.told:
         event = min(gathered(turn, span), key=age, default=event)
     has_new_keys = entry.replay_id is not None and entry.root == entry.run_id.rpartition("-")[0]
     root = entry.root if has_new_keys else run_name(turn.rules.app, entry.function, event.identity, None)

@@ -2,12 +2,14 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from stream_engine.core.identity import run_id, run_name
 from stream_engine.core.partition.turn import Execute, Function, Stop
 from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted
 from stream_engine.core.records.journal import Event, Gate
 from stream_engine.core.records.requests import Admit, Asked, Cancel
+from stream_engine.core.records.wanted import TakeOut
 from stream_engine.core.stages.commands import Stopped
 from tests.unit.core.network import Network
 
@@ -83,6 +85,22 @@ def test_all_events_of_a_batch_that_is_gathered_are_cancelled_with_its_run() -> 
     network.settle()
     [execute] = [effect for effect in network.effects if isinstance(effect, Execute) and effect.run.function == "pay"]
     assert [placed.offset for placed in execute.events] == [9]
+
+
+def test_an_event_that_was_taken_out_of_a_batch_is_not_cancelled_with_it_once_more() -> None:
+    """Whichever came first: its run is named by that, and is of the oldest event that is left."""
+    network = Network(3, PAY, UNDO)
+    for offset in (7, 8, 9):
+        batch = replace(GATES["batch"], limit=9)
+        network.give(ARRIVAL, Admit(event(offset), [], None, (Asked("pay", (batch,), HOME),)))
+    network.settle()
+    network.give(OWNER, TakeOut(run_of(event(7)), "6a80", run_of(event(7)), 0, "event order/gone"))
+    network.settle()
+    assert (cancelled(network), handled(network)) == ([7], 0)
+    network.give(HOME, Cancel(run_of(event(7)), "ada", seek=True))
+    network.settle()
+    assert cancelled(network) == [7, 8, 9]
+    assert [one.offset for one in network.told if isinstance(one, RunStarted) and one.function == "undo"] == [8]
 
 
 def test_a_repeat_of_what_was_cancelled_before_it_came_is_a_duplicate() -> None:
