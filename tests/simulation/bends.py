@@ -41,6 +41,12 @@ def halts_many_replays(config: Config) -> Config:
     return replace(drawn, flows=True, replays=12, halts=100)
 
 
+def hesitates_over_replays(config: Config) -> Config:
+    """Have replays be paused and resumed faster than gates answer, whose messages are late, and nothing but slots be waited for."""
+    drawn = replace(_PLAIN, workers=2, partitions=3, events=20, lasts_ms=1_000, faults=Faults({"late": 0.1}))
+    return replace(drawn, flows=True, slots=2, replays=3, halts=300, hesitant=True)
+
+
 def has_slow_lanes(config: Config) -> Config:
     """Have events be routed late, and clocks agree, so that it is known to the millisecond what should have been."""
     drawn = replace(_PLAIN, workers=config.workers, partitions=config.partitions, record_bytes=config.record_bytes)

@@ -23,8 +23,10 @@ KEY = "event.name"
 PRIORITY = "event.name == 'a' ? 60 : 0"
 
 
-def draw_flow(random: Random) -> Flow:
-    """Draw what a function declares; often nothing, sometimes all that goes together."""
+def draw_flow(random: Random, slots: int = 0) -> Flow:
+    """Draw what a function declares; often nothing, sometimes all that goes together, but only so many slots where that is given."""
+    if slots:
+        return Flow(concurrency=(Concurrency(slots),))
     key = random.choice((KEY, KEY, None))
     window = random.choice((5, 50, 300))
     throttle = Throttle(random.choice((1, 2)), per=window, key=key, burst=random.choice((0, 0, 1)))

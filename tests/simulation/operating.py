@@ -93,7 +93,11 @@ class _Promise:
 
 
 class Operators:
-    """Give commands, and are told when they are done."""
+    """Give commands, and are told when they are done.
+
+    Attributes:
+        cancels: whether they cancel replays, too.
+    """
 
     def __init__(self, referee: Referee, kafka: SimKafka, leaders: Group, times: Times, board: Board) -> None:
         self._referee = referee
@@ -104,6 +108,7 @@ class Operators:
         self._board = board
         self._newest: dict[str, int] = {}
         self._promises: dict[str, _Promise] = {}
+        self.cancels = True
         referee.operators = self
 
     def plan(self, random: Random, lasts: int, halts: int, pauses: int) -> None:
@@ -134,7 +139,8 @@ class Operators:
         going = [again for again in self._times.replays if not again.cancelled]
         if not going:
             return
-        again, act = random.choice(going), random.choice(("pause", "pause", "pause", "resume", "resume", "cancel"))
+        acts = ("pause", "pause", "pause", "resume", "resume", *(("cancel",) if self.cancels else ()))
+        again, act = random.choice(going), random.choice(acts)
         replay, (paused, cancelled) = again.whole.replay_id, self._board.halts
         if act == "cancel":
             again.cancelled = True

@@ -13,7 +13,7 @@ from stream_engine.core.partition.halted import HALTED, Halts
 from stream_engine.core.partition.intake import router_source
 from stream_engine.core.partition.turn import Turn
 from stream_engine.core.records.journal import Event
-from stream_engine.core.records.requests import Ask
+from stream_engine.core.records.requests import Answer, Ask
 from stream_engine.core.records.tables import RUNS, Run
 from stream_engine.core.routing import route
 from stream_engine.core.routing.replay import Extent
@@ -21,7 +21,7 @@ from stream_engine.core.routing.rewind import Course, Progress, Rewind
 from stream_engine.core.stages import batch, debounce, gathering, run
 from stream_engine.shell.pauses import Deciding
 from tests.simulation import again
-from tests.simulation.bends import loses_members_and_pauses_replays, stops_replays_at_once
+from tests.simulation.bends import hesitates_over_replays, loses_members_and_pauses_replays, stops_replays_at_once
 from tests.simulation.leading import Leading
 from tests.simulation.mutant import Mutant
 
@@ -58,6 +58,12 @@ def _skips_what_is_replayed(turn: Turn, command: Ask) -> None:
     _ask(turn, replace(command, replay_id=None) if command.gate.kind == gates.SINGLETON else command)
 
 
+def _takes_answers_to_what_was_given_up(turn: Turn, command: Answer) -> None:
+    asked = turn.state.get(RUNS, RUNS.key(command.run_id))
+    _answered(turn, command if asked is None else replace(command, number=asked.asks))
+
+
+_answered = run.answered
 _may_be_meant = halts._may_be_meant
 _ask = gates.ask
 
@@ -105,4 +111,9 @@ REPLAY_MUTANTS = (
     ),
     Mutant("what was paused does not go on", [patch.object(halts, "_may_be_meant", _is_never_resumed)], noticed_by=176),
     Mutant("what is paused keeps its places", [patch.object(run, "hold", _holds_on)], noticed_by=829),
+    Mutant(
+        "a question to a gate that was given up has its answer",
+        [patch.dict(HANDLERS, {Answer: _takes_answers_to_what_was_given_up})],
+        bend=hesitates_over_replays,
+    ),
 )

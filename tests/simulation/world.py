@@ -30,7 +30,8 @@ _NAMES = ("a", "b", "c")
 
 @dataclass(frozen=True)
 class Config:
-    """What a seed decides about its world before anything happens."""
+    """What a seed decides about its world before anything happens. With ``slots``, so many are all that functions declare of flow control; operators that are
+    ``hesitant`` cancel no replay."""
 
     workers: int
     partitions: int
@@ -51,6 +52,8 @@ class Config:
     halts: int = 0
     pauses: int = 0
     hasty: bool = False
+    slots: int = 0
+    hesitant: bool = False
     clocks_agree: bool = False
 
 
@@ -157,8 +160,7 @@ class World:
         self._disks = [
             Disk(f"disk{index}", 0 if self.config.clocks_agree else skew) for index, skew in enumerate(skews)
         ]
-        self._haste = Random(f"haste {seed}")
-        self._lives = 0
+        self._haste, self._lives = Random(f"haste {seed}"), 0
         self._workers: list[Worker] = []
 
     def run(self) -> None:
@@ -177,6 +179,7 @@ class World:
         for act, count in ((self._replay, self.config.replays), (self._rewind, self.config.rewinds)):
             for _ in range(count):
                 self.schedule.at(self.schedule.random.randrange(lasts), act)
+        self._operators.cancels = not self.config.hesitant
         self._operators.plan(Random(f"operators {self.seed}"), lasts, self.config.halts, self.config.pauses)
         if not self.schedule.run(lasts, _MOST_CALLS):
             raise ViolationError("invariant 6: the world does not come to its end")
@@ -247,7 +250,7 @@ class World:
             functions[doomed] = SimFunction(doomed, ("1",), ("a", "b"), (Stumble(1, 0),), on_failure="mourner")
         if self.config.flows:
             for id in ("f", "g", "h"):
-                functions[id] = replace(functions[id], flow=draw_flow(random))
+                functions[id] = replace(functions[id], flow=draw_flow(random, self.config.slots))
         if self.config.graphs:
             functions |= self._woven(functions, quiet)
         if not self.config.rolling:
