@@ -11,14 +11,16 @@ from stream_engine.core.gates.keeper import Keeper
 from stream_engine.core.leading.decide import HANDLERS
 from stream_engine.core.partition.turn import Turn
 from stream_engine.core.records.requests import Began, Free
-from stream_engine.core.records.tables import PLACES, TOKENS, Token
+from stream_engine.core.records.tables import PLACES, TOKENS, Claim, Token
 from stream_engine.core.stages import admit, batch, debounce, run
 from tests.simulation.mutant import Mutant
 
 
-def _lets_the_last_through(self: Keeper) -> str | None:
-    found = [key for key, _ in self.turn.state.scan(PLACES, self.now.front, self._stop())]
-    return found[-1][len(PLACES.key(self.gate.id, "")) + 20 :].decode() if found else None
+def _lets_the_last_through(self: Keeper) -> tuple[str, Claim | None]:
+    start = PLACES.key(self.gate.id, "")
+    *_, (last, _) = self.turn.state.scan(PLACES, start, start[:-1] + b"\1")
+    run_id = last[len(start) + 20 :].decode()
+    return run_id, self.claim(run_id)
 
 
 def _counts_when_let_through(turn: Turn, command: Began) -> None:

@@ -257,7 +257,7 @@ def _forgets_steps(turn: Any, run_id: str) -> dict[str, Any]:
 
 
 def _clock(self: Leader, now: int) -> Any:
-    return Turn(self._state, self._timers, self._waiting, self._dismissed, self._live, self._rules, now)
+    return Turn(self._state, self._timers, self._waiting, self._dismissed, self._places, self._live, self._rules, now)
 
 
 def _sent_at_once(self: Leader, offset: int | None) -> Committed:

@@ -190,10 +190,7 @@ def _let_through(keeper: Keeper) -> None:
     for _ in range(_AT_ONCE):
         if not (keeper.now.waiting and _has_room(keeper)):
             return
-        run_id = keeper.first()
-        claim = None if run_id is None else keeper.claim(run_id)
-        assert run_id is not None
-        assert claim is not None
+        run_id, claim = keeper.first()
         # Who replaces another run may wait at the place of that one, and keeps it at the gates behind.
         order = keeper.order(claim) if run_id == keeper.now.successor else None
         keeper.leave(run_id, claim)

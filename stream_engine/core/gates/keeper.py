@@ -7,7 +7,7 @@ from stream_engine.core.identity import partition_of
 from stream_engine.core.partition.turn import Turn
 from stream_engine.core.records.journal import Gate
 from stream_engine.core.records.requests import Answer, Ask, Cancel
-from stream_engine.core.records.tables import CLAIMS, GATES, PLACES, TOKENS, Claim, GateState, Timer, Token, Waits
+from stream_engine.core.records.tables import CLAIMS, GATES, PLACES, TOKENS, Claim, GateState, Timer, Token
 
 _PLACE_BYTES = 20
 
@@ -28,6 +28,7 @@ class Keeper:
         self.clock = turn.now
         self.limit, self.window = _declared(turn, known) or (known.gate.limit, known.gate.per)
         self._key = GATES.key(known.gate.id)
+        self._places = PLACES.key(known.gate.id, "")
 
     @classmethod
     def of(cls, turn: Turn, gate_id: str) -> "Keeper | None":
@@ -98,11 +99,11 @@ class Keeper:
 
     def queue(self, ask: Ask, earliest: int | None) -> None:
         """Have a run wait at its place, and tell it so."""
-        state, turn = self.turn.state, self.turn
+        turn = self.turn
         order = ask.order.to_bytes(8, "big") + ask.partition.to_bytes(4, "big") + ask.offset.to_bytes(8, "big")
-        place = PLACES.key(self.gate.id, "") + order + ask.run_id.encode()
-        state.put(place, Waits(turn.now))
-        state.put(CLAIMS.key(self.gate.id, ask.run_id), Claim(turn.now, place, ask.number))
+        place = self._places + order + ask.run_id.encode()
+        turn.places.add(self.gate.id, place, turn.now)
+        turn.state.put(CLAIMS.key(self.gate.id, ask.run_id), Claim(turn.now, place, ask.number))
         front = min(place, self.now.front) if self.now.waiting else place
         self.now = replace(self.now, waiting=self.now.waiting + 1, front=front)
         told = Answer(
@@ -112,7 +113,7 @@ class Keeper:
 
     def order(self, claim: Claim) -> int:
         """Return the order by which a run waits."""
-        start = len(PLACES.key(self.gate.id, ""))
+        start = len(self._places)
         return int.from_bytes(claim.place[start : start + 8], "big")
 
     def advance(self, run_id: str, order: int) -> None:
@@ -120,21 +121,25 @@ class Keeper:
         claim = self.claim(run_id)
         if claim is None or not claim.place or order >= self.order(claim):
             return
-        start = len(PLACES.key(self.gate.id, ""))
+        start = len(self._places)
         place = claim.place[:start] + order.to_bytes(8, "big") + claim.place[start + 8 :]
-        state = self.turn.state
-        state.delete(claim.place)
-        state.put(place, Waits(claim.since))
-        state.put(CLAIMS.key(self.gate.id, run_id), replace(claim, place=place))
+        self.turn.places.leave(self.gate.id, claim.place)
+        self.turn.places.add(self.gate.id, place, claim.since)
+        self.turn.state.put(CLAIMS.key(self.gate.id, run_id), replace(claim, place=place))
         self.now = replace(self.now, front=min(place, self.now.front))
 
-    def first(self) -> str | None:
-        """Return the run whose turn it is."""
-        found = next(self.turn.state.scan(PLACES, self.now.front, self._stop()), None)
-        if found is None:
-            return None
-        self.now = replace(self.now, front=found[0])
-        return found[0][len(PLACES.key(self.gate.id, "")) + _PLACE_BYTES :].decode()
+    def first(self) -> tuple[str, Claim]:
+        """Return the run whose turn it is, of those that wait, and its claim."""
+        places, gate_id = self.turn.places, self.gate.id
+        while True:
+            place = places.first(gate_id, self.now.front)
+            assert place is not None
+            run_id = place[len(self._places) + _PLACE_BYTES :].decode()
+            claim = self.claim(run_id)
+            if claim is not None and claim.place == place:
+                self.now = replace(self.now, front=place)
+                return run_id, claim
+            places.pass_over(gate_id)
 
     def leave(self, run_id: str, claim: Claim) -> None:
         """Forget a run's claim; a slot is free once nobody is in it any more."""
@@ -144,7 +149,7 @@ class Keeper:
             return
         self.turn.state.delete(key)
         if claim.place:
-            self.turn.state.delete(claim.place)
+            self.turn.places.leave(self.gate.id, claim.place)
             self.now = replace(self.now, waiting=self.now.waiting - 1)
         elif claim.of:
             self._count_guests(claim.of, -1)
@@ -179,10 +184,6 @@ class Keeper:
             self.leave(owner, claim)
         else:
             self.turn.state.put(CLAIMS.key(self.gate.id, owner), claim)
-
-    def _stop(self) -> bytes:
-        start = PLACES.key(self.gate.id, "")
-        return start[:-1] + b"\1"
 
 
 def _declared(turn: Turn, known: GateState) -> tuple[int, int] | None:

@@ -31,6 +31,7 @@ from stream_engine.core.partition.change import Change, Committed, DeposedError,
 from stream_engine.core.partition.dismissed import Dismissed
 from stream_engine.core.partition.halted import HALTED
 from stream_engine.core.partition.intake import Receipt, arrived
+from stream_engine.core.partition.places import Places
 from stream_engine.core.partition.snapshot import Snapshot
 from stream_engine.core.partition.state import State, Store
 from stream_engine.core.partition.sweep import Sweep
@@ -73,6 +74,7 @@ class Leader:
         self._timers = Timers(self._state)
         self._waiting = Waiting(self._state)
         self._dismissed = Dismissed(self._state)
+        self._places = Places(self._state)
         self._live: dict[str, Live] = {}
         self._untold = untold
         self._told = folded.told
@@ -239,7 +241,7 @@ class Leader:
 
     def _turn(self, now: int) -> Turn:
         now = max(now, self._folded.now)
-        waits = (self._timers, self._waiting, self._dismissed)
+        waits = (self._timers, self._waiting, self._dismissed, self._places)
         return Turn(self._state, *waits, self._live, self._rules, now, format=self._folded.format)
 
     def _forget_sent(self) -> None:

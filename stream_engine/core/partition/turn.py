@@ -10,6 +10,7 @@ from stream_engine.core.functions.pausing import PausedFunctions
 from stream_engine.core.partition.dismissed import Dismissed
 from stream_engine.core.partition.halted import Halted
 from stream_engine.core.partition.outbox import Parcels, commands_queue, foreign_queue, next_number, post
+from stream_engine.core.partition.places import Places
 from stream_engine.core.partition.room import UNLIMITED, Room
 from stream_engine.core.partition.state import State
 from stream_engine.core.partition.timers import Timers
@@ -145,6 +146,7 @@ class Turn:
     timers: Timers
     waiting: Waiting
     dismissed: Dismissed
+    places: Places
     live: dict[str, Live]
     rules: Rules
     now: int

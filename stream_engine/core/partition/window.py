@@ -45,6 +45,8 @@ class Window:
         return key
 
     def _refill(self) -> None:
+        if self._horizon >= self._stop:
+            return
         for key, _ in self._state.scan(self._table, self._horizon, self._stop):
             if len(self._near) == self._size:
                 self._horizon = key

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from stream_engine.core.functions.flow import Cron
 from stream_engine.core.leading.crons import fire, schedule
 from stream_engine.core.partition.dismissed import Dismissed
+from stream_engine.core.partition.places import Places
 from stream_engine.core.partition.state import State
 from stream_engine.core.partition.timers import Timers
 from stream_engine.core.partition.turn import Function, Rules, Turn
@@ -60,7 +61,16 @@ class Partition:
     def _turn(self) -> Turn:
         function = Function("report", ("1",), crons=self.crons)
         rules = Rules("shop", {"report": function}, 1, "commands", "journal/0", 0, events_topic="shop.events")
-        return Turn(self.state, Timers(self.state), Waiting(self.state), Dismissed(self.state), {}, rules, self.now)
+        return Turn(
+            self.state,
+            Timers(self.state),
+            Waiting(self.state),
+            Dismissed(self.state),
+            Places(self.state),
+            {},
+            rules,
+            self.now,
+        )
 
 
 def _event(message: Outgoing) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from stream_engine.core.functions.catalogue import FunctionSpec
 from stream_engine.core.functions.flow import Timeouts
 from stream_engine.core.identity import run_id, run_name
 from stream_engine.core.partition.dismissed import Dismissed
+from stream_engine.core.partition.places import Places
 from stream_engine.core.partition.state import State
 from stream_engine.core.partition.timers import Timers
 from stream_engine.core.partition.turn import Function, Rules, Turn
@@ -214,6 +215,6 @@ def test_a_catalogue_that_is_replaced_in_the_midst_of_a_decision_does_not_take_t
     catalogues = iter([{"pay": known}, {}])
     rules = Rules("shop", {}, 1, "commands", "journal/J/0", 0, in_force=lambda: next(catalogues, {}))
     state = State(SimStore())
-    turn = Turn(state, Timers(state), Waiting(state), Dismissed(state), {}, rules, 1_000)
+    turn = Turn(state, Timers(state), Waiting(state), Dismissed(state), Places(state), {}, rules, 1_000)
     cancelled(turn, RUN, Run("pay", "1", "running", "6a80", 1_000, started_at=1_000), EVENT)
     assert [one.function for one in turn.local if isinstance(one, Handle)] == ["undo"]

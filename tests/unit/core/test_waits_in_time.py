@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from stream_engine.core.identity import home_partition
 from stream_engine.core.instants import LAST_MS
 from stream_engine.core.partition.dismissed import Dismissed
+from stream_engine.core.partition.places import Places
 from stream_engine.core.partition.state import State
 from stream_engine.core.partition.timers import Timers
 from stream_engine.core.partition.turn import Function, Turn
@@ -385,6 +386,6 @@ def test_whoever_is_answered_had_all_events_that_came_since(steps: list[tuple[st
 def _reach(app: Network) -> int:
     """Return since when the partition takes events to be here."""
     state = State(app.stores()[0])
-    turn = Turn(state, Timers(state), Waiting(state), Dismissed(state), {}, RULES, app.now)
+    turn = Turn(state, Timers(state), Waiting(state), Dismissed(state), Places(state), {}, RULES, app.now)
     coverage = Coverage.of(turn, interest_of("paid", "data.x"))
     return LAST_MS if coverage is None else coverage.reach
