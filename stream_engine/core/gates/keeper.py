@@ -5,7 +5,6 @@ from msgspec.structs import replace
 from stream_engine.core.functions.flow import numbers
 from stream_engine.core.identity import partition_of
 from stream_engine.core.partition.turn import Turn
-from stream_engine.core.records.journal import Gate
 from stream_engine.core.records.requests import Answer, Ask, Cancel
 from stream_engine.core.records.tables import CLAIMS, GATES, PLACES, TOKENS, Claim, GateState, Timer, Token
 
@@ -17,6 +16,7 @@ class Keeper:
 
     Attributes:
         turn: the decision that deals with the gate.
+        gate: what was last declared of it.
         now: what is to be saved.
         clock: the time by which starts are counted: journal time, or in a replay the time of the events.
         limit, window: what the app's code declares of the gate, or where it has no such function what the last run said.
@@ -25,6 +25,7 @@ class Keeper:
     def __init__(self, turn: Turn, known: GateState) -> None:
         self.turn = turn
         self.now = known
+        self.gate = known.gate
         self.clock = turn.now
         self.limit, self.window = _declared(turn, known) or (known.gate.limit, known.gate.per)
         self._key = GATES.key(known.gate.id)
@@ -41,11 +42,6 @@ class Keeper:
         """Return the keeper of a gate that a run asks for; what the latest run says of the gate holds for all."""
         known = turn.state.get(GATES, GATES.key(ask.gate.id)) or GateState(ask.gate, ask.function)
         return cls(turn, replace(known, gate=ask.gate, function=ask.function))
-
-    @property
-    def gate(self) -> Gate:
-        """The gate."""
-        return self.now.gate
 
     def save(self) -> None:
         """Put the state; one that says nothing more is deleted."""

@@ -52,7 +52,7 @@ class Waiting:
 
     def ready(self, room: Room) -> bool:
         """Return whether `take` has something to return, unless that was deleted meanwhile."""
-        return any(room.lets_in(function) for function in self._turns)
+        return bool(self._turns) and any(room.lets_in(function) for function in self._turns)
 
     def take(self, room: Room) -> str | None:
         """Return the run whose turn it is, of those that there is room for; it waits no longer."""

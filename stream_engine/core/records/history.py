@@ -144,15 +144,17 @@ class CompletionDisposed(_Told, frozen=True, tag="completion_disposed"):
 HistoryRecord = EventDisposed | RunStarted | StepRecorded | RunChanged | RunEnded | CompletionDisposed
 
 _SMALL = 400
+_WITH_RESULT = (StepRecorded, RunEnded)
+_WITHOUT_ERROR = (RunStarted, CompletionDisposed)
 
 
 def weight(record: HistoryRecord) -> int:
     """Return about how many bytes a record takes, and rather too many: what may be long in it is counted."""
     if isinstance(record, EventDisposed):
         return _SMALL + len(record.event_id) + len(record.event_name) + len(record.topic)
-    if isinstance(record, StepRecorded | RunEnded) and record.result is not None:
+    if isinstance(record, _WITH_RESULT) and record.result is not None:
         return _SMALL + _bytes(record.result)
-    error = None if isinstance(record, RunStarted | CompletionDisposed) else record.error
+    error = None if isinstance(record, _WITHOUT_ERROR) else record.error
     return _SMALL if error is None else _SMALL + _bytes(error.message) + _bytes(error.traceback)
 
 

@@ -31,6 +31,8 @@ class Backlog:
 
     def take(self, most: int) -> list[Take]:
         """Return the first so many records."""
+        if not self._takes:
+            return []
         taken = [self._takes.popleft() for _ in range(min(most, len(self._takes)))]
         self._bytes -= sum(take.size for take in taken)
         if self._held and self._bytes < _MOST_BYTES // 2:

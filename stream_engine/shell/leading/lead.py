@@ -111,10 +111,10 @@ class Lead:
     def turn(self, *, intake: bool = True) -> bool:
         """Do what can be done now: campaign, or decide and append. Without ``intake`` no commands are taken; return whether some wait then."""
         if not (self.appending or self._over):
-            self._guarded(lambda: self._turn(intake=intake))
+            self._guarded(self._turn, intake)
         return not intake and self._inputs.commands_wait
 
-    def _turn(self, *, intake: bool) -> None:
+    def _turn(self, intake: bool) -> None:  # noqa: FBT001 - as `turn` has it
         if self._left is not None:
             self._hand_over(self._left)
         elif self._leader is None:
@@ -130,10 +130,10 @@ class Lead:
         candidacy = self._candidacy
         if candidacy is not None and about is candidacy:
             self.appending = False
-            self._guarded(lambda: candidacy.elected(offset))
+            self._guarded(candidacy.elected, offset)
         elif about is self._leader and self._leader is not None:
             self.appending = False
-            self._guarded(lambda: self._committed(offset))
+            self._guarded(self._committed, offset)
 
     def step_down(self) -> None:
         """End the term, if there is one, dropping what was not acknowledged."""
@@ -183,10 +183,10 @@ class Lead:
         if candidacy is self._candidacy:
             self._guarded(step)
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, step: Callable[..., None], *args: Any) -> None:
         rebuild = False
         try:
-            step()
+            step(*args)
         except DeposedError as error:
             _log.warning("partition %d: deposed, and a candidate again: %s", self.partition, error)
             self.step_down()
