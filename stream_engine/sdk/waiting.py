@@ -14,7 +14,7 @@ from stream_engine.core.expressions.expression import (
     compared,
     compile_expression,
 )
-from stream_engine.core.expressions.scope import Scope
+from stream_engine.core.expressions.scope import Scope, within_bounds
 from stream_engine.core.records.journal import Event as EventRecord
 from stream_engine.core.records.tables import Step
 from stream_engine.core.records.wanted import Wanted
@@ -31,8 +31,8 @@ from stream_engine.sdk.run import Execution
 LOOKBACK: Duration = "24h"
 """How far back a wait looks that does not say so."""
 
-_LONGEST_CONDITION = 16_384
-"""How many characters the values may take that are compared one by one, and the condition; they are written down with the wait."""
+_MOST_COMPARED = 16_384
+"""How many characters the fields and values may take that are compared one by one; they are written down with the wait."""
 
 
 class Which(TypedDict, total=False):
@@ -67,8 +67,6 @@ def wanted(execution: Execution, step: str, name: str, which: Which) -> Wanted:
         match = which.get("match")
         if isinstance(match, Mapping):
             return _with_values(name, match, which.get("if_"))
-        if len(which.get("if_") or "") > _LONGEST_CONDITION:
-            raise ExpressionError(f"if_: a condition has at most {_LONGEST_CONDITION:,} characters")
         meant = criterion(match, which.get("if_"))
         value = ""
         if meant.own:
@@ -102,24 +100,23 @@ async def wait_step(
 def _with_values(name: str, match: Mapping[str, Any], if_: str | None) -> Wanted:
     if not match:
         raise ExpressionError("match={}: give at least one path with its value, such as {'data.order_id': 7}")
-    (path, value), *more = ((check_path(path), _plain(path, value)) for path, value in match.items())
     meant = criterion(None, if_, is_compared=True)
-    conditions = [f"async_event.{other} == {canonical_key(wants, other)}" for other, wants in more]
-    both = " && ".join([f"({meant.if_})", *conditions] if meant.if_ else conditions)
-    if len(both) > _LONGEST_CONDITION:
+    (path, value), *more = ((check_path(path), _compared(path, value)) for path, value in match.items())
+    takes = sum(len(other) + len(wants) for other, wants in more)
+    if takes > _MOST_COMPARED:
         raise ExpressionError(
-            f"match: what is compared besides {path!r} takes {len(both):,} characters; at most {_LONGEST_CONDITION:,} are allowed. "
-            "Give the long value first, or compare an id"
+            f"match: the paths and values that are compared besides {path!r} take {takes:,} characters, long values counted in part; "
+            f"at most {_MOST_COMPARED:,} are allowed. Compare fewer of them, or an id"
         )
-    return Wanted(name, path, compared(canonical_key(value, path)), both, meant.needs_event)
+    return Wanted(name, path, value, meant.if_, meant.needs_event, tuple(more))
 
 
-def _plain(path: str, value: Any) -> Any:
-    """Return a value as it is in an event, where it is JSON."""
-    plain = decode_plain(try_encode(value))
+def _compared(path: str, value: Any) -> str:
+    """Return what a value is compared by, as it is in an event: JSON, whose numbers have their bounds."""
+    plain = within_bounds(decode_plain(try_encode(value)))
     if plain is None:
         raise ExpressionError(f"match: {path!r} is compared with None; give the value that it is to have")
-    return plain
+    return compared(canonical_key(plain, f"match: {path!r}"))
 
 
 def _read(raw: bytes) -> Event[Any]:

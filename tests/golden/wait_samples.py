@@ -35,7 +35,8 @@ from tests.golden.history_samples import RUN
 _AT: Final = 1_790_000_000_000
 _EVENT: Final = Event("order/paid", "id:p-7", "p-7", _AT, _AT + 5, "shop.events", 5, 2**40, b'{"order":7}', b"c-9", RUN)
 _GATE: Final = Gate("batch", "6a7e", "pay", "", 3)
-_WANTED: Final = Wanted("order/paid", "data.order", "7", "async_event.data.total > event.data.total", needs_event=True)
+_IF: Final = "async_event.data.total > event.data.total"
+_WANTED: Final = Wanted("order/paid", "data.order", "7", _IF, needs_event=True, also=(("data.currency", '"EUR"'),))
 _ANY: Final = Wanted("tick")
 _CANCELLER: Final = Canceller(_WANTED, 60_000)
 _SLOT: Final = slot(_WANTED)

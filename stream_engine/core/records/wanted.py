@@ -10,7 +10,7 @@ class Wanted(Record, frozen=True):
 
     ``path`` is the field's place in the event, such as ``data.order_id``, or empty for any event; ``value`` is as `Expression.key` writes it.
     ``if_`` is an expression over ``async_event`` that also has to hold, if it is given; ``needs_event`` says whether it is over ``event``, too, which
-    is what the run is about.
+    is what the run is about. ``also`` has further fields and the values that they are to have, written in the same way.
     """
 
     name: str
@@ -18,11 +18,17 @@ class Wanted(Record, frozen=True):
     value: str = ""
     if_: str = ""
     needs_event: bool = False
+    also: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        value = self.value if len(self.value) <= _SHOWN else self.value[: _SHOWN - 1] + "…"
-        of = f" with {self.path} = {value}" if self.path else ""
+        fields = ((self.path, self.value), *self.also) if self.path else ()
+        of = " and ".join(f"{path} = {_cut(value)}" for path, value in fields)
+        of = f" with {of}" if of else ""
         return f"{self.name}{of}{f' if {self.if_}' if self.if_ else ''}"
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…"
 
 
 class Canceller(Record, frozen=True):

@@ -17,7 +17,13 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from stream_engine.core.expressions.expression import ASYNC, EvaluationError, ExpressionError, compile_expression
+from stream_engine.core.expressions.expression import (
+    ASYNC,
+    EvaluationError,
+    ExpressionError,
+    compile_expression,
+    value_at,
+)
 from stream_engine.core.expressions.scope import Scope
 from stream_engine.core.identity import partition_of
 from stream_engine.core.partition.turn import Turn
@@ -306,6 +312,9 @@ def _fits(turn: Turn, asked: Await, found: Offered) -> bool:
     if (found.sender is not None and not _is_seen(turn, asked, found.sender)) or event.identity in asked.taken:
         return False
     if asked.until and event.timestamp > asked.until:
+        return False
+    scope = Scope(event)
+    if any(value_at(path, scope) != value for path, value in asked.wanted.also):
         return False
     condition = asked.wanted.if_
     if not condition:

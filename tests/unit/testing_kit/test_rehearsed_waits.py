@@ -43,7 +43,7 @@ def _waiting(**which: Any) -> Engine:
         ({"match": {"data.m": 1}}, "awaited event told: was order/told with data.n = 1, would be order/told with data.m = 1"),
         (
             {"if_": "async_event.data.m > 0"},
-            "awaited event told: was order/told with data.n = 1, would be order/told with data.n = 1 if (async_event.data.m > 0)",
+            "awaited event told: was order/told with data.n = 1, would be order/told with data.n = 1 if async_event.data.m > 0",
         ),
         ({"timeout": "2h"}, "timeout of a wait told: was 3600 s, would be 7200 s"),
         ({"timeout": None}, "timeout of a wait told: was 3600 s, would be none"),

@@ -168,8 +168,14 @@ def test_time_does_not_pass_for_ever_while_a_run_waits_for_ever(kit: Kit) -> Non
         ({"if_": "event.data."}, "Syntax error"),
         ({"if_": "async_event.data.n + 1"}, "a condition is true or false"),
         ({"timeout": "soon"}, "not a duration"),
-        ({"match": {"data.x": 7, "data.y": "y" * 20_000}}, "at most 16,384 are allowed"),
-        ({"match": "data.x", "if_": f"async_event.data.y == '{'y' * 20_000}'"}, "at most 16,384 characters"),
+        ({"match": {f"data.x{n}": "y" * 900 for n in range(20)}}, "at most 16,384 are allowed"),
+        ({"match": {"data.x": 7, "data.y": 2**64}}, "step 'w': match: 'data.y': a number as large as float 1.844"),
+        ({"match": {"data.x": -(2**63) - 1}}, "step 'w': match: 'data.x': a number as large as float -9.223"),
+        (
+            {"match": {"data.x": 7, "data.y": {"a": 1}}},
+            "match: 'data.y': a key is text, a number, true or false, or a list",
+        ),
+        ({"match": "data.x", "if_": f"async_event.data.y == '{'y' * 20_000}'"}, "at most 1000 are allowed"),
         ({"until": "1h"}, "it has match, if_, timeout, lookback"),
     ],
 )
@@ -201,3 +207,40 @@ def test_a_value_that_is_nearly_all_of_an_event_is_compared_to_its_end(stream_en
     kit.send(Event("go", {"x": large + "!"}))
     kit.send([Event("told", {"x": large + end, "n": n}) for n, end in enumerate(("?", "", "!"))])
     assert result(kit, "f") == 2
+
+
+@pytest.mark.parametrize("value", ["x" * 1_100, "a\0b", 2**63, 2**64 - 1, -(2**63), 0.5, True, [1, "a"], "'\"\\"])
+@pytest.mark.parametrize("first", [True, False])
+def test_each_of_several_values_is_compared(stream_engine: Kit, value: object, *, first: bool) -> None:
+    kit, app = stream_engine, Engine("shop")
+
+    @app.function("f", on="go")
+    async def f(ctx: Context) -> Any:
+        match = {"data.x": value, "data.y": 7} if first else {"data.y": 7, "data.x": value}
+        return _summary(await ctx.step.wait_for_event("w", "told", match=match, timeout="1h"))
+
+    kit.use(app)
+    kit.send(Event("go", {}))
+    others = [{"x": value}, {"y": 7}, {"x": value, "y": 8}, {"x": "other", "y": 7}]
+    kit.send([Event("told", data) for data in (*others, {"x": value, "y": 7, "n": 1})])
+    assert result(kit, "f") == 1
+
+
+def test_very_many_values_and_a_condition_are_compared(stream_engine: Kit) -> None:
+    kit, app = stream_engine, Engine("shop")
+    values = {f"x{n}": "y" * 90 for n in range(100)}
+
+    @app.function("f", on="go")
+    async def f(ctx: Context) -> Any:
+        match = {f"data.{name}": value for name, value in values.items()}
+        return _summary(
+            await ctx.step.wait_for_event("w", "told", match=match, if_="async_event.data.n > event.data.n")
+        )
+
+    kit.use(app)
+    kit.send(Event("go", {"n": 1}))
+    kit.send([Event("told", {**values, "n": 1}), Event("told", {**values, "x99": "y", "n": 2})])
+    [waiting] = kit.runs("f", "waiting")
+    assert (waiting.waiting_on or "").startswith(f'event told with data.x0 = "{"y" * 78}… and data.x1 = ')
+    kit.send(Event("told", {**values, "n": 3}))
+    assert result(kit, "f") == 3
