@@ -10,14 +10,18 @@ _CLOSING: Final = (")", "]", "}")
 
 
 def conjuncts(text: str) -> list[str]:
-    """Return what has to hold, each by itself, for an expression to hold: what ``&&`` joins at its top."""
+    """Return what has to hold, each by itself, for an expression to hold: what ``&&`` joins at its top.
+
+    They can be joined by ``&&`` again as they are, and are then no longer than the expression was; comments are left out.
+    """
+    text = "".join(piece for piece in pieces(text) if not piece.startswith("//"))
     parts = [""]
     depth = 0
     after_and = False
     for piece in pieces(text):
         depth += (piece in _OPENING) - (piece in _CLOSING)
         if depth == 0 and piece in ("?", "|"):
-            return [_bare(text)]
+            return [f"({_bare(text)})"]
         if depth == 0 and piece == "&":
             if after_and:
                 parts.append("")

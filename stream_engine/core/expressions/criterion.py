@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 from stream_engine.core.expressions.conjuncts import conjuncts, mentions
-from stream_engine.core.expressions.expression import ASYNC, ExpressionError, compile_expression
+from stream_engine.core.expressions.expression import ASYNC, LONGEST, ExpressionError, compile_expression, over
 
 _FIELD = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
 _PATH = re.compile(rf"(?:name|id|ts|data)(?:\.{_FIELD})?")
@@ -33,6 +33,7 @@ def check_path(path: object) -> str:
         ExpressionError: it is none.
     """
     if isinstance(path, str) and _PATH.fullmatch(path):
+        compile_expression(f"event.{path}")
         return path
     hint = ""
     if isinstance(path, str) and path.startswith(("event.", "async_event.")):
@@ -57,15 +58,24 @@ def criterion(path: object, if_: object, *, is_compared: bool = False) -> Criter
     if returns not in ("dyn", "bool"):
         raise ExpressionError(f"{if_!r}: a condition is true or false, and this gives a value of type {returns}")
     if same or is_compared:
-        return Criterion(same, same, if_, mentions(if_, "event"))
+        return _checked(Criterion(same, same, if_, mentions(if_, "event")))
     parts = conjuncts(if_)
     for number, part in enumerate(parts):
         found = _EQUALITY.fullmatch(part)
         if found is not None and found[1] != found[3]:
-            rest = " && ".join(f"({other})" for other in parts[:number] + parts[number + 1 :])
+            others = parts[:number] + parts[number + 1 :]
+            rest = " && ".join(others)
+            rest = rest if len(rest) <= LONGEST else "&&".join(others)
             own, other = (found[2], found[4]) if found[1] == "event" else (found[4], found[2])
-            return Criterion(own, other, rest, mentions(rest, "event"))
+            return _checked(Criterion(own, other, rest, mentions(rest, "event")))
     raise ExpressionError(
         f"{if_!r}: events are found by a field that is equal in both, so the condition needs such an equality, as in "
         "'event.data.id == async_event.data.id && ...'; or give match='data.id' beside it"
     )
+
+
+def _checked(found: Criterion) -> Criterion:
+    """Return it, after its condition was compiled as it will be where events are compared: there, nobody could be told."""
+    if found.if_:
+        compile_expression(found.if_, over(needs_event=found.needs_event))
+    return found

@@ -37,6 +37,7 @@ STEPS = 10_000
 ASYNC = frozenset({"event", "async_event"})
 """The names of events in conditions of waits: what the run is about, and what it waits for."""
 
+_ASYNC_ALONE = frozenset({"async_event"})
 _LONGEST_TEXT = 200
 _LONGEST_VALUE = 1_000
 _EXACT = 2**53
@@ -198,6 +199,11 @@ def compile_expression(text: str, names: frozenset[str] = frozenset({"event"})) 
     except RuntimeError as error:
         raise ExpressionError(f"{text!r}: {explained(text, str(error), names)}") from None
     return Expression(text, program, names)
+
+
+def over(*, needs_event: bool) -> frozenset[str]:
+    """Return the names of events in a condition of a wait, by whether that is about the waiting run's event, too."""
+    return ASYNC if needs_event else _ASYNC_ALONE
 
 
 def value_at(path: str, scope: Scope) -> str | None:

@@ -18,10 +18,10 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from stream_engine.core.expressions.expression import (
-    ASYNC,
     EvaluationError,
     ExpressionError,
     compile_expression,
+    over,
     value_at,
 )
 from stream_engine.core.expressions.scope import Scope
@@ -319,8 +319,8 @@ def _fits(turn: Turn, asked: Await, found: Offered) -> bool:
     condition = asked.wanted.if_
     if not condition:
         return True
-    names = frozenset({"async_event"}) if asked.event is None else ASYNC
     try:
+        names = over(needs_event=asked.event is not None)
         return compile_expression(condition, names).condition(Scope(asked.event or event, event))
     except (EvaluationError, ExpressionError):
         # It says nothing about this event, which is none of the waiting run's making.

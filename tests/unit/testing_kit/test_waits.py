@@ -160,6 +160,8 @@ def test_time_does_not_pass_for_ever_while_a_run_waits_for_ever(kit: Kit) -> Non
     [
         ({"match": "event.data.x"}, "leave out 'event'"),
         ({"match": "order"}, "give the path of a field"),
+        ({"match": {"data.in": 7}}, "step 'w': 'event.data.in': column 12: Syntax error"),
+        ({"match": {"data.x": 7, "data" + ".x" * 40: 7}}, "32 levels are allowed"),
         ({"match": "data.missing"}, "there is no field 'missing'"),
         ({"match": {}}, "give at least one path"),
         ({"match": {"data.x": None}}, "compared with None"),
