@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from stream_engine.core.failure import Failure
 from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted, StepRecorded
 from stream_engine.core.views.rehearsal import SentEvent
 from stream_engine.shell.errors import UserError
@@ -67,6 +69,19 @@ def test_the_events_of_a_batch_are_in_the_order_in_which_they_were_taken(tmp_pat
         assert pasts.taken("a-0") == 2
         assert pasts.gathered("a-0") == [b"own", b"first", b"second"]
         assert pasts.disposed(("shop.events", 0, 8)) == {"pay"}
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_handler_has_the_error_of_a_run_that_timed_out(tmp_path: Path, *, has_begun: bool) -> None:
+    late = Failure("TimeoutError", "it did not begin within 5 s")
+    ended = RunEnded(2, "a-0", "pay", "1", "timed_out", 0, 0, error=late)
+    first = _started("a-0", 7) if has_begun else _disposed("cancelled", 7, "a-0", late.message)
+    handler = replace(_started("h-0", 7, of_run="a-0"), function="pay.on_failure")
+    with Pasts(tmp_path, ["shop.events"]) as pasts:
+        pasts.take(_entries(first, ended, handler))
+        found = pasts.of("h-0")
+        assert found is not None
+        assert found.error == late
 
 
 def test_a_coalesced_event_belongs_to_the_run_that_it_was_coalesced_with(tmp_path: Path) -> None:

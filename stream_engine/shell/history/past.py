@@ -106,8 +106,7 @@ class Pasts:
 
     def of(self, run: str) -> Past | None:
         """Return the past of a run, or None if its beginning is not known."""
-        query = "SELECT value FROM record WHERE run = ? ORDER BY epoch, n, place"
-        found = past(_record.decode(raw) for (raw,) in self._db.execute(query, (run,)))
+        found = past(self._records(run))
         if found is None:
             return None
         sent = [_sent.decode(raw) for (raw,) in self._db.execute("SELECT value FROM sent WHERE run = ?", (run,))]
@@ -116,10 +115,9 @@ class Pasts:
             if step.kind == "invoke":
                 row = self._db.execute("SELECT function FROM child WHERE id = ?", (f"{run}/{step.id}",)).fetchone()
                 invoked |= {} if row is None else {step.id: row[0]}
-        error = None
-        if found.started.of_run is not None:
-            first = past(_record.decode(raw) for (raw,) in self._db.execute(query, (found.started.of_run,)))
-            error = None if first is None or first.ended is None else first.ended.error
+        # The run that a handler's is for may have timed out before it began: it has an end, and nothing else.
+        of_run = () if found.started.of_run is None else self._records(found.started.of_run)
+        error = next((record.error for record in of_run if isinstance(record, RunEnded)), None)
         return replace(found, sent={event.id: event for event in sent}, invoked=invoked, error=error)
 
     def taken(self, run: str) -> int:
@@ -153,6 +151,10 @@ class Pasts:
     def kept(self) -> Iterator[bytes]:
         """Give the values that were kept, in their order."""
         return (value for (value,) in self._db.execute("SELECT value FROM kept ORDER BY number"))
+
+    def _records(self, run: str) -> Iterator[HistoryRecord]:
+        query = "SELECT value FROM record WHERE run = ? ORDER BY epoch, n, place"
+        return (_record.decode(raw) for (raw,) in self._db.execute(query, (run,)))
 
     def _begin(self, record: RunStarted) -> None:
         if record.replay_id is not None or record.rerun_of is not None:
