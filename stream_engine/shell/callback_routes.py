@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from stream_engine.core.routing.callback_event import FORGED
+from stream_engine.core.routing.callback_event import ANOTHER_APP, FORGED
 from stream_engine.shell.endpoint import Answer, Request, Route
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.operating.completing import TOO_LARGE, Completing, UnconfirmedError
@@ -13,6 +13,7 @@ from stream_engine.shell.operating.completing import TOO_LARGE, Completing, Unco
 _SECONDS: Final = 10.0
 _STATUSES: Final = {
     FORGED: 403,
+    ANOTHER_APP: 421,
     TOO_LARGE: 413,
     "already-completed": 409,
     "not-a-callback": 409,

@@ -20,6 +20,8 @@ from stream_engine.core.routing.receive import Message, Rejection
 COMPLETED_EVENT = RESERVED + "callback.completed"
 INVALID = "callback-invalid"
 FORGED = "callback-forged"
+ANOTHER_APP = "another-app"
+UNREADABLE = "this is no token of a callback: it is forged, or not all of it is there"
 
 Completion = Callable[[Message, Event], CompleteCallback | Rejection | None]
 """Returns what an event of this name amounts to: None where it is about another app, which reads the same topic."""
@@ -48,7 +50,9 @@ def _judge(
     named = read(found.token)
     if named is not None and named.app != app:
         return None
-    if named is None or not is_genuine(secret, found.token):
+    if named is None:
+        return Rejection(FORGED, UNREADABLE)
+    if not is_genuine(secret, found.token):
         return Rejection(FORGED, f"the token is none that app {app} has given out")
     headers = [(name, _bytes(value)) for name, value in headers_of(message, Rejection("", ""))]
     why = {"reason", "detail"}

@@ -18,7 +18,7 @@ from stream_engine.core.identity import partition_of
 from stream_engine.core.records.history import CompletionDisposed
 from stream_engine.core.records.journal import WRITES, encode
 from stream_engine.core.records.requests import Commands, CompleteCallback
-from stream_engine.core.routing.callback_event import FORGED
+from stream_engine.core.routing.callback_event import ANOTHER_APP, FORGED, UNREADABLE
 from stream_engine.core.routing.callback_token import Named, is_genuine, read
 from stream_engine.core.routing.receive import MAX_BYTES
 from stream_engine.core.stages.callbacks import COMPLETED
@@ -89,11 +89,11 @@ class Completing:
         if len(data) > MAX_BYTES:
             return Outcome(TOO_LARGE, f"the data has {len(data):,} bytes; the limit is {MAX_BYTES:,}")
         named = read(token)
-        if named is None or not self._is_genuine(named, token):
-            app = "an app here" if named is None else f"app {named.app!r} at {self._settings.bootstrap_servers}"
-            return Outcome(
-                FORGED, f"the token is none that {app} has given out: it is forged, or not all of it is there"
-            )
+        if named is None:
+            return Outcome(FORGED, UNREADABLE)
+        refused = self._refusal(named, token)
+        if refused is not None:
+            return refused
         command = CompleteCallback(named.run_id, named.step_id, data, uuid.uuid4().hex, by, at=now_ms())
         told = self._expect(named.app, command.completion_id, deadline)
         self._send(Names.of(named.app).commands, command, told, deadline)
@@ -107,17 +107,30 @@ class Completing:
             ) from None
         return Outcome(record.disposition, record.detail, named)
 
-    def _is_genuine(self, named: Named, token: str) -> bool:
+    def _refusal(self, named: Named, token: str) -> Outcome | None:
         app = named.app
         if self._app not in (None, app):
-            return False
+            return Outcome(
+                ANOTHER_APP,
+                f"the token names app {app!r}, and only callbacks of app {self._app!r} are completed here: complete it at a worker of "
+                f"{app!r}, or by stream-engine callbacks complete",
+            )
+        at = self._settings.bootstrap_servers
         secret = self._secrets.get(app)
         if secret is None:
             secret = secret_of(Published(self._settings, Names.of(app).control).control.values)
             if secret is None:
-                return False
+                return Outcome(
+                    FORGED,
+                    f"the token names app {app!r}, which has given out none at {at}: complete it where that app runs, unless it is forged",
+                )
             self._secrets[app] = secret
-        return is_genuine(secret, token)
+        if is_genuine(secret, token):
+            return None
+        return Outcome(
+            FORGED,
+            f"the token is none that app {app!r} at {at} has given out: it is forged, or not all of it is there",
+        )
 
     def _expect(self, app: str, completion_id: str, deadline: float) -> "Future[CompletionDisposed]":
         while True:

@@ -192,7 +192,7 @@ def test_events_complete_and_are_dead_letters_if_not(deploys: Deploys) -> None:
     buried = {second: "callback-already-completed", forged: "callback-forged", send(data=1): "callback-invalid"}
     deploys.served.buried(second)
     assert post(worker, token, b"3")[0] == 409
-    assert post(worker, token.replace(token.split(".")[1], "c2hvcAB4LTAAeA"), b"3")[0] == 403
+    assert post(worker, token.replace(token.split(".")[1], "c2hvcAB4LTAAeA"), b"3")[0] == 421
     deploys.served.open("after")
     assert deploys.served.result(run_id) == {"answer": {"ok": True}}
     buried[send(token=token)] = "callback-run-ended"
