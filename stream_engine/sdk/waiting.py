@@ -14,7 +14,7 @@ from stream_engine.core.expressions.expression import (
     compared,
     compile_expression,
 )
-from stream_engine.core.expressions.scope import Scope, within_bounds
+from stream_engine.core.expressions.scope import Scope, ScopeError, within_bounds
 from stream_engine.core.records.journal import Event as EventRecord
 from stream_engine.core.records.tables import Step
 from stream_engine.core.records.wanted import Wanted
@@ -73,7 +73,7 @@ def wanted(execution: Execution, step: str, name: str, which: Which) -> Wanted:
             value = compared(compile_expression(f"event.{meant.own}").key(Scope(execution.event))[0])
     except DeclarationError as error:
         raise StepUsageError(str(error)) from None
-    except (ExpressionError, EvaluationError, ValueError) as error:
+    except (EvaluationError, ScopeError, ValueError) as error:
         raise StepUsageError(f"step {step!r}: {error}") from None
     return Wanted(name, meant.path, value, meant.if_, meant.needs_event)
 

@@ -232,5 +232,8 @@ def _environment(names: frozenset[str]) -> cel.Env:
 def _shown(value: Any) -> str:
     if value is None:
         return "null"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = "that is nested deep"
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:59] + '…'}"

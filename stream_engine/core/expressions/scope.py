@@ -49,7 +49,7 @@ class Scope:
         """Return the same with `within_bounds` numbers.
 
         Raises:
-            ScopeError: as in `view`.
+            ScopeError: as in `view` and `within_bounds`.
         """
         view = self._within.get(name)
         if view is None:
@@ -58,11 +58,22 @@ class Scope:
 
 
 def within_bounds(value: Any) -> Any:
-    """Return a value with floats in place of integers that have no 64 bits, which is what JSON's numbers are elsewhere."""
+    """Return a value with floats in place of integers that have no 64 bits, which is what JSON's numbers are elsewhere.
+
+    Raises:
+        ScopeError: it is nested too deep.
+    """
+    try:
+        return _within_bounds(value)
+    except RecursionError:
+        raise ScopeError("it is nested too deep") from None
+
+
+def _within_bounds(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: within_bounds(item) for key, item in value.items()}
+        return {key: _within_bounds(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [within_bounds(item) for item in value]
+        return [_within_bounds(item) for item in value]
     if isinstance(value, int) and value not in _INTEGERS:
         return _as_float(value)
     return value

@@ -218,6 +218,16 @@ def test_a_nul_never_makes_two_texts_one() -> None:
             compile_expression(text).key(scope(texts[0]))
 
 
+@pytest.mark.parametrize("deep", ["[" * 700 + "1" + "]" * 700, '{"a":' * 700 + "1" + "}" * 700])
+@pytest.mark.parametrize("what", ["condition", "key", "number"])
+def test_a_value_that_is_nested_deep_is_an_error_as_another_one_is(deep: str, what: str) -> None:
+    data = f'{{"deep":{deep},"great":{2**70},"n":7}}'.encode()
+    for text in ("event.data.deep", "(event.data.deep)", "event.data.great > event.data.n"):
+        with pytest.raises(EvaluationError):
+            getattr(compile_expression(text), what)(scope(data))
+    assert compile_expression("event.data.n").number(scope(data)) == 7
+
+
 def test_two_events() -> None:
     names = frozenset({"event", "async_event"})
     one = Event("a", "id:1", "1", 0, 0, "events", 0, 7, b'{"id":1}')

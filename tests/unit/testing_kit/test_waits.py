@@ -1,6 +1,7 @@
 """Functions that wait for events, and are cancelled by them, in memory."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from stream_engine import Context, Engine, Event, SyncContext, testing
 from stream_engine.testing import Kit
 
 engine = Engine("shop")
+_DEEP = json.loads("[" * 700 + "]" * 700)
 
 
 def _summary(event: Event[Any] | None) -> Any:
@@ -172,6 +174,7 @@ def test_time_does_not_pass_for_ever_while_a_run_waits_for_ever(kit: Kit) -> Non
         ({"timeout": "soon"}, "not a duration"),
         ({"match": {f"data.x{n}": "y" * 900 for n in range(20)}}, "at most 16,384 are allowed"),
         ({"match": {"data.x": 7, "data.y": 2**64}}, "step 'w': match: 'data.y': a number as large as float 1.844"),
+        ({"match": {"data.x": 7, "data.y": _DEEP}}, "step 'w': "),
         ({"match": {"data.x": -(2**63) - 1}}, "step 'w': match: 'data.x': a number as large as float -9.223"),
         (
             {"match": {"data.x": 7, "data.y": {"a": 1}}},
