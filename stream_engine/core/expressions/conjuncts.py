@@ -1,5 +1,6 @@
-"""Expressions taken apart, as far as that needs no more than their words: what they join by ``&&``, and which events they are about."""
+"""Expressions taken apart, as far as that needs no more than their words: what they join by ``&&``, and which events and fields they are about."""
 
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Final
 
@@ -38,6 +39,24 @@ def mentions(text: str, name: str) -> bool:
     """Return whether an expression is about the event of a name."""
     words = ["", *(piece for piece in pieces(text) if piece.strip())]
     return any(piece == name and before != "." for before, piece in pairwise(words))
+
+
+def fields(text: str, names: Collection[str]) -> list[tuple[str, ...]]:
+    """Return which fields of events with these names an expression looks at, each as the parts of its path, perhaps several times.
+
+    Where it does anything else with a value than take a field of it by name, it looks at the whole of it.
+    """
+    words = [piece for piece in pieces(text) if piece.strip() and not piece.startswith("//")]
+    found = []
+    for place, word in enumerate(words):
+        if word not in names or words[place - 1 : place] == ["."]:
+            continue
+        path, at = [word], place + 1
+        while words[at : at + 1] == ["."] and words[at + 1].isidentifier() and words[at + 2 : at + 3] != ["("]:
+            path.append(words[at + 1])
+            at += 2
+        found.append(tuple(path))
+    return found
 
 
 def _bare(text: str) -> str:

@@ -9,7 +9,8 @@ Cost. Text has at most `LONGEST` characters, and its nesting is bounded by the l
 the square of their input, may not. One evaluation goes through `STEPS` elements at most. A pattern is fixed, small when compiled, and stands
 outside of macros (`stream_engine.core.expressions.permitted`). So the cost is linear in the size of the event.
 
-The library ends a text at a NUL. Rather than compare or tell apart halves of texts, what it would see of an event with such a text fails.
+The library ends a text at a NUL. Rather than compare or tell apart halves of texts, an expression that looks at such a text fails; where it stands
+elsewhere in the event, the library is given no more of that than the fields that the expression names.
 
 Errors. A field that is *absent* (it is not there, or what it would be in is no object) makes a condition false, and is an error everywhere
 else. Everything else that goes wrong is an error: the caller makes a dead letter of it, and never a key that events share by accident.
@@ -17,6 +18,7 @@ else. Everything else that goes wrong is an error: the caller makes a dead lette
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import cache
 from math import isfinite
 from typing import Any
@@ -24,6 +26,7 @@ from typing import Any
 import msgspec
 from cel_expr_python import cel
 
+from stream_engine.core.expressions.conjuncts import fields
 from stream_engine.core.expressions.explained import explained, without_code
 from stream_engine.core.expressions.permitted import problem
 from stream_engine.core.expressions.scope import Scope, ScopeError, within_bounds
@@ -44,6 +47,7 @@ _EXACT = 2**53
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 _ABSENT = ("NOT_FOUND: ", "INVALID_ARGUMENT: Applying SELECT to non-message type", "UNKNOWN: Index error")
 _MISSING: Any = object()
+_View = Callable[[str], dict[str, Any]]
 
 
 class ExpressionError(ValueError):
@@ -66,13 +70,14 @@ class Expression:
         returns: the type of its values as far as that is known: ``dyn``, ``bool``, ``int``, ``double``, ``string``, ``list<int>``, ...
     """
 
-    __slots__ = ("_names", "_path", "_program", "returns", "text")
+    __slots__ = ("_fields", "_names", "_path", "_program", "returns", "text")
 
     def __init__(self, text: str, program: cel.Expression, names: frozenset[str]) -> None:
         self.text = text
         self.returns = program.return_type().name().lower()
         self._program = program
         self._names = names
+        self._fields = fields(text, names)
         plain = text.strip()
         self._path = tuple(plain.split(".")) if _PATH.fullmatch(plain) else ()
 
@@ -134,14 +139,11 @@ class Expression:
         return within_bounds(value)
 
     def _evaluate(self, scope: Scope) -> Any:
-        view = scope.view
-        if scope.has_nul(self._names):
-            raise EvaluationError(f"{self.text}: the event has a text with a NUL character")
+        view, view_within_bounds = self._views(scope)
         try:
             result = self._program.eval(data={name: view(name) for name in self._names})
             if result.type() == cel.Type.ERROR and "out of range for" in str(result.value()):
-                view = scope.view_within_bounds
-                result = self._program.eval(data={name: view(name) for name in self._names})
+                result = self._program.eval(data={name: view_within_bounds(name) for name in self._names})
         except RuntimeError as error:
             if "Iteration budget exceeded" in str(error):
                 raise EvaluationError(
@@ -153,6 +155,15 @@ class Expression:
             kind = AbsentError if reason.startswith(_ABSENT) else EvaluationError
             raise kind(f"{self.text}: {without_code(reason)}")
         return result.plain_value()
+
+    def _views(self, scope: Scope) -> tuple[_View, _View]:
+        """Return what gives the library its view of an event, and one within bounds."""
+        if not scope.has_nul(self._names):
+            return scope.view, scope.view_within_bounds
+        part = scope.part(self._fields)
+        if part is None:
+            raise EvaluationError(f"{self.text}: it looks at a text with a NUL character")
+        return (lambda name: part.get(name, {})), (lambda name: within_bounds(part.get(name, {})))
 
 
 def canonical_key(value: Any, what: str) -> str:

@@ -1,6 +1,6 @@
 """What expressions see of events: name, id, ts (milliseconds) and data, which is decoded once, and only if something asks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -45,6 +45,15 @@ class Scope:
         events = (self._events[name] for name in names)
         return any(_NUL in event.data or "\0" in event.name or "\0" in event.id for event in events)
 
+    def part(self, fields: Sequence[tuple[str, ...]]) -> dict[str, Any] | None:
+        """Return views of the events with nothing but these fields, each the parts of a path that begins with the name of an event; None if a text of them has a NUL.
+
+        Raises:
+            ScopeError: as in `view`.
+        """
+        part = _part({name: self.view(name) for name in self._events}, fields)
+        return None if _has_nul(part) else part
+
     def view_within_bounds(self, name: str) -> dict[str, Any]:
         """Return the same with `within_bounds` numbers.
 
@@ -77,6 +86,31 @@ def _within_bounds(value: Any) -> Any:
     if isinstance(value, int) and value not in _INTEGERS:
         return _as_float(value)
     return value
+
+
+def _part(value: Any, fields: Sequence[tuple[str, ...]]) -> Any:
+    if () in fields:
+        return value
+    if not isinstance(value, dict):
+        # It has no fields, which is all that is asked of it.
+        return type(value)() if isinstance(value, list | str) else value
+    within: dict[str, list[tuple[str, ...]]] = {}
+    for first, *rest in fields:
+        within.setdefault(first, []).append(tuple(rest))
+    return {name: _part(value[name], rest) for name, rest in within.items() if name in value}
+
+
+def _has_nul(value: Any) -> bool:
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            left += [*item, *item.values()]
+        elif isinstance(item, list):
+            left += item
+        elif isinstance(item, str) and "\0" in item:
+            return True
+    return False
 
 
 def _as_float(value: int) -> float:

@@ -213,9 +213,37 @@ def test_what_looks_like_these_and_is_none(text: str) -> None:
 def test_a_nul_never_makes_two_texts_one() -> None:
     texts = ({"x": "a\0b", "y": 1}, {"x": "a\0c", "y": 1})
     assert len({compile_expression("event.data.x").key(scope(data)) for data in texts}) == 2
-    for text in ("(event.data.x)", "event.data.y + 1"):
-        with pytest.raises(EvaluationError, match="the event has a text with a NUL character"):
+    for text in (
+        "(event.data.x)",
+        "event.data.exists(key, key == 'x') ? 1 : 2",
+        "event.data['y']",
+        "event.data.x.size() + 1",
+    ):
+        with pytest.raises(EvaluationError, match="it looks at a text with a NUL character"):
             compile_expression(text).key(scope(texts[0]))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("event.data.y + 1", 2),
+        ("event . data // as it is\n . y == 1 && event.name == 'order/placed'", True),
+        ("has(event.data.y) && !has(event.data.z)", True),
+        ("event.data.in_.y", 3),
+        ("event.data.in_.y + event.data.in_.z", 7),
+        ("event.data.missing == 1", None),
+        ("event.data.y.deeper == 1", None),
+        ("event.data.great > 1.0", True),
+        ("event.data.text.startsWith('event.data.x')", True),
+    ],
+)
+def test_a_nul_that_an_expression_does_not_look_at_does_no_harm(text: str, value: Any) -> None:
+    inside = {"y": 3, "z": 4, "n": ["a\0b"]}
+    data = {"x": "a\0b", "y\0": 5, "y": 1, "in_": inside, "great": 2**70, "text": "event.data.x"}
+    if value is None:
+        assert not compile_expression(text).condition(scope(data))
+    else:
+        assert compile_expression(text).value(scope(data)) == value
 
 
 @pytest.mark.parametrize("deep", ["[" * 700 + "1" + "]" * 700, '{"a":' * 700 + "1" + "}" * 700])
@@ -234,6 +262,17 @@ def test_two_events() -> None:
     other = Event("b", "id:2", "2", 0, 0, "events", 0, 8, b'{"id":1.0}')
     expression = compile_expression("event.data.id == async_event.data.id", names)
     assert expression.condition(Scope(one, other))
+
+
+def test_a_nul_in_one_of_two_events_is_of_no_matter_to_what_looks_at_the_other() -> None:
+    names = frozenset({"event", "async_event"})
+    one = Event("a", "id:1", "1", 0, 0, "events", 0, 7, b'{"id":1,"x":"a\\u0000b"}')
+    other = Event("b", "id:2", "2\0", 0, 0, "events", 0, 8, b'{"id":1,"y":["\\u0000"]}')
+    for text in ("event.data.id == async_event.data.id", "async_event.data.id == 1", "1 == 1"):
+        assert compile_expression(text, names).condition(Scope(one, other))
+    for text in ("event.data.id == 1 && async_event.id == '2'", "'b' in async_event.data.y", "event == async_event"):
+        with pytest.raises(EvaluationError, match="it looks at a text with a NUL character"):
+            compile_expression(text, names).condition(Scope(one, other))
 
 
 def test_what_it_returns_is_known_as_far_as_it_can_be() -> None:

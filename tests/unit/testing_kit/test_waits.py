@@ -231,6 +231,12 @@ def test_each_of_several_values_is_compared(stream_engine: Kit, value: object, *
     assert result(kit, "f") == 1
 
 
+def test_a_nul_elsewhere_in_an_event_is_of_no_matter_to_a_condition(kit: Kit) -> None:
+    kit.send(Event("dear", {"order_id": 1, "n": 2, "note": "a\0b"}))
+    kit.send(Event("order/paid", {"order_id": 1, "n": 3, "note": "\0"}))
+    assert result(kit, "dear") == 3
+
+
 def test_very_many_values_and_a_condition_are_compared(stream_engine: Kit) -> None:
     kit, app = stream_engine, Engine("shop")
     values = {f"x{n}": "y" * 90 for n in range(100)}
