@@ -14,6 +14,7 @@ from stream_engine.sdk.errors import (
     RetryAfterError,
     RunCancelled,
     RunFailed,
+    SharedRunError,
     StepError,
 )
 from stream_engine.sdk.events import Event
@@ -50,6 +51,7 @@ __all__ = [
     "RunCancelled",
     "RunFailed",
     "RunHandle",
+    "SharedRunError",
     "Singleton",
     "StepError",
     "SyncContext",

@@ -108,6 +108,22 @@ class RunCancelled(Exception):  # noqa: N818 - the contract's name: it tells how
         return f"run {self.run_id} was cancelled" + (f": {self.reason}" if self.reason else "")
 
 
+class SharedRunError(Exception):
+    """A run cannot be cancelled by itself: its event is in ``run_of_others``, which would be cancelled with all of its events; ``reason`` says how that came."""
+
+    def __init__(self, run_id: str, run_of_others: str, reason: str) -> None:
+        super().__init__(run_id, run_of_others, reason)
+        self.run_id = run_id
+        self.run_of_others = run_of_others
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run_id} cannot be cancelled by itself: {self.reason}; "
+            f"to cancel run {self.run_of_others}, with all of its events: stream-engine runs cancel {self.run_of_others}"
+        )
+
+
 def epoch_ms(at: datetime) -> int:
     """Return a time as milliseconds since the epoch.
 

@@ -69,6 +69,12 @@ class RunHandle(_Handle[R]):
 
         `result` raises `RunCancelled` once the run has stopped: a step in flight is cancelled, or if it is ``def``, ends first. A run that
         has ended stays as it is. ``reason`` is for whoever looks at the run.
+
+        A batch, or a debounce that keeps all, is one run of many events, that of the first one to come: cancelling that one cancels all of them. The
+        event of any other is not taken out; of a batch, ``cancel_on`` does that.
+
+        Raises:
+            SharedRunError: the run of another event has this one, or is to have it, as far as history has told so by now.
         """
         await asyncio.wrap_future(self._transport.cancel(self.run_id, _why(reason)))
 

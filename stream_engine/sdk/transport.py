@@ -6,11 +6,14 @@ called from any thread.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 
 from stream_engine.core.failure import Failure
+from stream_engine.core.views.answers import Answer, Answers
+from stream_engine.core.views.runs import FoldedRun
+from stream_engine.sdk.errors import SharedRunError
 from stream_engine.sdk.events import Message
 
 ENDED = frozenset({"completed", "failed", "cancelled", "timed_out"})
@@ -28,6 +31,29 @@ class Outcome(msgspec.Struct, frozen=True):
     error: Failure | None = None
     detail: str = ""
 
+    @classmethod
+    def of(cls, told: Answer | FoldedRun | None) -> Self:
+        """Return what history has told: for good, or of a run that goes on; nothing yet is ``queued``."""
+        if told is None:
+            return cls("queued")
+        end = told.end if isinstance(told, Answer) else told
+        if end is None:
+            return cls(told.status, detail=told.detail)
+        return cls(told.status, None if end.result is None else end.result.encode(), end.error, told.detail)
+
+
+def settle_cancel(answers: Answers, run_id: str, request: "Future[None]") -> bool:
+    """Settle a request to cancel a run where nothing is to be asked for, by what is known of it; return whether it is settled.
+
+    Its event is in no run any more, and what bears its name is not to be cancelled; or another event's run has it, which is a `SharedRunError`.
+    """
+    known, holder = answers.get(run_id), answers.holder(run_id)
+    if holder is None:
+        request.set_result(None)
+    elif known is not None and holder != run_id:
+        request.set_exception(SharedRunError(run_id, holder, known.detail))
+    return request.done()
+
 
 class Transport(Protocol):
     """What a client needs of Kafka."""
@@ -42,7 +68,10 @@ class Transport(Protocol):
         """
 
     def cancel(self, run_id: str, reason: str) -> "Future[None]":
-        """Ask for a run to be cancelled; the future is done once Kafka has the request."""
+        """Ask for a run to be cancelled; the future is done once Kafka has the request, or has a `SharedRunError`.
+
+        See `settle_cancel` for when nothing is asked.
+        """
 
     def partitions(self) -> "Future[int]":
         """Return how many partitions the app's internal topics have."""

@@ -1,7 +1,6 @@
 """Kafka for programs that send events and ask for results outside of a run: the SDK's `Transport`."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -11,14 +10,14 @@ from typing import Any
 from confluent_kafka import KafkaError, Producer
 
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded
-from stream_engine.core.views.caused import of_another
+from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted
+from stream_engine.core.views.answers import ANSWERING, Answers, answers, name_of
 from stream_engine.core.views.runs import RunIndex
 from stream_engine.sdk.events import Message
-from stream_engine.sdk.transport import ENDED, Outcome
+from stream_engine.sdk.transport import ENDED, Outcome, settle_cancel
 from stream_engine.shell import clients
 from stream_engine.shell.errors import UserError
-from stream_engine.shell.history.codec import Entry
+from stream_engine.shell.history.codec import Entry, prefix
 from stream_engine.shell.history.reader import HistoryReader, Span, about
 from stream_engine.shell.localbroker import connected
 from stream_engine.shell.operating import cancelling
@@ -30,7 +29,8 @@ Explain = Callable[[KafkaError], UserError]
 
 _POLL_SECONDS = 0.1
 _FOREVER = 10 * 365 * 86_400.0
-_KEPT = 100_000
+_ANSWERING = tuple(word.encode() for word in sorted(ANSWERING))
+_TAKING_OUT = (b"cancelled",)
 
 
 class SendError(UserError):
@@ -54,7 +54,7 @@ class KafkaTransport:
         self._stopping = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="stream-engine-sends", daemon=True)
         self._poller.start()
-        self._results = _Results(settings, app)
+        self._results = _Results(settings, app, events_topic)
 
     def send(self, messages: Sequence[Message]) -> "Future[list[str]]":
         """Produce messages; the future has their places, ``topic/partition/offset``, in order."""
@@ -65,6 +65,8 @@ class KafkaTransport:
     def cancel(self, run_id: str, reason: str) -> "Future[None]":
         """Send the request to the partition that the run lives on; it says whom it is about, and is harmless when it repeats."""
         future: Future[None] = Future()
+        if self._results.settle_cancel(run_id, future):
+            return future
 
         def delivered(error: Any, _: Any) -> None:
             if error is None:
@@ -142,15 +144,15 @@ class _Sending:
 class _Results:
     """Follows the history from where it ended when first asked, and keeps by their names which runs have ended since, or will never be."""
 
-    def __init__(self, settings: Settings, app: str) -> None:
+    def __init__(self, settings: Settings, app: str, events_topic: str) -> None:
         self._settings = settings
         self._app = app
+        self._topic = events_topic
         self._lock = threading.Lock()
         self._following: Future[int] | None = None
-        self._ended: OrderedDict[str, Outcome] = OrderedDict()
+        self._answers = Answers(app, events_topic)
         self._waiting: dict[str, list[Future[Outcome]]] = {}
         self._since: dict[int, int] = {}
-        self._forgotten = False
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -168,12 +170,12 @@ class _Results:
         self.follow().result()
         future: Future[Outcome] = Future()
         with self._lock:
-            known = self._ended.get(_name(run_id))
-            if known is not None:
-                future.set_result(known)
+            known = self._answers.get(run_id)
+            if known is not None and known.is_final:
+                future.set_result(Outcome.of(known))
                 return future
-            self._waiting.setdefault(_name(run_id), []).append(future)
-            forgotten = self._forgotten
+            self._waiting.setdefault(name_of(run_id), []).append(future)
+            forgotten = self._answers.has_forgotten
         if forgotten:
             self._look_up(run_id, future)
         if timeout is not None and not future.done():
@@ -182,6 +184,11 @@ class _Results:
             timer.start()
             future.add_done_callback(lambda _: timer.cancel())
         return future
+
+    def settle_cancel(self, run_id: str, request: "Future[None]") -> bool:
+        """Settle a request to cancel a run where nothing is to be asked for; return whether it is settled."""
+        with self._lock:
+            return settle_cancel(self._answers, run_id, request)
 
     def close(self) -> None:
         """Stop following."""
@@ -197,7 +204,7 @@ class _Results:
                 span = reader.span(partitions)
                 self._since = dict(span.end)
                 self._following.set_result(len(partitions))
-                for batch in reader.follow(span.end, cancelling.is_end, _FOREVER):
+                for batch in reader.follow(span.end, lambda _, value: _may_answer(value), _FOREVER):
                     self._note(batch)
                     if self._stopping:
                         return
@@ -209,15 +216,9 @@ class _Results:
     def _note(self, batch: Iterable[Entry]) -> None:
         with self._lock:
             for entry in batch:
-                found = _ending(self._app, entry.record)
-                if found is not None:
-                    name, outcome = found
-                    self._ended[name] = outcome
+                for name, answer in self._answers.add(entry.record):
                     for future in self._waiting.pop(name, ()):
-                        _resolve(future, outcome)
-            while len(self._ended) > _KEPT:
-                self._ended.popitem(last=False)
-                self._forgotten = True
+                        _resolve(future, Outcome.of(answer))
 
     def _look_up(self, run_id: str, future: "Future[Outcome]") -> None:
         """Resolve the future if the run ended so long ago that it is not kept any more."""
@@ -236,17 +237,18 @@ class _Results:
 
     def _read(self, run_id: str) -> Outcome:
         """Read what history says of a run since this client began to follow it."""
-        partition = partition_of(run_id)
-        index = RunIndex()
+        partition, name = partition_of(run_id), name_of(run_id)
+        index, known, of_run = RunIndex(), None, about(runs=[run_id])
+        # What has not been forgotten is known but for what was told in this very moment, of which only this would contradict the run.
+        of_event = _may_answer if self._answers.has_forgotten else _may_take_out
         with HistoryReader(self._settings, self._app) as reader:
             span = Span({partition: self._since[partition]}, reader.span([partition]).end)
-            for batch in reader.read(span, about(runs=[run_id])):
+            for batch in reader.read(span, lambda key, value: of_run(key, value) or of_event(value)):
                 for entry in batch:
                     index.add(entry.id, entry.record)
-        run = index.get(run_id)
-        if run is None:
-            return Outcome("queued")
-        return Outcome(run.status, None if run.result is None else run.result.encode(), run.error, run.detail)
+                    for other, answer in answers(self._app, self._topic, entry.record):
+                        known = answer.beside(known) if other == name else known
+        return Outcome.of(known or index.get(run_id))
 
     def _fail(self, error: UserError) -> None:
         with self._lock:
@@ -263,23 +265,15 @@ def _resolve(future: "Future[Outcome]", outcome: Outcome) -> None:
         future.set_result(outcome)
 
 
-def _name(run_id: str) -> str:
-    return run_id.rpartition("-")[0]
+def _may_answer(value: bytes) -> bool:
+    """Return whether a record of the history topic may be one that `answers` makes something of."""
+    return value.startswith((prefix(RunEnded), prefix(RunStarted))) or _is_disposed(value, _ANSWERING)
 
 
-def _ending(app: str, record: HistoryRecord) -> tuple[str, Outcome] | None:
-    """Return the name of the run that a record says has ended, or will never be, and how."""
-    ended = cancelling.ended(record)
-    if ended is not None:
-        return _name(ended[0]), _outcome(record, ended[1])
-    taken = of_another(app, record)
-    return None if taken is None else (taken[0], Outcome("cancelled", detail=taken[1]))
+def _may_take_out(value: bytes) -> bool:
+    """Return whether a record may tell that an event was taken out of the batch that its run is called by."""
+    return _is_disposed(value, _TAKING_OUT)
 
 
-def _outcome(record: HistoryRecord, status: str) -> Outcome:
-    if isinstance(record, RunEnded):
-        result = None if record.result is None else record.result.encode()
-        return Outcome(status, result, record.error, record.detail)
-    if isinstance(record, EventDisposed):
-        return Outcome(status, detail=record.detail or f"its event was {record.disposition}")
-    return Outcome(status)
+def _is_disposed(value: bytes, marks: Iterable[bytes]) -> bool:
+    return value.startswith(prefix(EventDisposed)) and any(mark in value for mark in marks)

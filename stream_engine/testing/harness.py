@@ -38,7 +38,7 @@ from stream_engine.sdk.events import Event, Message
 from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity
 from stream_engine.sdk.topics import Topics
-from stream_engine.sdk.transport import ENDED, Outcome
+from stream_engine.sdk.transport import ENDED, Outcome, settle_cancel
 from stream_engine.testing.lane import MemoryLane
 from stream_engine.testing.memory import TOPIC_ID, MemoryStore, MemoryTopic, MemoryTransport, lead
 from stream_engine.testing.outcomes import Outcomes
@@ -78,7 +78,7 @@ class Harness:
         self._taken = 0
         self._appended = 0
         self._leader = self._lead()
-        self._index = Outcomes(engine.name)
+        self._index = Outcomes(engine.name, engine.events_topic)
         self._open: set[str] = set()
         self._waits = Waits()
         self._awake = False
@@ -295,8 +295,9 @@ class Harness:
         taken: Future[None] = Future()
 
         def take() -> None:
-            self.post(Cancel(run_id, reason, seek=True))
-            taken.set_result(None)
+            if not settle_cancel(self._index.answers, run_id, taken):
+                self.post(Cancel(run_id, reason, seek=True))
+                taken.set_result(None)
 
         self._loop.call_soon_threadsafe(take)
         return taken

@@ -5,9 +5,9 @@ import pytest
 from stream_engine.core.partition.change import Told
 from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
 from stream_engine.core.records.journal import Mark
-from stream_engine.core.views.caused import OF_ANOTHER
+from stream_engine.core.views.answers import ended
 from stream_engine.shell.history.codec import encode
-from stream_engine.shell.operating.cancelling import ended, is_end
+from stream_engine.shell.operating.cancelling import is_end
 
 RUN = "f00d-0"
 
@@ -32,5 +32,4 @@ def disposed(disposition: str, run_id: str = RUN) -> EventDisposed:
 def test_what_says_that_a_run_has_ended(record: HistoryRecord, status: str | None) -> None:
     [(key, value)] = encode(Told(Mark(1, 1, 1), [record]), 0)
     assert ended(record) == (None if status is None else (RUN, status))
-    may_be_of_another = isinstance(record, EventDisposed) and record.disposition in OF_ANOTHER
-    assert is_end(key, value) == (status is not None or may_be_of_another)
+    assert is_end(key, value) == (status is not None)

@@ -7,34 +7,12 @@ taken by the run of another event. An event that repeats an earlier one is a dup
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from stream_engine.core.identity import event_identity, run_name
 from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunStarted
 from stream_engine.core.views.runs import ENDED, FoldedRun, RunIndex
 
 INTERIM: Final = frozenset({"delayed", "queued"})
 DUPLICATE: Final = "duplicate"
 DEAD_LETTERED: Final = "dead-lettered"
-
-
-OF_ANOTHER: Final = frozenset({"batched", "coalesced", DUPLICATE, "queued"})
-"""What is said of an event that another one's run has, or makes superfluous; the last one that a debounce keeps is only said to wait for that run."""
-
-
-def of_another(app: str, record: HistoryRecord) -> tuple[str, str] | None:
-    """Return the name of the run that there will not be because another one has its event, and that in words; or None if a record says no such thing.
-
-    Of a debounce that keeps all events, the run is that of the first one, whose event is coalesced with later ones and yet is its own.
-    """
-    if not isinstance(record, EventDisposed) or record.disposition not in OF_ANOTHER or record.replay_id is not None:
-        return None
-    if record.disposition == "queued" and record.gate != "debounce":
-        return None
-    own = run_name(app, record.function, event_identity(record.event_id, "", 0, 0), None)
-    if own == record.run_id.rpartition("-")[0]:
-        goes_on = record.disposition != "coalesced" or record.run_id in record.detail
-        return None if goes_on else (own, f"its event was coalesced {record.detail}")
-    word = "coalesced" if record.disposition == "queued" else record.disposition
-    return own, f"its event was {word}: run {record.run_id} has it"
 
 
 class Place(NamedTuple):

@@ -7,10 +7,10 @@ from typing import Any
 from confluent_kafka import Producer
 
 from stream_engine.core.identity import partition_of
-from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded
+from stream_engine.core.records.history import EventDisposed, RunEnded
 from stream_engine.core.records.journal import WRITES, encode
 from stream_engine.core.records.requests import Cancel, Commands
-from stream_engine.core.views.caused import OF_ANOTHER
+from stream_engine.core.views.answers import NEVER_BEGAN, ended
 from stream_engine.shell import clients
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.history.codec import prefix
@@ -18,9 +18,7 @@ from stream_engine.shell.history.reader import HistoryReader
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 
-_CANCELLED = "cancelled"
-_NEVER_BEGAN = frozenset({_CANCELLED, "paused", "skipped", "rate-limited"})
-_MARKS = tuple(word.encode() for word in sorted(_NEVER_BEGAN | OF_ANOTHER))
+_MARKS = tuple(word.encode() for word in sorted(NEVER_BEGAN))
 _FLUSH_SECONDS = 30.0
 
 
@@ -29,17 +27,8 @@ def request(run_id: str, reason: str) -> bytes:
     return encode(Commands("", None, [(0, Cancel(run_id, reason, seek=True))], WRITES))
 
 
-def ended(record: HistoryRecord) -> tuple[str, str] | None:
-    """Return the run that a record says has ended, and its status; one that never begins, because a gate refused it or its function is paused, is cancelled."""
-    if isinstance(record, RunEnded):
-        return record.run_id, record.status
-    if isinstance(record, EventDisposed) and record.run_id and record.disposition in _NEVER_BEGAN:
-        return record.run_id, _CANCELLED
-    return None
-
-
 def is_end(_: bytes, value: bytes) -> bool:
-    """Return whether a record of the history topic may be one of which `ended` or `of_another` has something to say."""
+    """Return whether a record of the history topic may be one that says that a run has ended (see `stream_engine.core.views.answers.ended`)."""
     return value.startswith(prefix(RunEnded)) or (
         value.startswith(prefix(EventDisposed)) and any(mark in value for mark in _MARKS)
     )

@@ -10,7 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from stream_engine import (
+    Batch,
+    CancelOn,
     Context,
+    Debounce,
     Engine,
     Event,
     NonRetriableError,
@@ -303,3 +306,15 @@ async def race(ctx: Context) -> list[str]:
     await asyncio.gather(*steps)
     await ctx.step.run("gate", gate, of)
     return [chosen, first]
+
+
+@engine.function("together", batch=Batch(4, timeout="1h"), cancel_on=CancelOn("lost", match="data.i"))
+async def together(ctx: Context) -> list[int]:
+    """Four at a time."""
+    return [event.data["i"] for event in ctx.events]
+
+
+@engine.function("kept", debounce=Debounce("2s", keep="all"))
+async def kept(ctx: Context) -> list[int]:
+    """All that has come until it is quiet."""
+    return [event.data["i"] for event in ctx.events]
