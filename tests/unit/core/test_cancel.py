@@ -115,6 +115,21 @@ def test_a_repeat_of_what_was_cancelled_before_it_came_is_a_duplicate() -> None:
     assert handled(network) == 1
 
 
+def test_an_event_that_was_taken_out_of_a_batch_is_not_cancelled_once_more_with_it() -> None:
+    network = Network(3, PAY, UNDO)
+    for offset in (7, 8, 9):
+        network.give(ARRIVAL, Admit(event(offset), [], None, (Asked("pay", (GATES["batch"],), HOME),)))
+        if offset == 8:
+            network.settle()
+            network.give(OWNER, TakeOut(run_of(event(7)), "6a80", run_of(event(7)), 0, "event lost"))
+    network.settle()
+    network.give(HOME, Cancel(run_of(event(7)), "ada", seek=True))
+    network.settle()
+    assert (cancelled(network), handled(network)) == ([7, 8, 9], 1)
+    [undo] = [effect for effect in network.effects if isinstance(effect, Execute)]
+    assert undo.event.offset == 8
+
+
 def test_what_is_remembered_is_forgotten_after_a_day() -> None:
     network = Network(1, PAY, UNDO)
     network.give(0, Cancel(run_of(event(7)), "ada", seek=True))
