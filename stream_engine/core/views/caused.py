@@ -13,6 +13,8 @@ from stream_engine.core.views.runs import ENDED, FoldedRun, RunIndex
 INTERIM: Final = frozenset({"delayed", "queued"})
 DUPLICATE: Final = "duplicate"
 DEAD_LETTERED: Final = "dead-lettered"
+_CANCELLED: Final = "cancelled"
+_HAS_IT: Final = frozenset({"batched", "coalesced"})
 
 
 class Place(NamedTuple):
@@ -45,17 +47,21 @@ class Caused:
         self._dispositions: dict[str, str] = {}
         self._details: dict[str, str] = {}
         self._unknown: set[str] = set()
+        self._taken_out: set[str] = set()
 
     def add(self, record_id: str, record: HistoryRecord) -> None:
         """Take a record of the history topic and the id that names it."""
         if isinstance(record, EventDisposed) and self._is_final(record):
             self._dispositions[record.function] = record.disposition
-            if record.disposition in (DEAD_LETTERED, DUPLICATE):
+            if record.disposition in (DEAD_LETTERED, DUPLICATE) or (record.disposition == _CANCELLED and record.detail):
                 self._details[record.function] = record.detail
             if record.run_id and record.disposition == DUPLICATE:
                 self._runs[record.function] = record.run_id
-            elif record.run_id not in ("", self._runs[record.function]):
+            elif record.disposition in _HAS_IT and record.run_id not in ("", self._runs[record.function]):
                 self._details[record.function] = f"the run {record.run_id} has it"
+            elif record.disposition == _CANCELLED and not record.run_id:
+                # A batch may go on without the event, under the name of the run that this would have been.
+                self._taken_out.add(record.function)
         elif isinstance(record, RunStarted) and self._is_about(record):
             # A run that got several events has the name that the first of them gave it.
             self._runs[record.function] = record.run_id
@@ -104,15 +110,17 @@ class Caused:
         return [
             run
             for function in self._runs
-            if (run := self._run(function)) is not None and (run.status in ENDED or not self._has_no_run(function))
+            if function not in self._taken_out
+            and (run := self._run(function)) is not None
+            and (run.status in ENDED or not self._has_no_run(function))
         ]
 
     @property
     def succeeded(self) -> bool:
-        """Whether every function has answered, none could not use the event, and no run ended otherwise than completed."""
+        """Whether every function has answered, none could not use the event or had it cancelled, and no run ended otherwise than completed."""
         return (
             not self.pending()
-            and DEAD_LETTERED not in self._dispositions.values()
+            and not {DEAD_LETTERED, _CANCELLED} & set(self._dispositions.values())
             and all(run.status == "completed" for run in self.runs())
         )
 

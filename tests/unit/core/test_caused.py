@@ -123,3 +123,18 @@ def test_a_dead_letter_of_a_function_is_an_answer_and_no_success() -> None:
     assert found.pending() == []
     assert not found.succeeded
     assert dict(found.says())["pay"] == "dead-lettered: concurrency: there is no field 'x'"
+
+
+def test_an_event_that_was_taken_out_of_a_batch_is_no_success_of_that() -> None:
+    taken_out = replace(disposed("cancelled"), detail="event lost")
+    found = caused(taken_out, started(SHIP, "ship"), ended(SHIP, "ship"), ended(PAY, "pay"))
+    assert found.pending() == []
+    assert [run.run_id for run in found.runs()] == [SHIP]
+    assert not found.succeeded
+    assert dict(found.says())["pay"] == "cancelled: event lost"
+
+
+def test_an_event_of_a_batch_that_is_cancelled_says_why() -> None:
+    found = caused(replace(disposed("cancelled", "c" * 24 + "-5"), detail="ada"), ended(SHIP, "ship"))
+    assert (found.pending(), found.succeeded) == ([], False)
+    assert dict(found.says())["pay"] == "cancelled: ada"
