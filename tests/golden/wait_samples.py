@@ -9,7 +9,7 @@ from stream_engine.core.records.history import StepRecorded
 from stream_engine.core.records.journal import Decided, Event, Gate, Mark, Record
 from stream_engine.core.records.requests import Admit, Asked, Commands, Entry, Pass, TimeUp
 from stream_engine.core.records.tables import Awaited, Buffer, Run, Step
-from stream_engine.core.records.wait_tables import HELD_BACK, HeldBack, Interest, Lane, Offered, Overdue, Waiter
+from stream_engine.core.records.wait_tables import HELD_BACK, Had, HeldBack, Interest, Lane, Offered, Overdue, Waiter
 from stream_engine.core.records.wanted import (
     Await,
     Behind,
@@ -93,6 +93,7 @@ COMMANDS: Final = {
         [
             (0, _AWAIT),
             (0, Await(RUN, "tick", _ANY, place(_EVENT), 1)),
+            (0, Await(RUN, "tick", _ANY, place(_EVENT), 1, created_at=_AT, had=("id:p-7", "at:T/0/9"))),
             (0, Withdraw(RUN, "0", _SLOT, cancels=True)),
             (0, Withdraw(RUN, "paid", _SLOT)),
             (0, Offer(_EVENT, _SLOT, 86_400_000, _SENDER)),
@@ -126,6 +127,7 @@ STORE: Final[dict[str, Record]] = {
     "W a wait": Waiter(_AWAIT, True, place(_EVENT), _AT, last=True, called=True),
     "W a wait that was withdrawn": Waiter(None),
     "H a wait that is held": HeldBack(b"W\x00"),
+    "A an event that a run has had": Had(_AT),
     "D a wait whose end has come": Overdue(b"W\x00"),
     "D a callback whose end has come": Overdue(b"", RUN, "approve"),
     "I an interest": Interest(

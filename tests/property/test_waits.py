@@ -24,6 +24,10 @@ from tests.unit.core.network import Network
 PARTITIONS = 3
 LANES = 2
 VALUES = st.integers(0, 1)
+ANY = -1
+AWAITED = st.sampled_from([0, 0, 1, 1, ANY])
+"""Values that are waited for; whoever waits for any has his events from elsewhere than who waits for one."""
+
 LANE = st.integers(0, LANES - 1)
 PARTITION = st.integers(0, PARTITIONS - 1)
 DAY = 86_400_000
@@ -243,7 +247,7 @@ class World(Lanes):
     @rule(
         number=st.integers(0, 20),
         whats=st.lists(
-            st.builds(Wait, VALUES, st.sampled_from(list(CONDITIONS)), LOOKBACK, TIMEOUT), min_size=1, max_size=3
+            st.builds(Wait, AWAITED, st.sampled_from(list(CONDITIONS)), LOOKBACK, TIMEOUT), min_size=1, max_size=3
         ),
     )
     def wait(self, number: int, whats: list[Wait]) -> None:
@@ -251,7 +255,8 @@ class World(Lanes):
         for what in whats:
             step = f"s{len(self.waits)}"
             self.waits[run, step] = what
-            wanted = Wanted("paid", "data.x", str(what.value), what.if_, " event." in what.if_)
+            path, value = ("", "") if what.value == ANY else ("data.x", str(what.value))
+            wanted = Wanted("paid", path, value, what.if_, " event." in what.if_)
             self.network.post(partition_of(run), WaitForEvent(run, step, wanted, what.timeout, what.lookback))
 
     @rule(number=st.integers(0, 20))
@@ -357,7 +362,7 @@ class World(Lanes):
         what, run = self.waits[step], step[0]
         replay_id = self.replays[run]
         oldest = 0 if replay_id is not None else waited.started_at - what.lookback
-        is_meant = event.name == "paid" and msgspec.json.decode(event.data)["x"] == what.value
+        is_meant = event.name == "paid" and what.value in (ANY, msgspec.json.decode(event.data)["x"])
         return is_meant and event.timestamp >= oldest and self.is_behind(event, run, what.if_)
 
     def is_behind(self, event: Event, run: str, if_: str) -> bool:

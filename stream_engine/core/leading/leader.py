@@ -32,6 +32,7 @@ from stream_engine.core.partition.dismissed import Dismissed
 from stream_engine.core.partition.halted import HALTED
 from stream_engine.core.partition.intake import Receipt, arrived
 from stream_engine.core.partition.places import Places
+from stream_engine.core.partition.reached import Reached
 from stream_engine.core.partition.snapshot import Snapshot
 from stream_engine.core.partition.state import State, Store
 from stream_engine.core.partition.sweep import Sweep
@@ -75,6 +76,7 @@ class Leader:
         self._waiting = Waiting(self._state)
         self._dismissed = Dismissed(self._state)
         self._places = Places(self._state)
+        self._reached = Reached()
         self._live: dict[str, Live] = {}
         self._untold = untold
         self._told = folded.told
@@ -242,7 +244,9 @@ class Leader:
     def _turn(self, now: int) -> Turn:
         now = max(now, self._folded.now)
         waits = (self._timers, self._waiting, self._dismissed, self._places)
-        return Turn(self._state, *waits, self._live, self._rules, now, format=self._folded.format)
+        return Turn(
+            self._state, *waits, self._live, self._rules, now, format=self._folded.format, reached=self._reached
+        )
 
     def _forget_sent(self) -> None:
         """Delete what has arrived, before anything is decided: nobody may take back what its receiver has."""

@@ -11,6 +11,7 @@ from stream_engine.core.partition.dismissed import Dismissed
 from stream_engine.core.partition.halted import Halted
 from stream_engine.core.partition.outbox import Parcels, commands_queue, foreign_queue, next_number, post
 from stream_engine.core.partition.places import Places
+from stream_engine.core.partition.reached import Reached
 from stream_engine.core.partition.room import UNLIMITED, Room
 from stream_engine.core.partition.state import State
 from stream_engine.core.partition.timers import Timers
@@ -114,7 +115,7 @@ class Live:
 
     ``kept`` has all steps that the state holds, ``recorded`` those that are final, ``pending`` those that a timer will wake.
     ``signals`` counts the outcomes handed to the execution, by which a wish to sleep is recognised as out of date. ``taken`` are the identities of the
-    events that it has waited for and got.
+    events that it has waited for and got, in that order, or after a takeover in any.
     """
 
     run: Run
@@ -123,7 +124,7 @@ class Live:
     recorded: set[str] = field(default_factory=set)
     pending: set[str] = field(default_factory=set)
     signals: int = 0
-    taken: set[str] = field(default_factory=set)
+    taken: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass
@@ -136,6 +137,7 @@ class Turn:
     ``left`` has the function of each run whose execution ends; once the record counts, there is room for another one.
     ``asks`` says that it is to be found out up to when all events are routed, because waits have come to their ends.
     ``format`` is the newest of the state and of what has been taken: what comes of them may hold whatever they held.
+    ``reached`` is what the term remembers of searches.
 
     Attributes:
         halts, paused, in_force: what the rules say of halted replays, paused functions and the functions of the catalogue in force, taken once: another thread may
@@ -161,6 +163,7 @@ class Turn:
     owed: int = 0
     asks: bool = False
     format: int = FIRST
+    reached: Reached = field(default_factory=Reached)
     _weighed: int = 0
     _history_bytes: int = 0
 

@@ -30,6 +30,12 @@ class Waiter(Record, frozen=True):
     called: bool = False
 
 
+class Had(Record, frozen=True):
+    """That a run has had an event, which is known until a time; see `stream_engine.core.waits.had`."""
+
+    until: int
+
+
 class HeldBack(Record, frozen=True):
     """A wait that is held, by its key."""
 
@@ -84,3 +90,4 @@ WAITERS = Table(b"W", Waiter)
 HELD_BACK = Table(b"H", HeldBack)
 INTERESTS = Table(b"I", Interest)
 OVERDUE = Table(b"D", Overdue)
+HAD = Table(b"A", Had)

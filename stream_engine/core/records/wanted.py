@@ -39,13 +39,16 @@ class Canceller(Record, frozen=True):
 
 
 class Await(Record, frozen=True, tag="await"):
-    """Who waits asks for the earliest event behind a place that is wanted, but for those ``taken`` (identities).
+    """Who waits asks for the earliest event behind a place that is wanted, but for those ``taken`` (identities), and those that the run has had from there.
 
     ``after`` is a place as `stream_engine.core.waits.interests.place` writes it. Events are looked for among those of the last ``keep`` milliseconds.
     ``event`` is what the run is about, where the condition needs it. Events that came after ``until`` do not count, unless that is 0.
 
     With ``cancels``, the event cancels the run, and ``step_id`` tells such waits of a run apart. With a ``batch``, it takes an event out of that:
     the one with this ``number`` in the buffer of this name, at the ``gate`` that gathers it.
+
+    ``created_at`` is the run's, which tells it from another one of its id. Who asks again, because the answer was an event that the run has had already,
+    says what else it has had, or some of it (``had``, identities), which is remembered there.
     """
 
     run_id: str
@@ -61,6 +64,8 @@ class Await(Record, frozen=True, tag="await"):
     gate: Gate | None = None
     batch: str = ""
     number: int = 0
+    created_at: int = 0
+    had: tuple[str, ...] = ()
 
 
 class Withdraw(Record, frozen=True, tag="withdraw"):

@@ -2,10 +2,12 @@
 
 When its time is over, it asks that partition once more: an event that came before then is its answer, even if it is still to be routed, or the log has to be read to find it.
 
-A run never gets one event twice. What its waits have got is told with each question; where two waits of it ask at once and get the same, the second one asks
-again. How far back it looks is fixed when the step is first asked for: not behind the run's trigger, nor, unless it is replayed, further than
+A run never gets one event twice. Who answers knows what it has given to the run's waits; where two partitions give the same, for waits for different values, the
+second answer is in vain, and the wait asks again. How far back it looks is fixed when the step is first asked for: not behind the run's trigger, nor, unless it is replayed, further than
 ``lookback`` from then.
 """
+
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -25,6 +27,9 @@ _LEAST_KEPT = 60_000
 
 TIMEOUT = "wait timeout"
 """The kind of timer that ends the wait of a step for an event."""
+
+_HAD_BYTES = 4096
+"""How much is said at once of what a run has had: some hundred events, or one after the other where their ids are long."""
 
 _NOT_READ = Failure(
     "EventsNotReadYet",
@@ -62,11 +67,11 @@ def found(turn: Turn, command: Found) -> None:
     live = turn.live[run_id]
     goes_on = False
     if not live.run.cancelled and event.identity in live.taken:
-        _ask(turn, live, run_id, step_id, step)
+        _ask(turn, live, run_id, step_id, step, had=_had_since(live, event.identity))
         if step.wake_at <= turn.now:
             _call_last(turn, run_id, step_id, step)
     elif not live.run.cancelled:
-        live.taken.add(event.identity)
+        live.taken[event.identity] = None
         settle(turn, live, run_id, step_id, _done(turn, live, step, result_of(event)))
         goes_on = True
     _leave(turn, run_id, unloaded=unloaded, goes_on=goes_on)
@@ -101,15 +106,27 @@ def _waiting(turn: Turn, run_id: str, step_id: str) -> Step | None:
     return step if step is not None and step.status == "waiting" and step.awaited is not None else None
 
 
-def _ask(turn: Turn, live: Live, run_id: str, step_id: str, step: Step) -> None:
+def _had_since(live: Live, identity: str) -> tuple[str, ...]:
+    """Return what a run has had since an event, as far as there is room for it: what would be the next answers in vain."""
+    identities, size = [], 0
+    for other in islice(live.taken, list(live.taken).index(identity) + 1, None):
+        size += len(other.encode())
+        if size > _HAD_BYTES:
+            break
+        identities.append(other)
+    return tuple(identities)
+
+
+def _ask(turn: Turn, live: Live, run_id: str, step_id: str, step: Step, *, had: tuple[str, ...] = ()) -> None:
     awaited = step.awaited
     assert awaited is not None
     wanted = awaited.wanted
     event = live.event if wanted.needs_event else None
     # Its trigger is nothing new to a run, however often it is on the log.
-    taken = tuple(sorted({live.event.identity, *live.taken}))
+    taken = (live.event.identity,)
     until = 0 if step.wake_at == FOREVER else step.wake_at
     asked = Await(run_id, step_id, wanted, awaited.after, awaited.keep, live.run.replay_id, taken, event, until)
+    asked = replace(asked, created_at=live.run.created_at, had=had)
     turn.command(home_partition(slot(wanted), turn.rules.partitions), asked)
 
 

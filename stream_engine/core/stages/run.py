@@ -219,7 +219,7 @@ def load(turn: Turn, run_id: str, run: Run, event: Event) -> dict[str, Step]:
         set(steps),
         {name for name, step in steps.items() if not step.wake_at},
         {name for name, step in steps.items() if step.wake_at},
-        taken={taken for step in steps.values() if (taken := taken_by(step))},
+        taken={taken: None for step in steps.values() if (taken := taken_by(step))},
     )
     turn.load(run_id, live)
     return steps

@@ -2,8 +2,8 @@
 
 Theory of operation. Lanes *offer* events, and runs *await* them; both are kept, so it does not matter which comes first. A wait that comes is compared with
 the events that are here, in their order, beginning behind its run's trigger; an event that comes is compared with the waits that are here. A wait has one
-answer, and is forgotten with it; the run asks anew if it has had the event from another of its waits. So a search always begins at the trigger, and an
-event that arrives late, behind a newer one, is not passed over. Of waits of one run that an event fits, one is answered.
+answer, and is forgotten with it. A search always begins at the trigger, so that an event that arrives late, behind a newer one, is not passed over; what the run has
+had from here is (see `stream_engine.core.waits.had`), so that of waits of one run that an event fits, one is answered. The run asks anew if it had it from elsewhere.
 
 An answer is the earliest of what has been offered. As long as lanes have not offered all that a wait is about (see `stream_engine.core.waits.coverage`), it is *held*:
 nothing is answered. Waits that cancel a run are not: any event will do.
@@ -27,7 +27,6 @@ from stream_engine.core.expressions.expression import (
 from stream_engine.core.expressions.scope import Scope
 from stream_engine.core.identity import partition_of
 from stream_engine.core.partition.turn import Turn
-from stream_engine.core.records.journal import Event
 from stream_engine.core.records.requests import Cancel, TimeUp
 from stream_engine.core.records.tables import STEPS
 from stream_engine.core.records.wait_tables import (
@@ -57,6 +56,7 @@ from stream_engine.core.records.wanted import (
     Withdraw,
 )
 from stream_engine.core.waits.coverage import ON_ITS_WAY, Coverage
+from stream_engine.core.waits.had import had_up_to, has_had, remember, start_of_search
 from stream_engine.core.waits.interests import interest_of, moment, place, slot
 
 _AT_ONCE = 200
@@ -78,7 +78,9 @@ def await_event(turn: Turn, command: Await) -> None:
         coverage.count(1)
     since = moment(command.after)
     is_held = coverage.reach > since
-    turn.state.put(key, Waiter(command, is_held))
+    for identity in command.had:
+        remember(turn, command, identity, turn.now + command.keep + ON_ITS_WAY)
+    turn.state.put(key, Waiter(replace(command, had=()), is_held))
     if is_held:
         turn.state.put(_held_key(coverage.interest, since, key), HeldBack(key))
     coverage.need(since, command.keep)
@@ -167,6 +169,7 @@ def offered(turn: Turn, command: Offer) -> None:
         turn.state.put(key, Offered(command.event, until, command.sender))
         turn.expire.append((until, key))
     if known is None:
+        turn.reached.came(command.slot, place(command.event))
         _compare(turn, key, WAITERS.key(command.slot, ""))
 
 
@@ -241,6 +244,8 @@ def _search(turn: Turn, key: bytes, behind: bytes) -> bytes | None:
     asked = waiter.asked
     assert asked is not None
     start = OFFERED.key(slot(asked.wanted), "")
+    begun = behind = start_of_search(turn, asked, behind)
+    has_had_all = True
     events = turn.state.scan(OFFERED, start + behind + b"\0", start[:-1] + b"\1")
     for number, (where, found) in enumerate(events):
         if number == _AT_ONCE or turn.is_full:
@@ -248,8 +253,13 @@ def _search(turn: Turn, key: bytes, behind: bytes) -> bytes | None:
             turn.later(Search(key))
             return None
         behind = where[len(start) :]
+        if has_had(turn, asked, found.event.identity):
+            if has_had_all:
+                had_up_to(turn, asked, begun, behind)
+            continue
+        has_had_all = False
         if _fits(turn, asked, found):
-            _answer(turn, key, waiter, found.event)
+            _answer(turn, key, waiter, found)
             return behind
     if waiter.last:
         _forget(turn, key, waiter)
@@ -281,9 +291,12 @@ def _compare_some(turn: Turn, key: bytes, start: bytes, own: int) -> Compare | N
         return None
     head = key[: -len(place(found.event))]
     at = key[len(head) :]
-    waiters = turn.state.scan(WAITERS, start, WAITERS.prefix + head[1:-1] + b"\1")
-    last, answered, interest, is_earliest = b"", "", "", True
-    for number, (where, waiter) in enumerate(waiters):
+    stop = WAITERS.prefix + head[1:-1] + b"\1"
+    waiters = turn.state.scan(WAITERS, start, stop)
+    last, number, interest, is_earliest = b"", -1, "", True
+    while (entry := next(waiters, None)) is not None:
+        where, waiter = entry
+        number += 1
         # What goes on later is counted by its interest, which no wait that was withdrawn in advance tells.
         if interest and (number >= _AT_ONCE or turn.is_full):
             return Compare(key, last, interest)
@@ -292,24 +305,32 @@ def _compare_some(turn: Turn, key: bytes, start: bytes, own: int) -> Compare | N
         if asked is not None and not interest:
             interest = interest_of(asked.wanted.name, asked.wanted.path)
             is_earliest = Coverage.open_comparisons(turn, interest) <= own
-        if asked is None or (waiter.held and not asked.cancels) or at <= asked.after:
+        if asked is None or not _is_open(waiter, asked, at):
             continue
-        if not asked.cancels and asked.run_id == answered:
+        if has_had(turn, asked, found.event.identity) or not _fits(turn, asked, found):
             continue
-        # What a search has not come to yet, it will find, or something earlier.
-        if (waiter.searched and at > waiter.searched) or not _fits(turn, asked, found):
+        if asked.cancels:
+            _answer(turn, where, waiter, found)
             continue
-        if asked.cancels or is_earliest:
-            _answer(turn, where, waiter, found.event)
-            answered = answered if asked.cancels else asked.run_id
-        elif _search(turn, where, asked.after) == at:
-            answered = asked.run_id
+        if is_earliest:
+            _answer(turn, where, waiter, found)
+        elif _search(turn, where, asked.after) != at:
+            continue
+        # The run has had it now, so its other waits are passed over, however many these are.
+        last = where[: -len(asked.step_id.encode()) - 1] + b"\1"
+        waiters = turn.state.scan(WAITERS, last, stop)
     return None
+
+
+def _is_open(waiter: Waiter, asked: Await, at: bytes) -> bool:
+    """Return whether a wait may be answered with what is at a place. What a search has not come to yet, it will find, or something earlier."""
+    is_held = waiter.held and not asked.cancels
+    return not is_held and at > asked.after and not (waiter.searched and at > waiter.searched)
 
 
 def _fits(turn: Turn, asked: Await, found: Offered) -> bool:
     event = found.event
-    if (found.sender is not None and not _is_seen(turn, asked, found.sender)) or event.identity in asked.taken:
+    if found.sender is not None and not _is_seen(turn, asked, found.sender):
         return False
     if asked.until and event.timestamp > asked.until:
         return False
@@ -334,8 +355,8 @@ def _is_seen(turn: Turn, asked: Await, sender: Sender) -> bool:
     return not turn.rules.runs_again(asked.replay_id, sender)
 
 
-def _answer(turn: Turn, key: bytes, waiter: Waiter, event: Event) -> None:
-    asked = _forget(turn, key, waiter)
+def _answer(turn: Turn, key: bytes, waiter: Waiter, found: Offered) -> None:
+    asked, event = _forget(turn, key, waiter), found.event
     reason = f"event {event.name} ({event.id})"
     if asked.gate is not None:
         out = TakeOut(asked.run_id, asked.gate.id, asked.batch, asked.number, reason)
@@ -348,6 +369,7 @@ def _answer(turn: Turn, key: bytes, waiter: Waiter, event: Event) -> None:
         else:
             turn.command(home, cancel)
     else:
+        remember(turn, asked, event.identity, found.until)
         home = partition_of(asked.run_id)
         if home == turn.rules.partition:
             # The result of the step, and what history is told of it.

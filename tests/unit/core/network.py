@@ -53,6 +53,7 @@ class Network:
         history: what was told, with the partition that told it.
         effects: what the executions are to do.
         sizes: how many bytes each record of a journal had.
+        commands: how many commands have arrived.
         produced: what was sent to other topics than that of commands.
         refuses: whether Kafka takes nothing of that.
         halted: the replays that are halted.
@@ -71,6 +72,7 @@ class Network:
         """With ``slow``, what partitions send each other is under way until it is delivered; who takes over sends it again. All share so many ``places``."""
         self.now = 1_000
         self.sizes: list[int] = []
+        self.commands = 0
         self.produced: list[Outgoing] = []
         self.refuses = False
         self.asking: set[int] = set()
@@ -235,6 +237,7 @@ class Network:
         """Have a record of commands arrive at a partition."""
         member = self._members[partition]
         member.inputs.append(Take(member.taken, commands))
+        self.commands += len(commands.items)
         member.taken += 1
 
     def _is_due(self, member: _Member) -> bool:

@@ -8,15 +8,16 @@ from stream_engine.core.identity import home_partition
 from stream_engine.core.partition.turn import FULL_BYTES, Execute, Function
 from stream_engine.core.records.history import EventDisposed, RunEnded, StepRecorded
 from stream_engine.core.records.journal import Gate
-from stream_engine.core.records.requests import Admit, Asked, Cancel, Entry, Pass
+from stream_engine.core.records.requests import Admit, Asked, Cancel, Commands, Entry, Pass
 from stream_engine.core.records.tables import RUNS
 from stream_engine.core.records.wait_tables import HELD_BACK, INTERESTS, OFFERED, WAITERS
-from stream_engine.core.records.wanted import Await, Canceller, Offer, Sender, Wanted, Withdraw
+from stream_engine.core.records.wanted import Await, Canceller, Offer, Offering, Sender, Wanted, Withdraw
 from stream_engine.core.stages.commands import FinishRun, Stopped, WaitForEvent
-from stream_engine.core.waits.interests import before, place, slot
+from stream_engine.core.waits.interests import before, interest_of, place, slot
 from tests.unit.core.network import Network
 from tests.unit.core.waiting import (
     DAY,
+    LANES,
     PAID,
     TRIGGER,
     answers,
@@ -65,6 +66,21 @@ def test_an_event_that_comes_late_behind_a_newer_one_is_for_the_next_wait() -> N
     assert answers(app) == {"first": 7, "second": 3}
 
 
+def test_an_event_that_comes_late_is_not_passed_over_by_who_has_had_all_that_was_there() -> None:
+    app = network()
+    run = begin(app)
+    wait(app, run, "first")
+    covered(app)
+    app.give(0, offer(paid(7, 1_005)), offer(paid(8, 1_006)))
+    app.settle()
+    wait(app, run, "second")
+    app.give(0, offer(paid(3, 1_002, 1)), offer(paid(9, 1_007)))
+    app.settle()
+    for step in ("third", "fourth"):
+        wait(app, run, step)
+    assert answers(app) == {"first": 7, "second": 8, "third": 3, "fourth": 9}
+
+
 def test_a_run_that_was_taken_over_knows_what_it_has_had() -> None:
     app = network()
     run = begin(app)
@@ -98,6 +114,69 @@ def test_an_event_that_thousands_wait_for_and_a_wait_with_thousands_of_events() 
     wait(app, run, "picky", picky)
     assert answers(app)["picky"] == 5_000
     assert max(app.sizes) < 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_a_run_has_of_many_waits_for_one_value_costs_the_same_for_each(is_first: bool) -> None:
+    costs = [_cost_of_many(count, is_first=is_first) for count in (50, 250)]
+    commands, size = (after / before for before, after in zip(*costs, strict=True))
+    assert commands < 6
+    assert size < 6
+
+
+def _cost_of_many(count: int, *, is_first: bool) -> tuple[int, int]:
+    """Return how many commands, and bytes of journals, as many waits of one run take as there are events, which come before or after they are asked for."""
+    app = Network(2, Function("f", ("1",)))
+    wanted = next(one for one in (Wanted("paid", "data.x", str(n)) for n in range(9)) if home_partition(slot(one), 2))
+    run = begin(app)
+    events = [offer(paid(offset, 1_010 + offset), wanted) for offset in range(count)]
+    wait(app, run, "first", wanted)
+    _covered_where_it_is(app, wanted)
+    app.sizes.clear()
+    before = app.commands
+    if is_first:
+        app.arrive(1, Commands("", None, [(0, event) for event in events]))
+        app.settle()
+    for number in range(1, count):
+        app.post(0, WaitForEvent(run, str(number), wanted, None, DAY))
+    app.settle()
+    if not is_first:
+        app.arrive(1, Commands("", None, [(0, event) for event in events]))
+        app.settle()
+    assert sorted(answers(app).values(), key=str) == sorted(range(count), key=str)
+    return app.commands - before, sum(app.sizes)
+
+
+def test_what_a_run_has_had_by_another_field_is_not_had_again_and_is_told_at_once_of_many() -> None:
+    app = Network(2, Function("f", ("1",)))
+    run, by_name = begin(app), Wanted("paid")
+    for wanted, step in ((PAID, "0"), (by_name, "other")):
+        wait(app, run, step, wanted)
+        _covered_where_it_is(app, wanted)
+    for event in (paid(offset, 1_010 + offset) for offset in range(60)):
+        app.give(home_partition(slot(PAID), 2), offer(event))
+    app.settle()
+    for number in range(1, 50):
+        wait(app, run, str(number))
+    before = app.commands
+    events = [offer(paid(offset, 1_010 + offset), by_name) for offset in range(60)]
+    app.arrive(home_partition(slot(by_name), 2), Commands("", None, [(0, event) for event in events]))
+    app.settle()
+    assert answers(app) == {**{str(number): number for number in range(50)}, "other": 50}
+    assert app.commands - before < 60 + 5
+    app.take_over(0)
+    app.take_over(1)
+    app.settle()
+    wait(app, run, "last", by_name)
+    wait(app, run, "after")
+    assert (answers(app)["last"], answers(app)["after"]) == (51, 52)
+
+
+def _covered_where_it_is(app: Network, wanted: Wanted) -> None:
+    for lane in (0, 1):
+        told = Offering(interest_of(wanted.name, wanted.path), "shop.events", lane, LANES, 0, DAY, app.now)
+        app.give(home_partition(slot(wanted), 2), told)
+    app.settle()
 
 
 def test_very_many_that_wait_for_an_event_have_it_before_the_next_one() -> None:
