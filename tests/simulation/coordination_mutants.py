@@ -12,7 +12,7 @@ from stream_engine.core.records.tables import Run, Step, Timer
 from stream_engine.core.records.wanted import Await, Canceller, Found, Offer
 from stream_engine.core.stages import admit, awaiting, cancel, finish, handlers, invoking, replying, timeouts
 from stream_engine.core.stages.commands import WaitForEvent
-from stream_engine.core.waits import cancelling_events, offers
+from stream_engine.core.waits import cancelling_events, fitting, offers
 from stream_engine.core.waits.coverage import Coverage
 from stream_engine.core.waits.interests import PLACE_BYTES, before
 from tests.simulation.asking import Asking
@@ -20,7 +20,7 @@ from tests.simulation.bends import has_full_records, has_slow_lanes
 from tests.simulation.mutant import Mutant
 
 _wait = awaiting.wait
-_fits = offers._fits
+_fits = fitting.fits
 _await = cancelling_events._await
 _cancelled = handlers.cancelled
 _mind_start = timeouts.mind_start
@@ -110,7 +110,7 @@ COORDINATION_MUTANTS = (
     Mutant("an offer is put off", [patch.dict(HANDLERS, {Offer: _puts_off})], bend=has_full_records),
     Mutant("a wait looks back to nothing", [patch.object(awaiting, "before", _looks_back_no_further)]),
     Mutant("a wait looks back too far", [patch.object(awaiting, "before", lambda at: bytes(PLACE_BYTES))]),
-    Mutant("a wait has another value's condition", [patch.object(offers, "_fits", _without_condition)]),
+    Mutant("a wait has another value's condition", [patch.object(offers, "fits", _without_condition)]),
     Mutant("what came first is not waited for", [patch.object(Coverage, "reach", property(lambda self: 0))]),
     Mutant("events wake nobody", [patch.dict(HANDLERS, {Offer: _compares_nothing})]),
     Mutant("an answer does not arrive", [patch.dict(HANDLERS, {Found: _is_lost})]),

@@ -17,14 +17,6 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from stream_engine.core.expressions.expression import (
-    EvaluationError,
-    ExpressionError,
-    compile_expression,
-    over,
-    value_at,
-)
-from stream_engine.core.expressions.scope import Scope
 from stream_engine.core.identity import partition_of
 from stream_engine.core.partition.turn import Turn
 from stream_engine.core.records.requests import Cancel, TimeUp
@@ -51,11 +43,11 @@ from stream_engine.core.records.wanted import (
     Offering,
     Release,
     Search,
-    Sender,
     TakeOut,
     Withdraw,
 )
 from stream_engine.core.waits.coverage import ON_ITS_WAY, Coverage
+from stream_engine.core.waits.fitting import fits
 from stream_engine.core.waits.had import had_up_to, has_had, remember, start_of_search
 from stream_engine.core.waits.interests import interest_of, moment, place, slot
 
@@ -258,7 +250,7 @@ def _search(turn: Turn, key: bytes, behind: bytes) -> bytes | None:
                 had_up_to(turn, asked, begun, behind)
             continue
         has_had_all = False
-        if _fits(turn, asked, found):
+        if fits(turn, asked, found):
             _answer(turn, key, waiter, found)
             return behind
     if waiter.last:
@@ -307,7 +299,7 @@ def _compare_some(turn: Turn, key: bytes, start: bytes, own: int) -> Compare | N
             is_earliest = Coverage.open_comparisons(turn, interest) <= own
         if asked is None or not _is_open(waiter, asked, at):
             continue
-        if has_had(turn, asked, found.event.identity) or not _fits(turn, asked, found):
+        if has_had(turn, asked, found.event.identity) or not fits(turn, asked, found):
             continue
         if asked.cancels:
             _answer(turn, where, waiter, found)
@@ -326,33 +318,6 @@ def _is_open(waiter: Waiter, asked: Await, at: bytes) -> bool:
     """Return whether a wait may be answered with what is at a place. What a search has not come to yet, it will find, or something earlier."""
     is_held = waiter.held and not asked.cancels
     return not is_held and at > asked.after and not (waiter.searched and at > waiter.searched)
-
-
-def _fits(turn: Turn, asked: Await, found: Offered) -> bool:
-    event = found.event
-    if found.sender is not None and not _is_seen(turn, asked, found.sender):
-        return False
-    if asked.until and event.timestamp > asked.until:
-        return False
-    scope = Scope(event)
-    if any(value_at(path, scope) != value for path, value in asked.wanted.also):
-        return False
-    condition = asked.wanted.if_
-    if not condition:
-        return True
-    try:
-        names = over(needs_event=asked.event is not None)
-        return compile_expression(condition, names).condition(Scope(asked.event or event, event))
-    except (EvaluationError, ExpressionError):
-        # It says nothing about this event, which is none of the waiting run's making.
-        return False
-
-
-def _is_seen(turn: Turn, asked: Await, sender: Sender) -> bool:
-    """Return whether a wait sees what a run has sent: live, what live runs have; in a replay, what its runs have, and what live ones have that it does not run again."""
-    if asked.replay_id is None or sender.replay_id is not None:
-        return sender.replay_id == asked.replay_id
-    return not turn.rules.runs_again(asked.replay_id, sender)
 
 
 def _answer(turn: Turn, key: bytes, waiter: Waiter, found: Offered) -> None:
