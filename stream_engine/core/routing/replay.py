@@ -176,6 +176,7 @@ PER_SECOND: Final = 100
 _KEPT: Final = 11
 """Of how many parts of a pace one is what may be kept for later, so that the other ten come in each second: what a tenth of a second brings. Who routes looks twice as often."""
 
+_FAILED: Final = frozenset({"failed", "timed_out"})
 _LAST: Final = 2**63
 """What is later than all that is interim."""
 
@@ -213,7 +214,7 @@ _Event = tuple[str, str, int, int, str]
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How many events of a replay have come to something, and how many runs there are (queued ones included), have ended, and have ended badly.
+    """How many events of a replay have come to something, and how many runs there are (queued ones included), have ended, and have failed or timed out.
 
     ``pending`` events have come to something that is not final: those that the replay's runs have sent are among them. ``dispositions`` has what became
     of those that have come to something, by the contract's words, and of how many each, the most first; of a rewind, for each function by itself, and of what
@@ -264,7 +265,7 @@ class Tally:
         waiting = {event: run for event, (at, run, _) in events.items() if at < _LAST}
         queued = {run or event for event, run in waiting.items()} - runs.keys()
         ended = sum(map(bool, runs.values()))
-        failed = sum(state not in {"", "completed"} for state in runs.values())
+        failed = sum(state in _FAILED for state in runs.values())
         # A rewind is of all functions, and its events may be in several topics; a handler has no event of its own, and what is invoked has none on a log.
         told = Counter(
             disposition

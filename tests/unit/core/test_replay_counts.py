@@ -47,6 +47,10 @@ def _counted(*records: HistoryRecord) -> Counts:
         ([_disposed("queued", 0), _disposed("delayed", 0, "a-0", 2)], Counts(1, 1, 0, 0, 1, {"delayed": 1})),
         ([_disposed("queued", 0), _started("a-0", 0)], Counts(1, 1, 0, 0, 0, {"started": 1})),
         ([_disposed("queued", 0), _started("a-0", 0), _ended("a-0", "failed")], Counts(1, 1, 1, 1, 0, {"started": 1})),
+        *(
+            ([_started("a-0", 0), _ended("a-0", end)], Counts(1, 1, 1, failed, 0, {"started": 1}))
+            for end, failed in (("completed", 0), ("cancelled", 0), ("timed_out", 1))
+        ),
         # Of a batch, the second event waited for its time first, under the name of the run that it did not get.
         (
             [
