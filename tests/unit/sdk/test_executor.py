@@ -181,7 +181,7 @@ def dig(depth: int) -> None:
     if depth:
         deeper(depth - 1)
     else:
-        time.sleep(0.3)
+        time.sleep(1)
 
 
 def deeper(depth: int) -> None:
@@ -233,7 +233,7 @@ def test_code_that_blocks_the_loop_is_named(
     assert who in record.message
     assert re.findall(r"^  File .*, in (\w+)$", record.message, re.MULTILINE) == frames
     assert record.message.count(__file__) == len(frames)
-    assert record.message.endswith("time.sleep(0.3)\n")
+    assert record.message.endswith("time.sleep(1)\n")
     assert ("[... 32 calls ...]" in record.message) == (body is deep)
 
 
