@@ -162,17 +162,27 @@ def _kept(app: AppFacts) -> Iterator[Finding]:
     for topic in app.topics:
         if topic.name == app.events:
             yield from _stamps(topic, f"topic {app.events}", "set it to LogAppendTime")
+        size = int(topic.config.get("retention.bytes", "-1"))
+        if size >= 0 and topic.finding is None:
+            what = f"retention.bytes is {size}: of a partition, what is beyond that is deleted, however young it is"
+            to_do = "set it to -1 on the topic, so that retention.ms alone says for how long records are kept"
+            yield Finding("warning", f"topic {topic.name}", what, to_do)
     if _forever(events) > _forever(history):
         what = "history is kept for a shorter time than events: a replay cannot tell what older events came to"
         yield Finding("warning", f"topic {app.name}.history", what, f"set its retention.ms to that of {app.events}")
 
-    longest, kept = app.longest, _forever(history)
-    if longest is not None and longest.until - longest.created_at > kept:
-        days = (longest.until - longest.created_at) / _DAY_MS
-        what = f"run {longest.run_id} of {longest.function} waits until {iso(longest.until)}: history forgets its beginning before it ends"
-        yield Finding(
-            "warning", f"topic {app.name}.history", what, f"set its retention.ms to more than {days:.0f} days"
-        )
+    longest = app.longest
+    if longest is None:
+        return
+    takes = longest.until - longest.created_at
+    for name, config, forgotten in (
+        (f"{app.name}.history", history, "history forgets its beginning before it ends"),
+        (app.events, events, "its event is forgotten before it ends, so that it cannot be run again"),
+    ):
+        if takes > _forever(config):
+            what = f"run {longest.run_id} of {longest.function} waits until {iso(longest.until)}: {forgotten}"
+            to_do = f"set its retention.ms to more than {takes / _DAY_MS:.0f} days"
+            yield Finding("warning", f"topic {name}", what, to_do)
 
 
 def _forever(config: dict[str, str]) -> float:

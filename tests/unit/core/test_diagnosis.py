@@ -93,6 +93,7 @@ def test_a_broker_without_apps() -> None:
         ({"config": SAFE | UNCLEAN}, "error", "unclean.leader.election.enable"),
         ({"config": SAFE | {"message.timestamp.type": "CreateTime"}}, "warning", "clocks of producers"),
         ({"config": SAFE | {"retention.ms": "-1"}}, "warning", "history is kept for a shorter time"),
+        ({"config": SAFE | {"retention.bytes": "100000"}}, "warning", "retention.bytes is 100000: of a partition"),
     ],
 )
 def test_topics(over: dict[str, Any], level: str, what: str) -> None:
@@ -213,14 +214,16 @@ def test_events_that_wait_for_long(members: int, waited: int, level: str, what: 
     assert all(what in finding.what and finding.to_do for finding in found)
 
 
-def test_a_run_that_waits_for_longer_than_history_is_kept() -> None:
+def test_a_run_that_waits_for_longer_than_its_history_and_its_event_are_kept() -> None:
     wait = WaitFacts("f00d-1", "remind", 100 * DAY, 108 * DAY)
     assert in_app(longest=wait) == []
-    [finding] = in_app(longest=replace(wait, until=110 * DAY))
-    assert (finding.level, finding.about, finding.to_do) == (
-        "warning", "topic shop.history", "set its retention.ms to more than 10 days"
-    )  # fmt: skip
-    assert "run f00d-1 of remind waits until 1970-04-21" in finding.what
+    found = in_app(longest=replace(wait, until=110 * DAY))
+    more = "set its retention.ms to more than 10 days"
+    assert [(finding.level, finding.about, finding.to_do) for finding in found] == [
+        ("warning", "topic shop.history", more),
+        ("warning", "topic shop.events", more),
+    ]
+    assert all("run f00d-1 of remind waits until 1970-04-21" in finding.what for finding in found)
     forever = {"retention.ms": "-1"}
     kept = [topic(config=SAFE | forever), replace(HISTORY, config=SAFE | forever)]
     assert in_app(longest=replace(wait, until=900 * DAY), topics=kept) == []
