@@ -7,9 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer
-from confluent_kafka.admin import AdminClient
-
 from stream_engine.core.partition.room import Room
 from stream_engine.core.records.journal import WRITES, encode
 from stream_engine.core.records.requests import Command, Commands
@@ -45,7 +42,6 @@ from stream_engine.shell.routing.route import Route
 from stream_engine.shell.routing.router import Routing
 from stream_engine.shell.secret import secret_of
 from stream_engine.shell.settings import Settings
-from stream_engine.shell.stranded import Client, Stranded
 from stream_engine.shell.watch import Watch
 
 _log = logging.getLogger(__name__)
@@ -101,8 +97,9 @@ class Threads:
         follows = Follows(names.control, partial(clients.producer, settings, **quiet), self._reader.member)
         self._control = ControlFollower(control, serving.failed, follows.tell)
         connect = partial(clients.admin, settings, **quiet)
-        self._watch = Watch(admin := connect(), deployment, serving.failed)
+        admin = connect()
         logs = partial(topics.logs, admin, names, deployment.logs.cluster)
+        self._watch = Watch(admin, deployment, serving.failed)
         reader, asker = clients.reader(settings, **quiet), clients.reader(settings, **quiet)
         self._recovery = Recovery(reader, asker, logs, self._leaders.call, serving.failed)
         snapshots = clients.producer(settings, **quiet | PRODUCER)
@@ -136,11 +133,8 @@ class Threads:
             *(self._lend, self._end_term, self._give_back, self._horizon.ask),
         )
 
-        self._stranded = _stranded(serving, self._process, (commands, reader, asker), admin)
-
     def start(self) -> None:
         """Start all threads."""
-        self._stranded.start()
         self._control.start()
         self._watch.start()
         self._recovery.start()
@@ -176,7 +170,6 @@ class Threads:
 
     def stop_routing(self) -> None:
         """Route no more events."""
-        self._stranded.stop()
         self._replays.stop()
         for routing in self._routing:
             routing.stop()
@@ -224,23 +217,6 @@ class Threads:
 
     def _end_term(self, term: Term) -> None:
         self._loop.call_soon_threadsafe(self._executor.end_term, term)
-
-
-def _stranded(
-    serving: Serving, process: Process, reading: tuple[Consumer, Consumer, Consumer], administration: AdminClient
-) -> Stranded:
-    """Return the thread that asks whether the clients without which nothing is led have brokers."""
-    commands, journals, offsets = reading
-    own: dict[str, Client] = {
-        "commands": commands,
-        "journals": journals,
-        "offsets": offsets,
-        "administration": administration,
-        "appends": process.journal,
-        "messages": process.outgoing,
-    }
-    connect = partial(clients.admin, serving.settings, **serving.quiet)
-    return Stranded(own, connect, process.names.commands, serving.failed)
 
 
 def _routes(serving: Serving, deployment: Deployment, control: ControlFollower) -> list[Route]:
