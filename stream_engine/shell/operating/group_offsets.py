@@ -99,8 +99,7 @@ def at(consumer: Consumer, topic: str, time: int, kept: int) -> dict[int, Found]
         offset = part.offset if part.offset >= 0 else there.stop
         since = 0
         if there.start and offset == there.start:
-            # Of the millisecond of the first that is left, others may have expired.
-            since = kept if there.start == there.stop else _first(consumer, topic, part.partition, there.start) + 1
+            since = kept if there.start == there.stop else _first(consumer, topic, part.partition, there.start)
         found[part.partition] = Found(offset, since)
     return found
 
