@@ -91,7 +91,7 @@ HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     RecordStep: step.record_step,
     FailStep: step.fail_step,
     Sleep: step.sleep,
-    Interrupted: step.interrupted,
+    Interrupted: run.interrupted,
     FinishRun: finish.finish_run,
     FailRun: finish.fail_run,
     LendStep: lend.lend_step,

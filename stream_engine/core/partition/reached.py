@@ -30,8 +30,8 @@ class Reached:
 
     def came(self, slot: str, place: bytes) -> None:
         """Note that an event has come which nobody has had, perhaps behind newer ones."""
-        before = (int.from_bytes(place, "big") - 1).to_bytes(len(place), "big")
         runs = self._slots.get(slot, {})
         for run, (first, last) in runs.items():
             if first < place <= last:
+                before = (int.from_bytes(place, "big") - 1).to_bytes(len(place), "big")
                 runs[run] = (first, before)

@@ -22,10 +22,10 @@ from stream_engine.core.records.journal import Event, Gate
 from stream_engine.core.records.requests import Answer, Ask, Cancel, Entry
 from stream_engine.core.records.tables import RUNS, STEPS, Run, Step, Timer
 from stream_engine.core.stages import handlers, reuse, timeouts
-from stream_engine.core.stages.commands import Resume, RetryRun, Suspend
+from stream_engine.core.stages.commands import Interrupted, Resume, RetryRun, Suspend
 from stream_engine.core.stages.halting import come_to_nothing, hold
 from stream_engine.core.stages.replying import tell_disposition
-from stream_engine.core.stages.step import wake_due_steps
+from stream_engine.core.stages.step import tell_interrupted, wake_due_steps
 from stream_engine.core.waits.answers import taken_by
 from stream_engine.core.waits.withdrawal import withdraw_cancellers
 
@@ -250,6 +250,18 @@ def retry_run(turn: Turn, command: RetryRun) -> None:
     retrying = _changed(turn, command.run_id, run, "retrying")
     turn.history.append(replace(retrying, wake_at=at, error=command.error))
     turn.effects.append(Release(command.run_id))
+
+
+def interrupted(turn: Turn, command: Interrupted) -> None:
+    """Bodies of steps come to nothing, because their run is left: that is told, and nothing of it is kept."""
+    run_id, live = command.run_id, turn.live.get(command.run_id)
+    if live is None:
+        return
+    for step_id, attempt, started_at in command.bodies:
+        if step_id not in live.recorded:
+            tell_interrupted(turn, live.run, run_id, step_id, Step("run", "", 0, attempt, started_at, 0))
+    if live.run.cancelled:
+        turn.history.append(_changed(turn, run_id, live.run, "stopping", live.run.cancelled))
 
 
 def recorded_steps(turn: Turn, run_id: str) -> dict[str, Step]:

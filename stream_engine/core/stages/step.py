@@ -5,9 +5,9 @@ from msgspec.structs import replace
 from stream_engine.core.failure import Failure
 from stream_engine.core.instants import LAST_MS
 from stream_engine.core.partition.turn import Attempt, Deliver, Live, Turn
-from stream_engine.core.records.history import RunChanged, StepRecorded
+from stream_engine.core.records.history import StepRecorded
 from stream_engine.core.records.tables import STEPS, Run, Step, Timer
-from stream_engine.core.stages.commands import FailStep, Interrupted, RecordStep, Sleep
+from stream_engine.core.stages.commands import FailStep, RecordStep, Sleep
 
 FOREVER = LAST_MS
 """When a step wakes that no timer wakes: the end of the year 9999."""
@@ -57,20 +57,6 @@ def sleep(turn: Turn, command: Sleep) -> None:
     at = turn.now + command.delay if command.until is None else command.until
     step = Step("sleep", "sleeping", len(live.recorded), 0, turn.now, turn.now, max(at, turn.now))
     await_timer(turn, live, command.run_id, command.step_id, step)
-
-
-def interrupted(turn: Turn, command: Interrupted) -> None:
-    """Bodies of steps come to nothing, because their run is left: that is told, and nothing of it is kept."""
-    live = turn.live.get(command.run_id)
-    if live is None:
-        return
-    for step_id, attempt, started_at in command.bodies:
-        if step_id not in live.recorded:
-            tell_interrupted(turn, live.run, command.run_id, step_id, Step("run", "", 0, attempt, started_at, 0))
-    if live.run.cancelled:
-        run = live.run
-        about = command.run_id, run.function, run.version, "stopping", run.attempt
-        turn.history.append(RunChanged(turn.now, *about, detail=run.cancelled, replay_id=run.replay_id))
 
 
 def wake_step(turn: Turn, run_id: str, step_id: str) -> None:

@@ -20,9 +20,10 @@ def fits(turn: Turn, asked: Await, found: Offered) -> bool:
         return False
     if asked.until and event.timestamp > asked.until:
         return False
-    scope = Scope(event)
-    if any(value_at(path, scope) != value for path, value in asked.wanted.also):
-        return False
+    if asked.wanted.also:
+        scope = Scope(event)
+        if any(value_at(path, scope) != value for path, value in asked.wanted.also):
+            return False
     condition = asked.wanted.if_
     if not condition:
         return True

@@ -72,7 +72,7 @@ def await_event(turn: Turn, command: Await) -> None:
     is_held = coverage.reach > since
     for identity in command.had:
         remember(turn, command, identity, turn.now + command.keep + ON_ITS_WAY)
-    turn.state.put(key, Waiter(replace(command, had=()), is_held))
+    turn.state.put(key, Waiter(replace(command, had=()) if command.had else command, is_held))
     if is_held:
         turn.state.put(_held_key(coverage.interest, since, key), HeldBack(key))
     coverage.need(since, command.keep)
@@ -285,7 +285,7 @@ def _compare_some(turn: Turn, key: bytes, start: bytes, own: int) -> Compare | N
     at = key[len(head) :]
     stop = WAITERS.prefix + head[1:-1] + b"\1"
     waiters = turn.state.scan(WAITERS, start, stop)
-    last, number, interest, is_earliest = b"", -1, "", True
+    last, number, interest, is_earliest, passed = b"", -1, "", True, None
     while (entry := next(waiters, None)) is not None:
         where, waiter = entry
         number += 1
@@ -294,12 +294,14 @@ def _compare_some(turn: Turn, key: bytes, start: bytes, own: int) -> Compare | N
             return Compare(key, last, interest)
         last = where
         asked = waiter.asked
+        if passed is not None and where.startswith(passed):
+            # The run has had it, so its other waits are passed over, however many these are.
+            waiters = turn.state.scan(WAITERS, passed[:-1] + b"\1", stop)
+            continue
         if asked is not None and not interest:
             interest = interest_of(asked.wanted.name, asked.wanted.path)
             is_earliest = Coverage.open_comparisons(turn, interest) <= own
-        if asked is None or not _is_open(waiter, asked, at):
-            continue
-        if has_had(turn, asked, found.event.identity) or not fits(turn, asked, found):
+        if asked is None or not _is_open(waiter, asked, at) or not _is_new(turn, asked, found):
             continue
         if asked.cancels:
             _answer(turn, where, waiter, found)
@@ -308,9 +310,7 @@ def _compare_some(turn: Turn, key: bytes, start: bytes, own: int) -> Compare | N
             _answer(turn, where, waiter, found)
         elif _search(turn, where, asked.after) != at:
             continue
-        # The run has had it now, so its other waits are passed over, however many these are.
-        last = where[: -len(asked.step_id.encode()) - 1] + b"\1"
-        waiters = turn.state.scan(WAITERS, last, stop)
+        passed = where[: -len(asked.step_id.encode())]
     return None
 
 
@@ -318,6 +318,11 @@ def _is_open(waiter: Waiter, asked: Await, at: bytes) -> bool:
     """Return whether a wait may be answered with what is at a place. What a search has not come to yet, it will find, or something earlier."""
     is_held = waiter.held and not asked.cancels
     return not is_held and at > asked.after and not (waiter.searched and at > waiter.searched)
+
+
+def _is_new(turn: Turn, asked: Await, found: Offered) -> bool:
+    """Return whether an event is what a wait is for, and the run has not had it."""
+    return not has_had(turn, asked, found.event.identity) and fits(turn, asked, found)
 
 
 def _answer(turn: Turn, key: bytes, waiter: Waiter, found: Offered) -> None:
