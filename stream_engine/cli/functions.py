@@ -73,13 +73,13 @@ class _Here:
         """Return the functions in force, or None if no worker has published any."""
         published = self.published()
         catalogue = published.catalogue()
-        return None if catalogue is None else rows(catalogue, counts, _paused(published))
+        return None if catalogue is None else rows(catalogue, counts, pausing.paused(published.control))
 
     def show(self, function: str, *, as_json: bool, **more: Any) -> None:
         """Print a function as it is now; one without code any more as far as that is known."""
         published = self.published()
         catalogue = published.catalogue() or Catalogue({})
-        counts, paused = self.counts(), _paused(published)
+        counts, paused = self.counts(), pausing.paused(published.control)
         found = [row for row in rows(catalogue, counts, paused) if row.id == function]
         if as_json:
             row = msgspec.to_builtins(found[0]) if found else {"id": function, "paused": function in paused}
@@ -182,10 +182,6 @@ def _as(replay: Replay) -> str:
     options += ["--reuse-steps"] if replay.reuse_steps else []
     options += ["--new-keys"] if replay.new_keys else []
     return f" in a replay with {' '.join(options)}, and in the same way" if options else ""
-
-
-def _paused(published: Published) -> set[str]:
-    return {function for function, one in pausing.pauses(published.control).items() if one.paused}
 
 
 def _row(function: FunctionRow) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Which events a replay is about, as its filters say, and what is to be known of them."""
 
 from collections import Counter
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from stream_engine.cli.replay_app import ReplayApp
@@ -80,6 +81,20 @@ def of_what_others_send(made: Replay, senders: Counter[str]) -> str | None:
     return (
         f"of these events, some were sent by runs of other functions: {told}. Where such a function is replayed too, its runs send them anew, "
         f"and {made.function} runs for these as well: replay only one of the two"
+    )
+
+
+def of_those_that_are_paused(made: Replay, catalogue: Catalogue, paused: AbstractSet[str]) -> str | None:
+    """Return in words what is to be known of functions other than the replayed one that are paused, or None where none is.
+
+    Which of them its runs send to or invoke is not known before these run.
+    """
+    others = sorted(catalogue.functions.keys() & paused - {made.function})
+    if not others:
+        return None
+    return (
+        f"paused functions: {', '.join(others)}. What runs of this replay send to such a function it does not run before "
+        "`stream-engine functions resume FUNCTION --replay`, and a step that invokes it fails"
     )
 
 

@@ -9,7 +9,14 @@ from msgspec.structs import replace
 from stream_engine.cli.conditions import CONDITION
 from stream_engine.cli.output import say
 from stream_engine.cli.replay_app import APP, JSON, ReplayApp
-from stream_engine.cli.replay_choice import Chosen, choose, of_copies, of_those_that_were_invoked, of_what_others_send
+from stream_engine.cli.replay_choice import (
+    Chosen,
+    choose,
+    of_copies,
+    of_those_that_are_paused,
+    of_those_that_were_invoked,
+    of_what_others_send,
+)
 from stream_engine.cli.replay_table import preview, show
 from stream_engine.cli.times import FORMS, TIME
 from stream_engine.core.expressions.expression import Expression
@@ -71,8 +78,8 @@ def start(app: str | None, *, dry_run: bool, as_json: bool, **asked: Unpack[_Ask
     """Run events of a function again, in a group of their own; print the replay."""
     here = ReplayApp(app)
     catalogue = _catalogue_with(here, asked["function"])
-    paused = pausing.pauses(here.control).get(asked["function"])
-    is_paused = paused is not None and paused.paused
+    paused = pausing.paused(here.control)
+    is_paused = asked["function"] in paused
     if is_paused and not dry_run:
         raise UserError(
             f"{asked['function']} is paused, and would run nothing; `stream-engine functions resume` it first"
@@ -84,7 +91,7 @@ def start(app: str | None, *, dry_run: bool, as_json: bool, **asked: Unpack[_Ask
     ):
         say(unknown)
     found = choose(here, made, catalogue, condition)
-    _tell(made, catalogue, found)
+    _tell(made, catalogue, found, paused)
     events = found.events
     made = replace(made, events=len(events))
     if dry_run:
@@ -101,14 +108,14 @@ def start(app: str | None, *, dry_run: bool, as_json: bool, **asked: Unpack[_Ask
     say(f"the workers of {here.app} carry it out; `stream-engine replay status {made.id}` tells how far they are")
 
 
-def _tell(made: Replay, catalogue: Catalogue, found: Chosen) -> None:
-    """Say what is to be known of the events that were found, or raise an error where there are none."""
+def _tell(made: Replay, catalogue: Catalogue, found: Chosen, paused: set[str]) -> None:
+    """Say what is to be known of the events that were found, and of what is ``paused``, or raise an error where there are no events."""
     invoked = of_those_that_were_invoked(made, catalogue, found.invoked)
     if not found.events:
         none = f"{made.topic} has no such events of {made.function} in this time; nothing is started"
         raise UserError(f"{none}{found.left_out}{invoked}")
     others, copies = of_what_others_send(made, found.senders), of_copies(made, found.copies)
-    for words in (invoked.removeprefix(". "), others, copies):
+    for words in (invoked.removeprefix(". "), others, copies, of_those_that_are_paused(made, catalogue, paused)):
         if words:
             say(words)
 

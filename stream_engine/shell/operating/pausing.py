@@ -36,6 +36,11 @@ def pauses(control: Control) -> dict[str, Pause]:
     return decode(control.values(PAUSE))
 
 
+def paused(control: Control) -> set[str]:
+    """Return which functions are paused."""
+    return {function for function, one in pauses(control).items() if one.paused}
+
+
 def set_paused(settings: Settings, names: Names, function: str, *, paused: bool) -> None:
     """Pause a function, or let it go on; return once all workers of the app go by it.
 

@@ -153,6 +153,24 @@ def test_a_rewind_while_a_function_is_paused_is_missed_as_well(deploys: Deploys)
     assert completed(deploys, replay)["runs"] == 4
 
 
+def test_a_replay_says_which_functions_are_paused_that_may_follow_from_it(deploys: Deploys) -> None:
+    deploys.deploy()
+    since = now_ms()
+    _send(deploys, "engine/start/send", 2)
+    deploys.served.told("RunEnded", 2, function="receive")
+    start = ("replay", "start", "--function", "send", "--from", str(since))
+    assert "paused" not in command(deploys, *start, "--dry-run").stderr
+    said(deploys, "functions", "pause", "receive")
+    preview, done = command(deploys, *start, "--dry-run"), command(deploys, *start, "--json")
+    for told in (preview, done):
+        assert told.exit_code == 0, told.output
+        assert "paused functions: receive. What runs of this replay send to such a function" in told.stderr
+    completed(deploys, json.loads(done.stdout)["id"])
+    _paused(deploys, 2, "receive")
+    [replay] = said(deploys, "functions", "resume", "receive", "--replay")["replays"]
+    assert completed(deploys, replay)["runs"] == 2
+
+
 def test_draining_returns_once_what_had_begun_has_ended(deploys: Deploys) -> None:
     deploys.deploy()
     run = deploys.begin("wait", "held")
