@@ -289,6 +289,13 @@ def status(replay: Replay) -> str:
     return "running" if replay.state == ACTIVE else replay.state
 
 
+def end_and_lag(replay: Replay, partition: int, offset: int | None) -> tuple[int, int | None]:
+    """Return where a replay ends in a partition of its topic, and how far that is from an offset; None where it has none there, or goes on no more."""
+    _, stop = replay.spans.get(partition, (0, 0))
+    is_over = replay.state in {COMPLETED, CANCELLED}
+    return stop, None if offset is None or is_over else max(stop - offset, 0)
+
+
 def seems_over(replay: Replay, counts: Counts, *, routed: bool) -> bool:
     """Return whether all events of a replay have come to something, and all runs have ended that history tells of.
 

@@ -1,11 +1,12 @@
 """The consumer groups of an app: how far each has come, and how far there is to go."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from stream_engine.core.routing.replay import Replay, end_and_lag
 from stream_engine.shell import clients, topics
 from stream_engine.shell.coordinators import coordinated
 from stream_engine.shell.errors import UserError
@@ -24,7 +25,11 @@ class GroupError(UserError):
 
 
 class GroupRow(msgspec.Struct, frozen=True):
-    """One partition as a group has read it. ``offset`` is None where the group has none yet, and then so is ``lag``."""
+    """One partition as a group has read it. ``offset`` is None where the group has none yet.
+
+    ``end`` is that of the partition; for a replay, that of what it replays. ``lag`` is how far that is; None where the group has no offset, and for a
+    replay that goes on no more.
+    """
 
     group: str
     topic: str
@@ -35,10 +40,12 @@ class GroupRow(msgspec.Struct, frozen=True):
     replay_id: str | None
 
 
-def inspect(settings: Settings, app: str, events: str | None, sources: Iterable[str] = ()) -> list[GroupRow]:
+def inspect(
+    settings: Settings, app: str, events: str | None, sources: Iterable[str], replays: Iterable[Replay]
+) -> list[GroupRow]:
     """Return what the groups of an app have committed: its router's, and its replays'.
 
-    ``events`` is its events topic, ``sources`` are the topics that it reads besides.
+    ``events`` is its events topic, ``sources`` are the topics that it reads besides, ``replays`` those of its replays that are known.
 
     The group that proposes leaders commits nothing: how far commands are taken is part of the state.
 
@@ -66,8 +73,9 @@ def inspect(settings: Settings, app: str, events: str | None, sources: Iterable[
             f"Kafka at {settings.bootstrap_servers} does not tell of the groups of {app}: {error.args[0].str()}"
         ) from error
     own = {(part.topic, part.partition) for part in every}
+    known = {replay.id: replay for replay in replays}
     return [
-        _row(group, place, offsets.get(place), ends[place], names)
+        _row(group, place, offsets.get(place), ends[place], names=names, replays=known)
         for group, offsets in committed.items()
         for place in sorted(own | offsets.keys() if group == names.router_group else _with_others(own, offsets))
     ]
@@ -79,10 +87,15 @@ def _with_others(routed: set[Place], committed: Iterable[Place]) -> set[Place]:
     return {*committed, *(place for place in routed if place[0] in topics)}
 
 
-def _row(group: str, place: tuple[str, int], offset: int | None, end: int, names: Names) -> GroupRow:
-    lag = None if offset is None else max(end - offset, 0)
-    replay = group.removeprefix(names.replay_groups) if group.startswith(names.replay_groups) else None
-    return GroupRow(group, *place, offset, end, lag, replay)
+def _row(
+    group: str, place: Place, offset: int | None, end: int, *, names: Names, replays: Mapping[str, Replay]
+) -> GroupRow:
+    if group == names.router_group:
+        return GroupRow(group, *place, offset, end, None if offset is None else max(end - offset, 0), None)
+    id = group.removeprefix(names.replay_groups)
+    # Nobody carries out what is not known any more.
+    left = end_and_lag(replays[id], place[1], offset) if id in replays else (end, None)
+    return GroupRow(group, *place, offset, *left, id)
 
 
 def _replays(admin: AdminClient, names: Names) -> list[str]:

@@ -32,6 +32,11 @@ def _crash(deploys: Deploys) -> None:
     worker.kill()
 
 
+def _group(deploys: Deploys, replay: str) -> list[dict[str, Any]]:
+    """Return how far the group of a replay is, by partition."""
+    return [row for row in said(deploys, "groups", "list") if row["replay_id"] == replay and row["offset"] is not None]
+
+
 def _places(starts: list[dict[str, Any]]) -> list[tuple[int, int]]:
     return sorted((one["partition"], one["offset"]) for one in starts)
 
@@ -55,15 +60,15 @@ def test_a_replay_runs_the_events_of_a_function_and_a_time_again(deploys: Deploy
     live = _send(deploys, "greet", 4)
     done = completed(deploys, made["id"])
     # In a group of its own, which has got from where that time began to where the log ended then.
-    offsets = {
-        row["partition"]: row["offset"]
-        for row in said(deploys, "groups", "list")
-        if row["group"] == f"{deploys.name}.replay.{made['id']}" and row["offset"] is not None
-    }
+    offsets = {row["partition"]: row["offset"] for row in _group(deploys, made["id"])}
     assert {
         number: max(at for part, at in again if part == number) < end for number, end in offsets.items()
     } == dict.fromkeys(range(PARTITIONS), True)
     assert all(offsets[number] <= at for number, at in live)
+    # What came later is none of its business, and it has nothing before it any more.
+    assert {(row["offset"], row["lag"]) for row in _group(deploys, made["id"])} == {
+        (row["end"], None) for row in _group(deploys, made["id"])
+    }
     assert {name: done[name] for name in ("events", "routed", "runs", "ended", "failed")} == {
         "events": 12, "routed": 12, "runs": 12, "ended": 12, "failed": 0,
     }  # fmt: skip
@@ -137,6 +142,7 @@ def test_a_replay_is_paused_resumed_and_survives_a_crash_beside_another_one(depl
     deploys.deploy()
     completed(deploys, other["id"])
     paused = said(deploys, "replay", "status", slow["id"])
+    assert 0 < sum(row["lag"] for row in _group(deploys, slow["id"])) <= 120
     assert paused["status"] == "paused"
     assert paused["runs"] < 120
     said(deploys, "replay", "resume", slow["id"])
@@ -159,6 +165,7 @@ def test_a_replay_that_is_cancelled_begins_nothing_more(deploys: Deploys) -> Non
     made = said(deploys, "replay", "start", "--function", "greet", "--from", str(since), "--per-second", "10")
     deploys.served.started_again(3, "greet")
     assert said(deploys, "replay", "cancel", made["id"])["status"] == "cancelled"
+    assert {row["lag"] for row in _group(deploys, made["id"])} == {None}
     again = said(deploys, "replay", "start", "--function", "greet", "--from", str(since))
     completed(deploys, again["id"])
     deploys.served.listen()

@@ -8,7 +8,20 @@ import pytest
 from msgspec.structs import replace
 
 from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
-from stream_engine.core.routing.replay import CANCELLED, Counts, Found, Replay, Tally, seems_over, status, waits_for
+from stream_engine.core.routing.replay import (
+    ACTIVE,
+    CANCELLED,
+    COMPLETED,
+    PAUSED,
+    Counts,
+    Found,
+    Replay,
+    Tally,
+    end_and_lag,
+    seems_over,
+    status,
+    waits_for,
+)
 
 REPLAY = Replay("r", "pay", "shop.events", "E", 0, 9, {0: (0, 9)}, 10, 3)
 
@@ -134,3 +147,22 @@ def test_of_a_rewind_it_is_counted_what_became_of_the_events_of_all_functions() 
     tally.add(_started("b-0", 2, "invoked", topic=""))
     counts = tally.of(replace(REPLAY, function=""))
     assert list(counts.dispositions.items()) == [("paused", 2), ("coalesced", 1), ("dead-lettered", 1)]
+
+
+@pytest.mark.parametrize(
+    ("state", "offset", "lag"),
+    [
+        *(
+            (state, offset, lag)
+            for state in (ACTIVE, PAUSED)
+            for offset, lag in ((None, None), (2, 7), (9, 0), (12, 0))
+        ),
+        *((state, offset, None) for state in (COMPLETED, CANCELLED) for offset in (None, 2, 9)),
+    ],
+)
+def test_a_replay_lags_behind_the_end_of_its_range_while_it_goes_on(
+    state: str, offset: int | None, lag: int | None
+) -> None:
+    made = replace(REPLAY, state=state)
+    assert end_and_lag(made, 0, offset) == (9, lag)
+    assert end_and_lag(made, 1, None) == (0, None)
