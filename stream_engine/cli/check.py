@@ -136,6 +136,9 @@ def summary(counts: Counts, limit: int | None) -> Iterator[str]:
     yield f"{counts.differing:,} would differ, of {counts.runs:,} runs of {counts.events:,} events"
     for gone in counts.gone:
         numbers = ", ".join(map(str, gone.partitions))
+        if gone.since is None:
+            yield f"not checked: what {gone.topic} had of this time in partition {numbers}, which has expired, or may have"
+            continue
         yield (
             f"not checked: what {gone.topic} had of this time before {iso(gone.since)} in partition {numbers}, which has expired, or may have; "
             f"all is there with --since {iso(gone.since)}"

@@ -5,7 +5,7 @@ won or lost for an event only where the catalogue in force says otherwise: else 
 is read twice, first for what runs have sent and for the events of runs that have several, because they lie behind what began the run.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -54,20 +54,41 @@ class Wanted(NamedTuple):
     statuses: tuple[str, ...] = ()
     event: str | None = None
 
+    def takes(self, past: Past) -> bool:
+        """Return whether a run is wanted by what it is; that its event is, and in the time, has been seen."""
+        return self.function in {None, past.started.function} and (not self.statuses or past.status in self.statuses)
+
+    def means(self, past: Past) -> bool:
+        """Return whether a run is wanted whose event is in the time, and cannot be read."""
+        return self.takes(past) and self.event in {None, past.started.event_id}
+
+    def means_apart(self, past: Past) -> bool:
+        """Return whether a run is wanted whose event is not there; it was created when that came."""
+        return self.means(past) and self.since <= past.started.created_at < self.until
+
 
 class Gone(NamedTuple):
-    """Partitions of a topic that do not have all of the time any more: all is there ``since`` then (milliseconds since the epoch)."""
+    """Partitions of a topic that do not have all of the time any more: all is there ``since`` then (milliseconds since the epoch), or None where it ends before."""
 
     topic: str
     partitions: list[int]
-    since: int
+    since: int | None
+
+
+def gone(topic: str, there: Mapping[int, int], wanted: Wanted) -> Gone | None:
+    """Return what a topic does not have of the time any more, if anything, by since when each partition has all (milliseconds since the epoch)."""
+    short = {number: since for number, since in there.items() if since > wanted.since}
+    if not short:
+        return None
+    since = max(short.values())
+    return Gone(topic, sorted(short), since if since < wanted.until else None)
 
 
 @dataclass
 class Counts:
     """How many events were looked at, and runs rehearsed, and how many of both differ. And what was not looked at.
 
-    ``untold`` counts functions of events of which history says nothing, or which both catalogues do not have. ``expired`` has the runs whose events
+    All of it is of what is wanted. ``untold`` counts functions of events of which history says nothing, or which both catalogues do not have. ``expired`` has the runs whose events
     the log does not have any more, ``invoked`` counts runs that have none there, ``elsewhere`` those whose events are in topics that are not read any more, ``partly`` those
     that got events from outside of the time, ``unread`` those whose events cannot be read here, for the first of them ``unread_because`` of this.
     ``gone`` says of which part of the time the log may have lost events, whose runs history may have forgotten with them.
@@ -148,7 +169,10 @@ class Checking:
                         self.counts.events += 1
                         received = receive(message, self._checks, avro, source=log.new_source)
                         await self._judge(rehearsal, log, event, received)
-        self.counts.invoked, self.counts.elsewhere = self._pasts.invoked, self._pasts.elsewhere
+        self.counts.invoked, self.counts.elsewhere = self._apart(invoked=True), self._apart(invoked=False)
+        if self._wanted.event is not None and self.counts.events:
+            # It is there, whatever is not.
+            self.counts.gone = []
 
     def _logs(self) -> list[_Log]:
         admin = clients.admin(self._settings)
@@ -187,12 +211,14 @@ class Checking:
             there = {number: clients.offsets(consumer, topic, number) for number in first}
         finally:
             consumer.close()
-        short = {number: one.since for number, one in first.items() if one.since > self._wanted.since}
-        if short:
-            self.counts.gone.append(Gone(topic, sorted(short), max(short.values())))
+        missing = gone(topic, {number: one.since for number, one in first.items()}, self._wanted)
+        if missing is not None and self._concerns(topic):
+            self.counts.gone.append(missing)
         for number, left in there.items():
             lost = (self._pasts.of(run) for run in self._pasts.before((topic, number, left.start)))
-            self.counts.expired += [one.started.run_id for one in lost if one is not None and self._takes(one)]
+            self.counts.expired += [
+                one.started.run_id for one in lost if one is not None and self._wanted.means_apart(one)
+            ]
         spans = {number: (one.offset, max(one.offset, last[number].offset)) for number, one in first.items()}
         return _Found(spans, {number: (start, there[number].stop) for number, (start, _) in spans.items()})
 
@@ -212,7 +238,8 @@ class Checking:
     def _note_unread(self, message: Message, rejection: Rejection) -> None:
         """Count the runs of a message that is no event here, and was one where it was routed."""
         begun = self._pasts.begun((message.topic, message.partition, message.offset))
-        runs = sum(self._wanted.function in (None, function) for function, _ in begun)
+        pasts = (self._pasts.of(run) for _, run in begun)
+        runs = sum(past is not None and self._wanted.means(past) for past in pasts)
         self.counts.unread += runs
         self.counts.unread_because = self.counts.unread_because or (rejection.detail if runs else "")
 
@@ -231,10 +258,13 @@ class Checking:
             past = self._pasts.of(begun[function]) if function in begun else None
             difference = old.difference(function, new)
             if past is not None:
-                if self._takes(past):
+                if self._wanted.takes(past):
                     meant = function in new.functions or _HANDLER in function
                     await self._judge_run(rehearsal, known, past, difference, meant=meant)
-            elif difference is not None and difference.what != "no run" and not self._wanted.statuses:
+            elif self._wanted.statuses:
+                # What began no run has none.
+                continue
+            elif difference is not None and difference.what != "no run":
                 self._differs(event, function, None, difference)
             elif function not in told:
                 self.counts.untold += 1
@@ -271,12 +301,19 @@ class Checking:
         gathered = self._pasts.gathered(run)
         return None if len(gathered) <= taken else [_event.decode(one) for one in gathered]
 
-    def _takes(self, past: Past) -> bool:
-        """Return whether a run is wanted, as far as it alone says."""
-        wanted = self._wanted
-        return wanted.function in (None, past.started.function) and (
-            not wanted.statuses or past.status in wanted.statuses
-        )
+    def _apart(self, *, invoked: bool) -> int:
+        """Return how many runs are wanted that have no event in what is read: those that were invoked, or the others."""
+        pasts = (self._pasts.of(run) for run in self._pasts.apart(invoked=invoked))
+        return sum(past is not None and self._wanted.means_apart(past) for past in pasts)
+
+    def _concerns(self, topic: str) -> bool:
+        """Return whether a topic may have events of what is wanted."""
+        function, own = self._wanted.function, self._engine.events_topic
+        if function is None:
+            return True
+        of = [one for one in (self._old, self._new) if function in one.functions]
+        ticks = any(one.functions[function].crons for one in of)
+        return topic in {own if ticks else "", *(name or own for one in of for name in one.topics_of(function))}
 
     def _differs(self, event: Event, function: str, past: Past | None, difference: Difference) -> None:
         self.counts.differing += 1

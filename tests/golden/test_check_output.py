@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from stream_engine.cli.check import Row, line, print_array, summary
-from stream_engine.cli.checking import Counts
+from stream_engine.cli.checking import Counts, Gone
 from stream_engine.core.views.rehearsal import Difference
 
 _OUTPUT = Path(__file__).parent / "check"
@@ -68,6 +68,7 @@ def test_the_end_says_what_was_not_looked_at() -> None:
         Counts(120, 118, 0),
         Counts(2_000, 1_990, 1_000, untold=3, expired=expired, invoked=12, elsewhere=4, partly=1),
         Counts(9, 8, 0, unread=1, unread_because="it looks like Avro, but no schemas are configured"),
+        Counts(0, 0, 0, gone=[Gone("shop.events", [0, 3], 1_800_000_000_000), Gone("orders", [1], None)]),
     ]
     _check("end.txt", "\n".join("\n".join(summary(one, 50)) + "\n" for one in counts))
 

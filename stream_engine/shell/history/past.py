@@ -31,6 +31,7 @@ CREATE TABLE begun (topic TEXT, number INTEGER, position INTEGER, function TEXT,
 CREATE TABLE disposed (topic TEXT, number INTEGER, position INTEGER, function TEXT, PRIMARY KEY (topic, number, position, function)) WITHOUT ROWID;
 CREATE TABLE member (topic TEXT, number INTEGER, position INTEGER, run TEXT, told INTEGER, PRIMARY KEY (topic, number, position, run)) WITHOUT ROWID;
 CREATE TABLE child (id TEXT PRIMARY KEY, function TEXT) WITHOUT ROWID;
+CREATE TABLE apart (run TEXT PRIMARY KEY, invoked INTEGER) WITHOUT ROWID;
 CREATE TABLE sent (run TEXT, id TEXT, value BLOB, PRIMARY KEY (run, id)) WITHOUT ROWID;
 CREATE TABLE gathered (run TEXT, told INTEGER, topic TEXT, number INTEGER, position INTEGER, value BLOB, PRIMARY KEY (run, topic, number, position)) WITHOUT ROWID;
 CREATE TABLE kept (number INTEGER PRIMARY KEY, value BLOB);
@@ -54,8 +55,6 @@ class Pasts:
         self._folder = folder
         self._topics = topics
         self._open = ExitStack()
-        self.invoked = 0
-        self.elsewhere = 0
 
     def __enter__(self) -> Self:
         try:
@@ -144,6 +143,10 @@ class Pasts:
         query = "SELECT run FROM begun WHERE topic = ? AND number = ? AND position < ? ORDER BY position"
         return [run for (run,) in self._db.execute(query, place)]
 
+    def apart(self, *, invoked: bool) -> Iterator[str]:
+        """Give the live runs without an event in the topics: those that were invoked, or else those of events in topics that are not read any more."""
+        return (run for (run,) in self._db.execute("SELECT run FROM apart WHERE invoked = ?", (invoked,)))
+
     def keep(self, value: bytes) -> None:
         """Keep a value for later."""
         self._db.execute("INSERT INTO kept (value) VALUES (?)", (value,))
@@ -162,14 +165,11 @@ class Pasts:
         if record.topic in self._topics:
             row = (record.topic, record.partition, record.offset, record.function, record.run_id)
             self._db.execute("INSERT OR IGNORE INTO begun VALUES (?, ?, ?, ?, ?)", row)
-        elif not record.topic:
-            self.invoked += self._child(record.event_id, record.function)
-        else:
-            self.elsewhere += self._child(record.run_id, record.function)
-
-    def _child(self, id: str, function: str) -> int:
-        """Note what an invoke has begun by the id of its event, and a run of another topic by its own; return 1 if that is new."""
-        return self._db.execute("INSERT OR IGNORE INTO child VALUES (?, ?)", (id, function)).rowcount
+            return
+        if not record.topic:
+            # An invoke finds what it has begun by the id of its event.
+            self._db.execute("INSERT OR IGNORE INTO child VALUES (?, ?)", (record.event_id, record.function))
+        self._db.execute("INSERT OR IGNORE INTO apart VALUES (?, ?)", (record.run_id, not record.topic))
 
     def _dispose(self, record: EventDisposed, at: tuple[int, int, int]) -> None:
         if record.replay_id is not None or record.topic not in self._topics:

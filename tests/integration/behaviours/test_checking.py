@@ -74,6 +74,7 @@ def test_what_new_code_would_change_is_listed_and_nothing_is_done(deploys: Deplo
     ).rows
     run = deploys.served.started(placed[4], "order")
     assert (one["run_id"], one["status"], one["difference"]["what"]) == (run, "completed", "sleep")
+    _what_is_not_checked_is_of_what_was_asked_for(deploys)
     for arguments, count in [
         (("--function", "ship"), 0),
         (("--function", "order"), _ORDERS),
@@ -88,6 +89,21 @@ def test_what_new_code_would_change_is_listed_and_nothing_is_done(deploys: Deplo
     assert _check(deploys, "--lifespan").code == 0
     assert (deploys.folder / "lifespans").read_text("utf-8") == 2 * "entered\n"
     deploys.served.told("RunStarted", 3 * _ORDERS + 7 + 3)
+
+
+def _what_is_not_checked_is_of_what_was_asked_for(deploys: Deploys) -> None:
+    """Only orders call another function, and these calls have ended well."""
+    for arguments, invoked in [
+        (("--function", "fraud"), True),
+        (("--function", "weigh"), False),
+        (("--status", "failed"), False),
+        (("--event", "nothing"), False),
+        (("--since", "1h", "--until", "30m"), False),
+    ]:
+        talk = _check(deploys, *arguments).talk
+        assert (f"not checked: {_ORDERS} runs that were invoked" in talk) is invoked, talk
+        assert ("were invoked" in talk) is invoked, talk
+        assert "history says nothing" not in talk
 
 
 def test_runs_that_go_on_and_runs_whose_events_have_expired(deploys: Deploys) -> None:
@@ -110,6 +126,16 @@ def test_runs_that_go_on_and_runs_whose_events_have_expired(deploys: Deploys) ->
     assert (short.code, short.rows) == (1, []), short.talk
     gone = f"what {deploys.name}.events had of this time before {iso(left.timestamp)} in partition 0, which has expired"
     assert gone in short.talk
+    # What is missing does not concern an event that is there, nor runs that ended otherwise.
+    whole = _check(deploys, "--since", str(since), "--event", f"{deploys.name}.events/0/{placed[1][1]}")
+    assert (whole.code, whole.rows) == (0, []), whole.talk
+    assert "not checked" not in whole.talk
+    failed = _check(deploys, "--since", str(since), "--status", "failed")
+    assert failed.code == 1
+    assert "whose events have expired (" not in failed.talk
+    before = _check(deploys, "--since", str(since - 60_000), "--until", iso(left.timestamp))
+    assert f"what {deploys.name}.events had of this time in partition 0, which has expired, or may have" in before.talk
+    assert "all is there" not in before.talk
     all_there = _check(deploys, "--since", iso(left.timestamp), "--function", "order")
     assert (all_there.code, all_there.rows) == (0, []), all_there.talk
     assert "which has expired" not in all_there.talk
