@@ -69,5 +69,13 @@ def _names(app: str, settings: Settings, admin: AdminClient, *, create: bool) ->
 def _words(topic: shell.Found) -> str:
     if not topic.partitions:
         return "missing"
-    kept = "for ever" if topic.retention_ms == -1 else f"{topic.retention_ms / shell.DAY_MS:g} days"
+    kept = "for ever" if topic.retention_ms == -1 else _span(topic.retention_ms)
     return f"{topic.partitions:4} partitions  {topic.cleanup:8} kept {kept}"
+
+
+def _span(ms: int) -> str:
+    """Return a length of time in words, in the largest unit that it has one of, and tenths of it."""
+    for unit, size in (("days", shell.DAY_MS), ("hours", 3_600_000), ("minutes", 60_000)):
+        if ms >= size:
+            return f"{ms / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{ms / 1_000:g} s"

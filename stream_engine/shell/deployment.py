@@ -55,7 +55,7 @@ def deploy(admin: AdminClient, control: Control, engine: Engine, settings: Setti
             raise torn(names, TornError(f"{' and '.join(gone)} existed, and is gone with all that was in it"))
     partitions = known.partitions if known is not None else there.get(names.commands) or settings.partitions
     for found in topics.apply(admin, names, partitions):
-        if not found.ok:
+        if found.blocks:
             raise topics.TopicError(f"the topic {found.name}: {found.finding}")
     logs = topics.logs(admin, names, topics.cluster_id(admin))
     compare(names, _known(control) or logs, logs)

@@ -19,6 +19,7 @@ _TIMEOUT = 30
 _ANSWER_SECONDS = 10
 _SETTLING_SECONDS = 0.05
 _SEGMENT_BYTES = 32 * 1024 * 1024
+_MESSAGE_BYTES = MAX_RECORD_BYTES + 64 * 1024
 _CREATING_SECONDS = 2.0
 _NO_ID = {"None", "AAAAAAAAAAAAAAAAAAAAAA"}
 
@@ -96,13 +97,14 @@ class Names:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a topic must be. ``retention_ms`` is -1 for records that no time expires; ``partitions`` is a minimum."""
+    """What a topic must be. ``retention_ms`` is -1 for records that no time expires; ``partitions`` is a minimum, and so is ``record_bytes``, how large a record may be."""
 
     name: str
     partitions: int
     cleanup: str
     retention_ms: int
     timestamps: str = "CreateTime"
+    record_bytes: int = MAX_RECORD_BYTES
 
     def config(self) -> dict[str, str]:
         """Return the topic's properties as Kafka spells them."""
@@ -110,7 +112,7 @@ class Wanted:
             "cleanup.policy": self.cleanup,
             "retention.ms": str(self.retention_ms),
             "message.timestamp.type": self.timestamps,
-            "max.message.bytes": str(MAX_RECORD_BYTES + 64 * 1024),
+            "max.message.bytes": str(_MESSAGE_BYTES),
         }
         if self.retention_ms == -1:
             config["retention.bytes"] = "-1"
@@ -121,7 +123,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """A topic as it is: what ``topics list`` shows. ``finding`` says what is wrong, if ``ok`` is False."""
+    """A topic as it is: what ``topics list`` shows. ``finding`` says what is wrong, if ``ok`` is False; ``blocks`` that no worker starts before it is mended."""
 
     name: str
     partitions: int
@@ -129,12 +131,13 @@ class Found:
     retention_ms: int
     ok: bool
     finding: str | None
+    blocks: bool = False
 
 
 def wanted(names: Names, partitions: int) -> list[Wanted]:
-    """Return what an app needs, in the order in which events flow."""
+    """Return what an app needs, in the order in which events flow. How large events may be is for those to say who send them."""
     return [
-        Wanted(names.events, 1, "delete", 7 * DAY_MS, "LogAppendTime"),
+        Wanted(names.events, 1, "delete", 7 * DAY_MS, "LogAppendTime", record_bytes=0),
         Wanted(names.commands, partitions, "delete", -1),
         Wanted(names.journal, partitions, "delete", -1),
         Wanted(names.state, partitions, "delete", -1),
@@ -327,4 +330,9 @@ def _compare(topic: Wanted, partitions: int, config: dict[str, str]) -> Found:
         finding = "records expire, and with them the state; set retention.ms and retention.bytes to -1"
     elif partitions < topic.partitions:
         finding = f"{partitions} partitions, but {topic.partitions} are needed; all internal topics have equally many"
-    return Found(topic.name, partitions, cleanup, retention, finding is None, finding)
+    blocks = finding is not None
+    most = int(config.get("max.message.bytes", _MESSAGE_BYTES))
+    if finding is None and most < topic.record_bytes:
+        # Most records are small: an app that served so far goes on, until there is one that is not.
+        finding = f"max.message.bytes is {most}: what is decided at once may have {topic.record_bytes}, and is refused; set it to {_MESSAGE_BYTES} on the topic"
+    return Found(topic.name, partitions, cleanup, retention, finding is None, finding, blocks)

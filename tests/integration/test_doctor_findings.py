@@ -94,6 +94,22 @@ def test_what_three_brokers_are_to_keep_safe(tmp_path: Path) -> None:
     }
 
 
+def test_internal_topics_that_refuse_large_records(settings: Settings, app_name: str) -> None:
+    names = Names.of(app_name)
+    apply(clients.admin(settings), names, 1)
+    for topic in (names.events, names.history):
+        _set(settings, topic, max_message_bytes="1048588", retention_ms="600000000")
+    told = [one for one in found(settings, app_name) if "max.message.bytes" in one.what]
+    assert [(one.level, one.about, one.to_do) for one in told] == [
+        ("error", f"topic {names.history}", "set it to 4259840 on the topic")
+    ]
+    env = {"STREAM_ENGINE_BOOTSTRAP_SERVERS": str(settings.bootstrap_servers)}
+    listed = CliRunner().invoke(main, ["topics", "list", app_name], env=env)
+    assert listed.exit_code == 1
+    assert [line.split("kept ")[1] for line in listed.stdout.splitlines() if "6.9" in line] == ["6.9 days", "6.9 days"]
+    assert f"{names.history}: {told[0].what}; {told[0].to_do}\n" in listed.stderr
+
+
 def test_what_an_app_waits_for_and_is_stamped_by(settings: Settings, app_name: str, tmp_path: Path) -> None:
     servers, names = str(settings.bootstrap_servers), Names.of(app_name)
     orders = f"{app_name}-orders"

@@ -22,7 +22,6 @@ _SKEW_MS: Final = 1_000
 _GREAT_SKEW_MS: Final = 60_000
 _STUCK_MS: Final = 30_000
 _LONG_LAG_MS: Final = 60_000
-_RECORD_BYTES: Final = 4 * 1024**2
 _DAY_MS: Final = 86_400_000
 
 
@@ -75,7 +74,6 @@ def _app(facts: Facts, app: AppFacts) -> Iterator[Finding]:
         yield Finding("error", app.name, app.problem, to_do)
         return
     found = [finding for topic in app.topics for finding in _topic(topic, facts.broker.brokers)]
-    found.extend(finding for topic in app.topics if topic.name != app.events for finding in _sizes(topic))
     found.extend(finding for topic in app.sources for finding in _source(topic))
     found.extend(_kept(app))
     if not found:
@@ -103,13 +101,6 @@ def _topic(topic: TopicFacts, brokers: int) -> Iterator[Finding]:
         what = f"a partition has {topic.in_sync} of {topic.replicas} replicas in sync"
         yield Finding("warning", about, what, "look for a broker that is down or slow")
     yield from _replication(topic, brokers, about)
-
-
-def _sizes(topic: TopicFacts) -> Iterator[Finding]:
-    most = int(topic.config.get("max.message.bytes", _RECORD_BYTES))
-    if most < _RECORD_BYTES:
-        what = f"max.message.bytes is {most}: what is decided at once may have {_RECORD_BYTES}, and is refused"
-        yield Finding("error", f"topic {topic.name}", what, f"set it to {_RECORD_BYTES + 65_536} on the topic")
 
 
 def _source(topic: TopicFacts) -> Iterator[Finding]:

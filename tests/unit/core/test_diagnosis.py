@@ -150,11 +150,10 @@ def in_app(**over: Any) -> list[Finding]:
     return broken(apps=[replace(APP, **{"topics": kept, "now": 100 * DAY} | over)])
 
 
-def test_records_that_a_topic_refuses() -> None:
-    small = {"max.message.bytes": "1048588"}
-    [finding] = broken(apps=[replace(APP, topics=[topic(config=SAFE | small), replace(HISTORY, config=SAFE | small)])])
-    assert (finding.level, finding.about) == ("error", "topic shop.history")
-    assert "max.message.bytes is 1048588" in finding.what
+def test_what_is_wrong_with_a_topic_is_told_once() -> None:
+    finding = "max.message.bytes is 1048588: a record is refused; set it to 4259840 on the topic"
+    [told] = in_topic(config=SAFE | {"max.message.bytes": "1048588"}, finding=finding)
+    assert told == Finding("error", "topic shop.events", *finding.split("; "))
 
 
 @pytest.mark.parametrize(
