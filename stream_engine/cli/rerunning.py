@@ -1,7 +1,7 @@
 """``stream-engine runs rerun``: a new run of the same event, with a link to the first one."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import click
 
@@ -10,6 +10,7 @@ from stream_engine.core.functions.catalogue import Catalogue
 from stream_engine.core.records.requests import Reused
 from stream_engine.core.stages.reuse import reusable
 from stream_engine.core.views.caused import Place
+from stream_engine.core.views.reruns import Standing
 from stream_engine.core.views.runs import ENDED, FoldedRun
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
@@ -19,6 +20,8 @@ from stream_engine.shell.routing import reusing
 from stream_engine.shell.routing.reusing import Recorded
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
+
+_NAMED: Final = 5
 
 
 class Prepared(NamedTuple):
@@ -127,6 +130,16 @@ class Reruns:
         own = Place(started.topic, started.partition, started.offset)
         others = tuple(events.at(place) for place in sorted(recorded.others - {own}))
         return Again(name, started, events.at(own), others, steps, self._version or "", self._new_keys)
+
+
+def of_those_passed_over(standing: Standing) -> Iterator[str]:
+    """Give in words how many runs are not run again, because their events have been run again since."""
+    if standing.replaced:
+        yield f"passed over: {len(standing.replaced)} runs of events that were run again since; the newest run of each stands for them"
+    if standing.done:
+        reruns = list(dict.fromkeys(run.run_id for run in standing.done.values()))
+        named = ", ".join(reruns[:_NAMED]) + (", ..." if len(reruns) > _NAMED else "")
+        yield f"passed over: {len(standing.done)} runs of events that were run again by runs which are completed, or go on ({named})"
 
 
 def confirmed(count: int, *, yes: bool, asks: bool) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 import click
@@ -11,12 +12,13 @@ from stream_engine.cli import event_table
 from stream_engine.cli.apps import resolve_app_name
 from stream_engine.cli.cancelling import reason_of, refuse_ended, wait
 from stream_engine.cli.output import print_json, print_lines, reading_history, say
-from stream_engine.cli.rerunning import Reruns, confirmed
+from stream_engine.cli.rerunning import Reruns, confirmed, of_those_passed_over
 from stream_engine.cli.run_table import table
 from stream_engine.cli.timeline import draw
 from stream_engine.cli.times import FORMS, TIME
 from stream_engine.cli.values import DURATION, RUN_ID
 from stream_engine.core.views.explained import EventStory
+from stream_engine.core.views.reruns import Standing, standing
 from stream_engine.core.views.run_document import document
 from stream_engine.core.views.run_listing import Selection
 from stream_engine.core.views.runs import ENDED, STATUSES, FoldedRun
@@ -24,7 +26,7 @@ from stream_engine.shell import localbroker
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.halts import REPLAY
-from stream_engine.shell.history.index import ask
+from stream_engine.shell.history.index import Index, ask
 from stream_engine.shell.history.reader import HistoryReader, about
 from stream_engine.shell.operating import cancelling as requests
 from stream_engine.shell.published import Published
@@ -224,7 +226,8 @@ def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) 
     """Run the events of runs again: by the runs' ids, or those that filters find; print the new runs.
 
     Idempotency keys are those of the first run, so that other systems know a repeated call. Of what filters find, runs that cannot be run again are
-    passed over, with the reason; then the exit code is 1.
+    passed over, with the reason; then the exit code is 1. Those whose event was run again since are passed over too: the newest stands for them, or
+    none, where one is completed or goes on.
     """
     filters: _Filters = {
         "function": options["function"],
@@ -239,11 +242,15 @@ def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) 
         raise click.UsageError("say which runs: by their ids, or by filters such as --function, not both")
     settings = localbroker.connected(Settings.from_env())
     name = resolve_app_name(app, settings)
-    found = _known(settings, name, run_ids) if run_ids else _selected(settings, name, filters)
+    # Whoever names a run wants that one, whatever came of it since.
+    stand = Standing(_known(settings, name, run_ids), {}, {}) if run_ids else _standing(settings, name, filters)
+    found = stand.runs
     reruns = Reruns(settings, name, options["from_step"], options["version"], new_keys=options["new_keys"])
-    if not found:
+    if not (found or stand.done):
         _check_filters(settings, name, filters)
         raise UserError(f"no such runs of {name} in this time; see --since")
+    for words in of_those_passed_over(stand):
+        say(words)
     prepared = reruns.prepare(found)
     refused = prepared.refused
     if refused and (run_ids or not prepared.begun):
@@ -267,7 +274,7 @@ def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) 
 
 def _show(found: list[FoldedRun], *, yes: bool) -> None:
     """Show on stderr what filters have found, to whoever is asked."""
-    if yes:
+    if yes or not found:
         return
     for line in table(found[:_ROWS]):
         say(line.plain)
@@ -275,10 +282,17 @@ def _show(found: list[FoldedRun], *, yes: bool) -> None:
         say(f"... and {len(found) - _ROWS} more")
 
 
-def _selected(settings: Settings, app: str, filters: _Filters) -> list[FoldedRun]:
+def _standing(settings: Settings, app: str, filters: _Filters) -> Standing:
     selection = _selection(filters, now_ms())
+
+    def of(index: Index) -> Standing:
+        found = index.list(selection).runs
+        events = {(run.function, run.event_id) for run in found}
+        known = (index.list(Selection(function, event_id=event)).runs for function, event in events)
+        return standing(found, chain.from_iterable(known))
+
     with reading_history() as progress:
-        return ask(settings, app, lambda index: index.list(selection).runs, progress)
+        return ask(settings, app, of, progress)
 
 
 def _there(run_id: str, found: FoldedRun | None, app: str) -> FoldedRun:

@@ -1,5 +1,7 @@
 """Steps that are taken over on a real broker, with a payment service that counts its calls: by `rerun`, and by replays."""
 
+import json
+
 import pytest
 
 from stream_engine.shell.clock import now_ms
@@ -59,7 +61,8 @@ def test_a_rerun_calls_again_with_the_same_key_unless_it_is_to_have_new_ones(dep
     deploys.served.result(new["run_id"])
     assert (_calls(deploys), _keys(deploys)) == (_ORDERS + 2, _ORDERS + 1)
     many = said(deploys, "runs", "rerun", "--function", "pay", "--status", "failed", "--from-step", "total", "--yes")
-    assert {one["rerun_of"] for one in many} == set(runs[1::2])
+    # That one has been mended.
+    assert {one["rerun_of"] for one in many} == set(runs[3::2])
     for one in many:
         deploys.served.result(one["run_id"])
     assert _calls(deploys) == _ORDERS + 2
@@ -71,6 +74,28 @@ def test_a_rerun_calls_again_with_the_same_key_unless_it_is_to_have_new_ones(dep
         done = command(deploys, "runs", "rerun", *arguments, "--json")
         assert (done.exit_code, done.stdout) == (1, ""), done.output
         assert words in done.stderr
+
+
+def test_many_runs_run_again_once_for_each_event_until_one_is_completed(deploys: Deploys) -> None:
+    runs = _place_orders(deploys)
+    deploys.deploy(BEHAVIOURS_BUG="1")
+    failed = ("runs", "rerun", "--function", "pay", "--status", "failed")
+    first = said(deploys, *failed, "--yes")
+    assert {one["rerun_of"] for one in first} == set(runs[1::2])
+    deploys.served.told("RunEnded", _ORDERS + 5, function="pay")
+    deploys.deploy(BEHAVIOURS_BUG="0")
+    preview = command(deploys, *failed)
+    assert (preview.exit_code, preview.stdout) == (1, "")
+    assert "passed over: 5 runs of events that were run again since; the newest run of each stands" in preview.stderr
+    assert "add --yes to run these 5 runs again" in preview.stderr
+    second = said(deploys, *failed, "--yes")
+    assert {one["rerun_of"] for one in second} == {one["run_id"] for one in first}
+    deploys.served.told("RunEnded", _ORDERS + 10, function="pay")
+    done = command(deploys, *failed, "--yes", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, []), done.output
+    assert "passed over: 10 runs of events that were run again by runs which are completed" in done.stderr
+    # Whoever names one wants it.
+    assert said(deploys, "runs", "rerun", runs[1])["rerun_of"] == runs[1]
 
 
 def test_a_replay_that_takes_steps_over_mends_what_failed_and_charges_nobody_twice(deploys: Deploys) -> None:
