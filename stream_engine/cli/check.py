@@ -86,7 +86,7 @@ _row: Final = msgspec.json.Decoder(Row)
 def check(app: str, *, lifespan: bool, limit: int | None, as_json: bool, **filters: Unpack[_Filters]) -> None:
     """Run the code of APP over the events of a time, and list the runs that would differ; exit 1 if there are any.
 
-    It is 1 too where the log does not have all of that time any more: then it is said since when all is there. Their steps are answered by history. No step's body is called, and nothing is sent or written; code outside of steps is run, without the app's lifespan.
+    It is 1 too where the log does not have all of that time any more: then it is said after which time all is there. Their steps are answered by history. No step's body is called, and nothing is sent or written; code outside of steps is run, without the app's lifespan.
     """
     wanted = _wanted(filters, now_ms())
     engine = load_engine(app)
@@ -141,7 +141,7 @@ def summary(counts: Counts, limit: int | None) -> Iterator[str]:
             continue
         yield (
             f"not checked: what {gone.topic} had of this time before {iso(gone.since)} in partition {numbers}, which has expired, or may have; "
-            f"all is there with --since {iso(gone.since)}"
+            f"all after that is there; begin with --since {iso(gone.since)}"
         )
     if counts.expired:
         named = ", ".join(counts.expired[:_NAMED]) + (", ..." if len(counts.expired) > _NAMED else "")

@@ -68,7 +68,7 @@ class Wanted(NamedTuple):
 
 
 class Gone(NamedTuple):
-    """Partitions of a topic that do not have all of the time any more: all is there ``since`` then (milliseconds since the epoch), or None where it ends before."""
+    """Partitions of a topic that do not have all of the time any more: all after ``since`` is there (milliseconds since the epoch); None where it ends before."""
 
     topic: str
     partitions: list[int]

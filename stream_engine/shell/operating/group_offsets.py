@@ -29,7 +29,7 @@ class Move(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Where a time lies in a partition, and since when all is there (milliseconds since the epoch)."""
+    """Where a time lies in a partition, and ``since`` when (milliseconds since the epoch): all after that is there, and of that millisecond what has not expired."""
 
     offset: int
     since: int
@@ -89,8 +89,8 @@ def kept_since(admin: AdminClient, topic: str, now: int) -> int:
 def at(consumer: Consumer, topic: str, time: int, kept: int) -> dict[int, Found]:
     """Return where the first event of a time (milliseconds since the epoch) or later is in each partition, or the partition's end.
 
-    Where a partition has lost its first events, it reaches back to the first that is left; an empty one to ``kept``, since when
-    all records are there by the topic's retention.
+    Where a partition has lost its first events, it reaches back to the first that is left, whose time is a beginning that leaves out none of them; an empty one to ``kept``, since
+    when all records are there by the topic's retention.
     """
     parts = [TopicPartition(topic, number, time) for number in partitions(consumer, topic)]
     found = {}
@@ -115,7 +115,7 @@ def check_reach(topic: str, time: int, found: dict[int, Found]) -> None:
         numbers = ", ".join(map(str, short))
         raise UserError(
             f"{topic} does not reach back to {iso(time)} in partition {numbers}: events of that time have expired, or may have. "
-            f"All is there since {iso(max(short.values()))}; begin then"
+            f"All after {iso(max(short.values()))} is there; begin then"
         )
 
 

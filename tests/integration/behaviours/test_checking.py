@@ -126,6 +126,7 @@ def test_runs_that_go_on_and_runs_whose_events_have_expired(deploys: Deploys) ->
     assert (short.code, short.rows) == (1, []), short.talk
     gone = f"what {deploys.name}.events had of this time before {iso(left.timestamp)} in partition 0, which has expired"
     assert gone in short.talk
+    assert f"all after that is there; begin with --since {iso(left.timestamp)}" in short.talk
     # What is missing does not concern an event that is there, nor runs that ended otherwise.
     whole = _check(deploys, "--since", str(since), "--event", f"{deploys.name}.events/0/{placed[1][1]}")
     assert (whole.code, whole.rows) == (0, []), whole.talk
@@ -135,7 +136,7 @@ def test_runs_that_go_on_and_runs_whose_events_have_expired(deploys: Deploys) ->
     assert "whose events have expired (" not in failed.talk
     before = _check(deploys, "--since", str(since - 60_000), "--until", iso(left.timestamp))
     assert f"what {deploys.name}.events had of this time in partition 0, which has expired, or may have" in before.talk
-    assert "all is there" not in before.talk
+    assert "all after" not in before.talk
     all_there = _check(deploys, "--since", iso(left.timestamp), "--function", "order")
     assert (all_there.code, all_there.rows) == (0, []), all_there.talk
     assert "which has expired" not in all_there.talk

@@ -262,7 +262,7 @@ def test_what_has_expired_is_said_and_what_is_left_can_be_replayed(deploys: Depl
     gone = command(deploys, "runs", "rerun", first)
     assert (gone.exit_code, gone.stdout) == (1, "")
     assert "not on the log any more" in gone.stderr
-    [said_since] = re.findall(r"All is there since (\S+);", short.stderr)
+    [said_since] = re.findall(r"All after (\S+) is there;", short.stderr)
     made = said(deploys, "replay", "start", "--function", "greet", "--from", said_since)
     assert completed(deploys, made["id"])["runs"] == made["events"] > 0
     # Of what expired events had come to, history may have expired, too.
