@@ -88,6 +88,9 @@ class Control:
 
     def poll(self, timeout: float) -> bool:
         """Take one more record, waiting up to ``timeout`` seconds; return whether there was one."""
+        if self._asker is not self._consumer:
+            # It reads nothing, but tells its news only to those who poll.
+            self._asker.poll(0)
         message = self._consumer.poll(timeout)
         if message is None:
             return False

@@ -127,7 +127,8 @@ class Follows:
 
         def delivered(error: object, _: object) -> None:
             if error is not None:
-                self._told = None
+                # The next producer may reach what this one has lost for good.
+                self._told = self._producer = None
 
         try:
             value = msgspec.json.encode(now[1])

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from confluent_kafka import Consumer
+
 from stream_engine.core.partition.room import Room
 from stream_engine.core.records.journal import WRITES, encode
 from stream_engine.core.records.requests import Command, Commands
@@ -14,7 +16,7 @@ from stream_engine.core.routing.callback_event import completions
 from stream_engine.sdk.engine import Engine
 from stream_engine.sdk.execution import Executor
 from stream_engine.sdk.slots import Capacity
-from stream_engine.shell import clients, topics
+from stream_engine.shell import clients
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.control import Control, ControlFollower, write
 from stream_engine.shell.deployment import Deployment
@@ -42,6 +44,7 @@ from stream_engine.shell.routing.route import Route
 from stream_engine.shell.routing.router import Routing
 from stream_engine.shell.secret import secret_of
 from stream_engine.shell.settings import Settings
+from stream_engine.shell.stranded import Stranded
 from stream_engine.shell.watch import Watch
 
 _log = logging.getLogger(__name__)
@@ -67,6 +70,7 @@ class Serving:
     Attributes:
         name: the process, in the words of history.
         quiet: properties of Kafka clients, by which what troubles them is told once.
+        stranded: whom the statistics of clients that are at work all the time are told.
         loop: where the functions of users run.
         failed: called from any thread that cannot go on.
     """
@@ -76,6 +80,7 @@ class Serving:
     settings: Settings
     limits: Limits
     quiet: dict[str, Any]
+    stranded: Stranded
     loop: asyncio.AbstractEventLoop
     failed: Callable[[BaseException], None]
 
@@ -87,23 +92,22 @@ class Threads:
         self, serving: Serving, deployment: Deployment, folder: Folder, executor: Executor, control: Control
     ) -> None:
         settings, names, quiet = serving.settings, deployment.names, serving.quiet
-        room = Room(serving.limits.runs)
+        watched, room = serving.stranded.watched, Room(serving.limits.runs)
         self._loop, self._executor = serving.loop, executor
         self._lease = int((serving.limits.drain + _RETURN_SECONDS) * 1_000)
         self._leaders = Leaders(folder.path, room, Pace(serving.loop, executor.perform_all), serving.failed)
-        serves = {"client.id": clients.CATALOGUE_MARK + serving.engine.catalogue().digest}
+        serves = {"client.id": clients.CATALOGUE_MARK + serving.engine.catalogue().digest, **watched(names.commands)}
         commands = clients.member(settings, names.leader_group, **quiet | serves)
         self._reader = CommandsReader(commands, names.commands, self._leaders, serving.failed)
         follows = Follows(names.control, partial(clients.producer, settings, **quiet), self._reader.member)
         self._control = ControlFollower(control, serving.failed, follows.tell)
         connect = partial(clients.admin, settings, **quiet)
-        admin = connect()
-        logs = partial(topics.logs, admin, names, deployment.logs.cluster)
-        self._watch = Watch(admin, deployment, serving.failed)
-        reader, asker = clients.reader(settings, **quiet), clients.reader(settings, **quiet)
-        self._recovery = Recovery(reader, asker, logs, self._leaders.call, serving.failed)
-        snapshots = clients.producer(settings, **quiet | PRODUCER)
-        self._checkpoints = Checkpoints(snapshots, connect(), names, self._leaders.call)
+        self._watch = Watch(connect, deployment, serving.stranded, serving.failed)
+        of_journals = (names.journal, f"where {names.journal} ends")
+        reader, asker = (clients.reader(settings, **quiet, **watched(what)) for what in of_journals)
+        self._recovery = Recovery(reader, asker, self._watch.logs, self._leaders.call, serving.failed)
+        snapshots = partial(clients.producer, settings, **quiet | PRODUCER)
+        self._checkpoints = Checkpoints(snapshots, connect, names, self._leaders.call)
         self._standbys = Standbys(
             *(connect, names.leader_group, deployment.logs.partitions, settings.standbys),
             member=self._reader.member,
@@ -116,8 +120,8 @@ class Threads:
         self._horizon = Horizon(connect, names.router_group, dict(deployment.routed), self._send, serving.failed)
         self._process = Process(
             serving.name,
-            clients.producer(settings, **quiet),
-            clients.producer(settings, **quiet, **{"linger.ms": 2}),
+            clients.producer(settings, **quiet, **watched(f"what goes to {names.journal}")),
+            clients.producer(settings, **quiet, **{"linger.ms": 2}, **watched(f"what goes to {names.commands}")),
             names,
             deployment.logs,
             leading_by(serving.engine.rules_functions(), settings.checkpoint_bytes, deployment, room, self._control),
@@ -247,7 +251,8 @@ def _routing(serving: Serving, deployment: Deployment, control: ControlFollower,
     """Return the thread that routes one topic. All of them are members of one group, so that its offsets are all that there is to rewind."""
     settings, names, quiet = serving.settings, deployment.names, serving.quiet
     read, produce = partial(clients.reader, settings, **quiet), partial(clients.producer, settings, **quiet)
-    producer, own = produce(), (route.events, route.events_id)
+    producer = produce(**serving.stranded.watched(f"what is routed from {route.events}"))
+    own = route.events, route.events_id
     topics_routed = [own, *(topic for topic in deployment.routed if topic != own)]
     earliest = settings.start == "earliest"
     bearings = Bearings(topics_routed, names, read, producer, control.values, earliest=earliest)
@@ -257,7 +262,10 @@ def _routing(serving: Serving, deployment: Deployment, control: ControlFollower,
     offers = Offers(
         route.events, control, Backfill(route, partial(read, **{"enable.partition.eof": True}), produce, serving.failed)
     )
-    consumer = clients.member(settings, names.router_group, **quiet, **{"enable.partition.eof": True})
+    to_the_end = {"enable.partition.eof": True}
+    consumer = clients.member(
+        settings, names.router_group, **quiet, **to_the_end, **serving.stranded.watched(route.events)
+    )
     return Routing(consumer, producer, route, bearings, serving.failed, offers=offers)
 
 
@@ -266,9 +274,14 @@ def _tools(
 ) -> Tools:
     settings, names, quiet = serving.settings, deployment.names, serving.quiet
     produce = partial(clients.producer, settings, **quiet)
+
+    def connect(replay_id: str) -> Consumer:
+        watched = serving.stranded.watched(f"the events of replay {replay_id}")
+        return clients.member(settings, names.replay_group(replay_id), **quiet, **watched)
+
     return Tools(
         {route.events_id: route for route in routes},
-        lambda replay_id: clients.member(settings, names.replay_group(replay_id), **quiet),
+        connect,
         produce,
         control.values,
         lambda values: write(produce(), names.control, values),

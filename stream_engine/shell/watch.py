@@ -1,4 +1,4 @@
-"""The thread that notices when a topic of a running worker has been replaced by another of the same name."""
+"""The thread that notices what a running worker's clients do not tell: a topic that has been replaced by another of the same name, and a client that has lost all brokers for good."""
 
 import threading
 from collections.abc import Callable
@@ -6,10 +6,12 @@ from collections.abc import Callable
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from stream_engine.core.records.origin import Logs
 from stream_engine.shell import topics
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.deployment import Deployment, compare
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.stranded import Stranded
 from stream_engine.shell.topics import Names
 
 _LOOK_SECONDS = 5.0
@@ -20,10 +22,18 @@ _GONE_LOOKS = 3
 class Watch(threading.Thread):
     """Looks at the topics now and then, because Kafka's clients go on reading and writing a topic by its name."""
 
-    def __init__(self, admin: AdminClient, deployment: Deployment, failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], AdminClient],
+        deployment: Deployment,
+        stranded: Stranded,
+        failed: Callable[[BaseException], None],
+    ) -> None:
         super().__init__(name="watch", daemon=True)
-        self._admin = admin
+        self._connect = connect
+        self._admin = connect()
         self._deployment = deployment
+        self._stranded = stranded
         self._failed = failed
         self._stopping = threading.Event()
         self._missed = 0
@@ -33,6 +43,14 @@ class Watch(threading.Thread):
     def unanswered(self) -> float:
         """For how many seconds Kafka has not answered."""
         return monotonic() - self._answered_at
+
+    def logs(self) -> Logs:
+        """Return which logs of the app there are now; from any thread.
+
+        Raises:
+            TopicError: one of them does not exist, or Kafka does not answer.
+        """
+        return topics.logs(self._admin, self._deployment.names, self._deployment.logs.cluster)
 
     def stop(self) -> None:
         """End the thread."""
@@ -46,8 +64,8 @@ class Watch(threading.Thread):
                 self._look()
                 self._answered_at = monotonic()
             except (KafkaException, topics.TopicError):
-                # Whoever needs Kafka tells about it; a topic that is back is looked at again.
-                continue
+                # Whoever needs Kafka tells about it; a topic that is back is looked at again, by a client that has not lost its brokers for good.
+                self._admin = self._connect()
             except UserError as error:
                 self._failed(error)
                 return
@@ -56,7 +74,7 @@ class Watch(threading.Thread):
         names, known = self._deployment.names, self._deployment.logs
         if self._misses(names):
             return
-        compare(names, known, topics.logs(self._admin, names, known.cluster))
+        compare(names, known, self.logs())
         if topics.topic_id(self._admin, names.state) != self._deployment.state_id:
             raise UserError(
                 f"the topic {names.state} was created again, and the snapshots that were in it are gone: what workers have on their disks is all there is of "
@@ -68,6 +86,12 @@ class Watch(threading.Thread):
                     f"the topic {topic} was created again while the worker ran; start the worker again, and it begins with the "
                     "first event of the new one"
                 )
+
+        if lost := self._stranded.lost():
+            raise UserError(
+                f"Kafka answers, but not these of the worker's clients: {', '.join(lost)}; they have lost all brokers for good, as librdkafka's may where the only broker was "
+                "fenced for a moment (librdkafka#5301). Start the worker again"
+            )
 
     def _misses(self, names: Names) -> bool:
         """Return whether a topic of the app is not there.

@@ -23,6 +23,7 @@ from stream_engine.shell.health import Health
 from stream_engine.shell.history import schemas
 from stream_engine.shell.secret import make_secret, secret_of
 from stream_engine.shell.settings import Settings
+from stream_engine.shell.stranded import Stranded
 from stream_engine.shell.threads import Limits, Serving, Threads
 from stream_engine.shell.topics import Names
 from stream_engine.shell.trouble import Patience, answering, why
@@ -51,6 +52,7 @@ class Worker:
         self._threads: Threads | None = None
         self._loop = asyncio.get_running_loop()
         self._quiet = Patience(settings).properties
+        self._stranded = Stranded()
 
     @property
     def stopping(self) -> bool:
@@ -125,12 +127,17 @@ class Worker:
 
     def _serving(self) -> Serving:
         name = f"{socket.gethostname()}/{os.getpid()}"
-        return Serving(name, self.engine, self.settings, self._limits, self._quiet, self._loop, self._failed)
+        return Serving(
+            name, self.engine, self.settings, self._limits, self._quiet, self._stranded, self._loop, self._failed
+        )
 
     def _deploy(self) -> tuple[Deployment, Control]:
         settings = self.settings
         names = Names.of(self.engine.name, self.engine.events_topic)
-        reader, asker = clients.reader(settings, **self._quiet), clients.reader(settings, **self._quiet)
+        reader, asker = (
+            clients.reader(settings, **self._quiet, **self._stranded.watched(what))
+            for what in (names.control, f"where {names.control} ends")
+        )
         control = Control(reader, names.control, asker)
         return deploy(clients.admin(settings, **self._quiet), control, self.engine, settings), control
 

@@ -29,11 +29,16 @@ class Checkpoints(threading.Thread):
     """Works for the leaders' thread, on which it has ``done`` called; its own methods may be called from any thread."""
 
     def __init__(
-        self, producer: Producer, admin: AdminClient, names: Names, call: Callable[[Callable[[], None]], None]
+        self,
+        produce: Callable[[], Producer],
+        connect: Callable[[], AdminClient],
+        names: Names,
+        call: Callable[[Callable[[], None]], None],
     ) -> None:
+        """``produce`` and ``connect`` make clients: the first ones, and others after these have failed."""
         super().__init__(name="checkpoints", daemon=True)
-        self._producer = producer
-        self._admin = admin
+        self._produce, self._connect = produce, connect
+        self._producer, self._admin = produce(), connect()
         self._names = names
         self._call = call
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -78,7 +83,7 @@ class Checkpoints(threading.Thread):
         try:
             count = 0
             for raw in snapshot.records(view.entries()):
-                self._produce(partition, raw, delivered)
+                self._put(partition, raw, delivered)
                 count += 1
                 if troubles or self._stopping:
                     break
@@ -88,6 +93,8 @@ class Checkpoints(threading.Thread):
             troubles.append(str(error))
         finally:
             view.close()
+        if troubles:
+            self._producer = self._produce()
         if troubles or self._stopping:
             _log.info("partition %d: a snapshot is left incomplete: %s", partition, "; ".join(troubles[:1]))
             self._call(lambda: done(None))
@@ -96,7 +103,7 @@ class Checkpoints(threading.Thread):
         _log.info("partition %d: a snapshot of %d bytes is written", partition, checkpoint.size)
         self._call(lambda: done(checkpoint))
 
-    def _produce(self, partition: int, raw: bytes, delivered: Callable[[Any, Any], None]) -> None:
+    def _put(self, partition: int, raw: bytes, delivered: Callable[[Any, Any], None]) -> None:
         while True:
             try:
                 self._producer.produce(self._names.state, raw, None, partition, on_delivery=delivered)
@@ -115,3 +122,4 @@ class Checkpoints(threading.Thread):
                 future.result(_ANSWER_SECONDS)
             except (KafkaException, TimeoutError) as error:
                 _log.warning("%s/%d could not be trimmed to offset %d: %s", order.topic, partition, order.offset, error)
+                self._admin = self._connect()

@@ -45,6 +45,9 @@ class _Question:
     told: bool = False
 
 
+_UNANSWERED: Final = frozenset({"_TIMED_OUT", "_TRANSPORT"})
+
+
 class Horizon(threading.Thread):
     """Answers partitions that ask up to when all events are routed."""
 
@@ -89,7 +92,7 @@ class Horizon(threading.Thread):
                     self._look()
                 except KafkaException as error:
                     self._complain(f"Kafka does not say how far: {error.args[0].str()}")
-                    if error.args[0].name() == "_TIMED_OUT":
+                    if error.args[0].name() in _UNANSWERED:
                         self._admin = self._connect()
                     self._stopping.wait(_RETRY_SECONDS)
                 is_late = bool(self._open) and all(one.told for one in self._open)

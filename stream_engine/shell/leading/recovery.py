@@ -86,6 +86,7 @@ class Recovery(threading.Thread):
         try:
             while not self._stopping.is_set():
                 self._accept()
+                self._listen()
                 if self._readings and not self._is_ahead():
                     first = self._consumer.poll(_POLL_SECONDS)
                     if first is not None:
@@ -106,6 +107,12 @@ class Recovery(threading.Thread):
                 return
             request()
             block = False
+
+    def _listen(self) -> None:
+        """Have the clients tell their news, which only those hear who poll; a client that reads nothing has nothing else to give."""
+        self._asker.poll(0)
+        if not self._readings:
+            self._consumer.poll(0)
 
     def _ask(self, places: list[Place], answered: Answered, failed: Callable[[str], None]) -> None:
         try:

@@ -14,7 +14,6 @@ from stream_engine.core.routing.cause import sender_of
 from stream_engine.core.routing.envelope import Rejection
 from stream_engine.core.routing.offering import Scan
 from stream_engine.core.routing.parcels import Parcels, unnumbered
-from stream_engine.shell.clients import is_fatal
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.routing.avro_events import UnavailableError
 from stream_engine.shell.routing.route import Route, message_of
@@ -25,6 +24,7 @@ _POLL_SECONDS: Final = 0.05
 _DELIVERY_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 30.0
+_STALLED_SECONDS: Final = 30.0
 _SMALL: Final = 300
 """How many bytes an offer takes besides the event's data."""
 
@@ -100,9 +100,8 @@ class Backfill(threading.Thread):
                 return
             except (KafkaException, UnavailableError, _ScanError) as error:
                 _log.warning("reading %s again for waits: %s; it is tried again", self._route.events, error)
-                if isinstance(error, KafkaException) and is_fatal(error.args[0]):
-                    # It would fail for ever, and runs would wait for as long.
-                    self._let_go()
+                # A client that has failed for good, or has lost all brokers, would fail for ever, and runs would wait for as long.
+                self._let_go()
                 self._stopping.wait(_RETRY_SECONDS)
 
     def _let_go(self) -> None:
@@ -141,7 +140,7 @@ class Backfill(threading.Thread):
                 starts.append(TopicPartition(part.topic, part.partition, job.position))
         open_jobs = {part.partition: jobs[part.partition] for part in starts}
         consumer.assign(starts)
-        events = 0
+        events, heard = 0, monotonic()
         try:
             while open_jobs and not self._stopping.is_set():
                 batch = consumer.consume(_AT_ONCE, _POLL_SECONDS)
@@ -150,6 +149,9 @@ class Backfill(threading.Thread):
                     events += self._offer(raw, open_jobs, parcels)
                 self._send(producer, parcels)
                 self._close(consumer, open_jobs)
+                heard = monotonic() if batch else heard
+                if monotonic() > heard + _STALLED_SECONDS:
+                    raise _ScanError(f"nothing has come for {_STALLED_SECONDS:g} s")
         finally:
             consumer.unassign()
         if open_jobs:
