@@ -7,9 +7,12 @@ found itself is asked for, and is no reason.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from stream_engine.core.views.runs import ENDED, FoldedRun
+
+_Subject: TypeAlias = tuple[str, str | None, str | None]
+"""What runs of one line have in common: the function, the event, and the replay."""
 
 
 class Standing(NamedTuple):
@@ -48,11 +51,15 @@ def _lines(runs: Mapping[str, FoldedRun]) -> Iterator[list[FoldedRun]]:
     lines: dict[str, list[FoldedRun]] = {}
     for run in runs.values():
         lines.setdefault(_first(run, runs), []).append(run)
-    queued = [run for run in runs.values() if run.status == "queued" and run.rerun_of is None]
+    queued: dict[_Subject, list[FoldedRun]] = {}
+    for run in runs.values():
+        if run.status == "queued" and run.rerun_of is None:
+            queued.setdefault(_subject(run), []).append(run)
     for line in lines.values():
         # Of a run that has not begun, history does not tell of which one it is a rerun.
-        more = [run for run in queued if run not in line and _may_be_of(run, line[0])]
-        yield sorted((*line, *more), key=attrgetter("created_at", "run_id"))
+        first = line[0]
+        later = [run for run in queued.get(_subject(first), ()) if (run.created_at or 0) >= (first.created_at or 0)]
+        yield sorted({run.run_id: run for run in (*line, *later)}.values(), key=attrgetter("created_at", "run_id"))
 
 
 def _first(run: FoldedRun, runs: Mapping[str, FoldedRun]) -> str:
@@ -66,6 +73,5 @@ def _first(run: FoldedRun, runs: Mapping[str, FoldedRun]) -> str:
     return first
 
 
-def _may_be_of(queued: FoldedRun, run: FoldedRun) -> bool:
-    of_queued, of_run = ((one.function, one.event_id, one.replay_id) for one in (queued, run))
-    return of_queued == of_run and (queued.created_at or 0) >= (run.created_at or 0)
+def _subject(run: FoldedRun) -> _Subject:
+    return run.function, run.event_id, run.replay_id
