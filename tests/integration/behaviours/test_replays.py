@@ -134,7 +134,7 @@ def test_a_replay_is_paused_resumed_and_survives_a_crash_beside_another_one(depl
     places = _send(deploys, "greet", 120)
     deploys.served.told("RunEnded", 120, function="greet")
     start = ("replay", "start", "--function", "greet", "--from", str(since))
-    slow = said(deploys, *start, "--per-second", "20")
+    slow = said(deploys, *start, "--per-second", "10")
     other = said(deploys, *start)
     deploys.served.started_again(130, "greet")
     assert said(deploys, "replay", "pause", slow["id"])["status"] == "paused"
