@@ -50,7 +50,9 @@ class KafkaTransport:
         self._topic = events_topic
         self._commands = Names.of(app).commands
         self._trouble = Trouble(settings)
-        self._producer = clients.producer(settings, **self._trouble.properties)
+        self._connect = partial(clients.producer, settings, **self._trouble.properties)
+        self._producer = self._connect()
+        self._retired: list[Producer] = []
         self._stopping = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="stream-engine-sends", daemon=True)
         self._poller.start()
@@ -59,7 +61,8 @@ class KafkaTransport:
     def send(self, messages: Sequence[Message]) -> "Future[list[str]]":
         """Produce messages; the future has their places, ``topic/partition/offset``, in order."""
         future: Future[list[str]] = Future()
-        _Sending(self._producer, self._topic, messages, future, self._explain)
+        producer = self._producer
+        _Sending(producer, self._topic, messages, future, partial(self._explain, producer))
         return future
 
     def cancel(self, run_id: str, reason: str) -> "Future[None]":
@@ -68,14 +71,16 @@ class KafkaTransport:
         if self._results.settle_cancel(run_id, future):
             return future
 
+        producer = self._producer
+
         def delivered(error: Any, _: Any) -> None:
             if error is None:
                 future.set_result(None)
             else:
-                future.set_exception(self._explain(error))
+                future.set_exception(self._explain(producer, error))
 
         value, partition = cancelling.request(run_id, reason), partition_of(run_id)
-        self._producer.produce(self._commands, value, None, partition, on_delivery=delivered)
+        producer.produce(self._commands, value, None, partition, on_delivery=delivered)
         return future
 
     def run_outcome(self, run_id: str, timeout: float | None) -> "Future[Outcome]":
@@ -88,19 +93,28 @@ class KafkaTransport:
 
     def close(self) -> None:
         """Send what is still buffered, and let go of everything."""
-        self._producer.flush()
+        for producer in (*self._retired, self._producer):
+            producer.flush()
         self._stopping.set()
         self._poller.join()
         self._results.close()
 
-    def _explain(self, error: KafkaError) -> UserError:
+    def _explain(self, producer: Producer, error: KafkaError) -> UserError:
         if error.name() == "_MSG_TIMED_OUT":
-            return self._trouble.no_answer(self._producer)
+            if producer is self._producer:
+                # It may have lost all brokers for good (`stream_engine.shell.stranded`); another one begins anew, while this one goes on with what it has.
+                self._retired.append(producer)
+                self._producer = self._connect()
+            return self._trouble.no_answer(producer)
         return SendError(f"Kafka did not take what was sent to {self._topic} or {self._commands}: {error.str()}")
 
     def _poll(self) -> None:
         while not self._stopping.is_set():
             self._producer.poll(_POLL_SECONDS)
+            for producer in [*self._retired]:
+                producer.poll(0)
+                if not len(producer):
+                    self._retired.remove(producer)
 
 
 class _Sending:

@@ -50,12 +50,14 @@ class Stranded:
         return sorted(
             what
             for what, since in self._since.copy().items()
-            if since <= now - _FOR_GOOD_SECONDS and self._heard[what] > now - 3 * _EVERY_SECONDS
+            if since <= now - _FOR_GOOD_SECONDS and self._heard.get(what, 0.0) > now - 3 * _EVERY_SECONDS
         )
 
     def _note(self, what: str, statistics: str) -> None:
-        self._heard[what] = now = self._clock()
+        now = self._clock()
         if any(broker.source != _COORDINATOR for broker in _decode(statistics).brokers.values()):
             self._since.pop(what, None)
         else:
             self._since.setdefault(what, now)
+        # Last, so that who looks meanwhile does not take what an earlier client of the same name has told for what this one does.
+        self._heard[what] = now

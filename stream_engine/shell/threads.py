@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 
 from stream_engine.core.partition.room import Room
 from stream_engine.core.records.journal import WRITES, encode
@@ -275,14 +275,15 @@ def _tools(
     settings, names, quiet = serving.settings, deployment.names, serving.quiet
     produce = partial(clients.producer, settings, **quiet)
 
-    def connect(replay_id: str) -> Consumer:
-        watched = serving.stranded.watched(f"the events of replay {replay_id}")
-        return clients.member(settings, names.replay_group(replay_id), **quiet, **watched)
+    def connect(replay_id: str) -> tuple[Consumer, Producer]:
+        reads, writes = (
+            serving.stranded.watched(f"{what} replay {replay_id}") for what in ("the events of", "what is routed by")
+        )
+        return clients.member(settings, names.replay_group(replay_id), **quiet, **reads), produce(**writes)
 
     return Tools(
         {route.events_id: route for route in routes},
         connect,
-        produce,
         control.values,
         lambda values: write(produce(), names.control, values),
         lambda: room.free > serving.limits.runs // 2,  # Half of the room is for what is live.

@@ -17,12 +17,8 @@ from stream_engine.shell.routing.replays import ROUTED, ReplayPlan, Replays, Too
 from stream_engine.shell.routing.route import Route
 
 
-def _no_consumer(name: str) -> Consumer:
-    raise AssertionError(name)
-
-
-def _no_producer() -> Producer:
-    raise AssertionError
+def _no_clients(replay_id: str) -> tuple[Consumer, Producer]:
+    raise AssertionError(replay_id)
 
 
 def _nothing(value: Any) -> Any:
@@ -49,9 +45,7 @@ def test_what_is_over_of_a_worker_leaves_its_pace_to_the_rest(
     spans: Mapping[int, tuple[int, int]] = {0: (0, 500), 1: (3, 4), 2: (7, 7), 3: (0, 0)}
     made = Replay("r", "pay", "shop.events", "E", 0, 9, dict(spans), 10, 501, per_second=100)
     routes: dict[str, Route] = {}
-    tools = Tools(
-        *(routes, _no_consumer, _no_producer, cast("Any", _nothing), _nothing), has_room=lambda: True, failed=_nothing
-    )
+    tools = Tools(*(routes, _no_clients, cast("Any", _nothing), _nothing), has_room=lambda: True, failed=_nothing)
     plan = ReplayPlan(made, Extent("r", "shop.events", spans), tools)
     assert _in_a_second(monkeypatch, plan, assigned) == expected
     assert plan.most(0, assigned) == 1
@@ -73,9 +67,7 @@ def test_replays_for_which_nobody_has_said_a_pace_share_one(
         REPLAY: {name: msgspec.json.encode(one) for name, one in {"r": made, **others}.items()},
         ROUTED: {"routed": b"true"},
     }
-    tools = Tools(
-        *({}, _no_consumer, _no_producer, values.__getitem__, _nothing), has_room=lambda: True, failed=_nothing
-    )
+    tools = Tools(*({}, _no_clients, values.__getitem__, _nothing), has_room=lambda: True, failed=_nothing)
     threads = Replays(tools, cast("Any", _nothing))
     threads._look()
     plan = ReplayPlan(made, Extent("r", "shop.events", made.spans), threads._tools)
@@ -86,9 +78,7 @@ def test_a_replay_that_has_waited_for_room_goes_on_at_its_pace(monkeypatch: pyte
     made = Replay("r", "pay", "shop.events", "E", 0, 9, {0: (0, 500)}, 10, 500, per_second=100)
     has_room, now = False, 10.0
     monkeypatch.setattr(replays, "monotonic", lambda: now)
-    tools = Tools(
-        *({}, _no_consumer, _no_producer, cast("Any", _nothing), _nothing), has_room=lambda: has_room, failed=_nothing
-    )
+    tools = Tools(*({}, _no_clients, cast("Any", _nothing), _nothing), has_room=lambda: has_room, failed=_nothing)
     plan = ReplayPlan(made, Extent("r", "shop.events", made.spans), tools)
     assert plan.most(1, [0]) == 0
     now = 20.0

@@ -37,14 +37,13 @@ Selected = dict[int, list[int]]
 
 @dataclass(frozen=True)
 class Tools:
-    """What a worker carries replays out with. ``routes`` has those of all topics with events, by the topic's id. ``connect`` makes a member of a replay's group; ``values`` has the control topic's, by prefix.
+    """What a worker carries replays out with. ``routes`` has those of all topics with events, by the topic's id. ``connect`` makes a member of a replay's group, and what writes for it; ``values`` has the control topic's, by prefix.
 
     ``has_room`` says whether live runs have enough room left, ``sharing`` among how many replays the pace is shared that nobody has said.
     """
 
     routes: Mapping[str, Route]
-    connect: Callable[[str], Consumer]
-    produce: Callable[[], Producer]
+    connect: Callable[[str], tuple[Consumer, Producer]]
     values: Callable[[str], Mapping[str, bytes]]
     write: Callable[[dict[str, bytes]], None]
     has_room: Callable[[], bool]
@@ -203,7 +202,7 @@ class Replays(threading.Thread):
             extent = msgspec.structs.replace(extent, reused=steps)
         plan, route = ReplayPlan(replay, extent, tools), tools.routes[replay.topic_id].of_replay(replay.id)
         failed = partial(self._failed, replay.id)
-        thread = Routing(tools.connect(replay.id), tools.produce(), route, plan, failed)
+        thread = Routing(*tools.connect(replay.id), route, plan, failed)
         self._carried[replay.id] = _Carried(replay, thread, steps)
         thread.start()
 
