@@ -8,7 +8,7 @@ import click
 from stream_engine.cli.output import print_json, say
 from stream_engine.core.instants import iso
 from stream_engine.core.records.journal import Event
-from stream_engine.core.routing.replay import PER_SECOND, Counts, Replay, status
+from stream_engine.core.routing.replay import COMPLETED, PER_SECOND, Counts, Replay, status
 from stream_engine.core.routing.rewound import Stretch
 from stream_engine.shell.operating.replay_states import Seen
 
@@ -29,6 +29,11 @@ def show(found: Sequence[Seen], rewound: Stretches, *, as_json: bool, one: bool 
             f"{row['id']}  {row['status']:<9}  {row['function'] or 'a rewind'}  {row['from'] or 'expired'} to {row['to']}  "
             f"{row['routed']} of {row['events']} events, {row['ended']} of {row['runs']} runs ended, {row['failed']} failed"
             + _became(row["dispositions"])
+            + (
+                f"; {row['expired']} events had expired before it came to them, and were not run"
+                if row["expired"]
+                else ""
+            )
             + (f"; it waits for {row['waiting_on']}" if row["waiting_on"] else "")
         )
         for part in (row["partitions"] or ()) if one else ():
@@ -71,6 +76,8 @@ def _document(seen: Seen, partitions: Sequence[Stretch] | None) -> dict[str, Any
         "paused": counts.dispositions.get("paused", 0),
         "dead_lettered": counts.dispositions.get("dead-lettered", 0),
         "dispositions": counts.dispositions,
+        # What a rewind would need and has expired, no worker routes.
+        "expired": made.expired if made.function and made.state == COMPLETED else None,
         "waiting_on": waiting_on,
         "partitions": None if partitions is None else [_part(one) for one in partitions],
     }

@@ -108,7 +108,7 @@ class Replay(msgspec.Struct, frozen=True, omit_defaults=True):
     ``since`` and ``until`` are milliseconds since the epoch, ``spans`` what they were in offsets (``[start, stop)``, by partition) when it
     was made. With ``chunks``, so many values of the control topic have the events that it is about. ``events`` is how
     many there are, ``per_second`` how many of them are begun a second at most; 0 where nobody has said so, and all such replays share `PER_SECOND`. ``state``: `ACTIVE`, `PAUSED`, `CANCELLED`, or `COMPLETED`, once somebody has found that it is;
-    ``changed_at`` is when an operator last changed it, 0 for never.
+    ``changed_at`` is when an operator last changed it, 0 for never. ``expired`` is how many of its events were not on the log any more when it came to them; it is known once it is completed.
     """
 
     id: str
@@ -128,6 +128,7 @@ class Replay(msgspec.Struct, frozen=True, omit_defaults=True):
     reuse_steps: bool = False
     new_keys: bool = False
     changed_at: int = 0
+    expired: int = 0
 
 
 class How(NamedTuple):
@@ -304,6 +305,14 @@ def seems_over(replay: Replay, counts: Counts, *, routed: bool) -> bool:
     """
     has_all = routed or counts.routed >= replay.events
     return has_all and counts.runs == counts.ended and not counts.pending
+
+
+def completed(replay: Replay, counts: Counts, gone: int) -> Replay:
+    """Return a replay as it is once it is completed; ``gone`` are the places on the log that had expired when it came to them.
+
+    Not all of these had events of the function, and what came to nothing need not have expired: the function may have been deployed with another trigger.
+    """
+    return msgspec.structs.replace(replay, state=COMPLETED, expired=max(0, min(replay.events - counts.routed, gone)))
 
 
 class Found(NamedTuple):

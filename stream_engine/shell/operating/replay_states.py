@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from stream_engine.core.routing import rewound
 from stream_engine.core.routing.replay import (
     ACTIVE,
-    COMPLETED,
     PAUSED,
     Counts,
     Found,
     Replay,
     Tally,
+    completed,
     seems_over,
     waits_for,
 )
@@ -25,7 +25,7 @@ from stream_engine.shell.operating import replaying
 from stream_engine.shell.operating.group_offsets import members
 from stream_engine.shell.operating.resting import on_its_way
 from stream_engine.shell.operating.rewinds import Rewinds
-from stream_engine.shell.routing.replays import ROUTED
+from stream_engine.shell.routing.replays import EXPIRED, ROUTED
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 
@@ -53,6 +53,7 @@ class States:
         self._topics = topics
         self._rewinds = rewinds
         self._routed = control.values(ROUTED).keys()
+        self._control = control
         self._admin = clients.admin(settings)
         self._tally = Tally()
         self._read_to: Mapping[int, int] = {}
@@ -71,16 +72,16 @@ class States:
         counts = {one.id: self._counts(one) for one in replays}
         over = [one for one in replays if self._seems_over(one, counts[one.id])]
         on_the_way = on_its_way(self._settings, self._names, self._topics, _REST_SECONDS) if over else None
-        completed = set[str]()
+        ended = set[str]()
         if over and on_the_way is None:
             self._read(since)
             # What runs have sent that were told of before is known by now: if it has begun no run, none is to come.
             for one in over:
                 now = self._counts(one)
                 if now.runs == counts[one.id].runs and self._seems_over(one, now):
-                    completed.add(one.id)
+                    ended.add(one.id)
                 counts[one.id] = now
-        return [self._seen(one, counts[one.id], is_over=one.id in completed, on_the_way=on_the_way) for one in replays]
+        return [self._seen(one, counts[one.id], is_over=one.id in ended, on_the_way=on_the_way) for one in replays]
 
     def _counts(self, replay: Replay) -> Counts:
         counts = self._tally.of(replay)
@@ -92,7 +93,8 @@ class States:
 
     def _seen(self, replay: Replay, counts: Counts, *, is_over: bool, on_the_way: str | None) -> Seen:
         if is_over:
-            replay = replace(replay, state=COMPLETED)
+            gone = self._control.values(f"{EXPIRED}{replay.id}/").values()
+            replay = completed(replay, counts, sum(map(int, gone)))
             # Who may only read is told the same, and has to wait for it each time.
             with contextlib.suppress(ControlError):
                 if replay.id in self._rewinds:

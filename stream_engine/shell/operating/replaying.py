@@ -28,7 +28,7 @@ from stream_engine.shell.operating import group_offsets
 from stream_engine.shell.operating.following import wait_for_workers
 from stream_engine.shell.routing.avro_events import avro_decoder
 from stream_engine.shell.routing.event_log import messages
-from stream_engine.shell.routing.replays import ROUTED, SELECTED
+from stream_engine.shell.routing.replays import EXPIRED, ROUTED, SELECTED
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 
@@ -170,6 +170,7 @@ def forget(settings: Settings, names: Names, known: Control, now: int) -> None:
             REPLAY + replay.id,
             ROUTED + replay.id,
             *(f"{SELECTED}{replay.id}/{n}" for n in range(replay.chunks)),
+            *(f"{EXPIRED}{replay.id}/{rest}" for rest in known.values(f"{EXPIRED}{replay.id}/")),
         ):
             producer.produce(names.control, None, key, 0)
         group = names.replay_group(replay.id)

@@ -31,6 +31,9 @@ SELECTED: Final = "selected/"
 ROUTED: Final = "routed/"
 """The same for what says that all events of a replay have been routed."""
 
+EXPIRED: Final = "expired/"
+"""The same for how many places had expired when a replay came to them: ``expired/<id>/<partition>/<offset>``, from that offset on."""
+
 Selected = dict[int, list[int]]
 """Offsets of events, by partition."""
 
@@ -72,14 +75,23 @@ class ReplayPlan:
             at = max(start, part.offset)
             # Also a partition of which nothing is left to replay is read, from where its log is by then.
             left = max(at, offsets(consumer, self._replay.topic, part.partition).start)
-            expired = min(left, stop) - at
-            if expired > 0:
-                _log.warning(
-                    "%d events of replay %s have expired before they were read: %s/%d begins at offset %d",
-                    *(expired, self._replay.id, self._replay.topic, part.partition, left),
-                )
+            self._note_expired(part.partition, at, min(left, stop), left)
             found[part.partition] = Progress(0, stop, left, self._replay.id)
         return found
+
+    def _note_expired(self, partition: int, start: int, stop: int, left: int) -> None:
+        """Say, and write down, how many of its places have expired: of ``[start, stop)``, in offsets, as the log begins at ``left``. Whoever does so again after a crash writes the same key."""
+        selected = self._extent.selected
+        expired = stop - start
+        if selected is not None:
+            expired = sum(number == partition and start <= offset < stop for number, offset in selected)
+        if expired <= 0:
+            return
+        _log.warning(
+            "%d events of replay %s have expired before they were read: %s/%d begins at offset %d",
+            *(expired, self._replay.id, self._replay.topic, partition, left),
+        )
+        self._tools.write({f"{EXPIRED}{self._replay.id}/{partition}/{start}": str(expired).encode()})
 
     def extent(self, topic: str, progress: Progress) -> Extent | None:  # noqa: ARG002 - a `Plan`
         """Return what belongs to the replay."""

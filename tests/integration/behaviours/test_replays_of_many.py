@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.operating import group_offsets
-from tests.integration.behaviours.commands import completed, said
+from tests.integration.behaviours.commands import command, completed, said
 from tests.integration.behaviours.deploys import Deploys
 from tests.workers import until
 
@@ -109,12 +109,19 @@ def test_a_replay_that_does_not_go_on_says_why(deploys: Deploys) -> None:
     )
     made = said(deploys, "replay", "start", "--function", "third", "--from", str(since))
     found = said(deploys, "replay", "status", made["id"])
-    assert (found["status"], found["waiting_on"]) == ("running", "a worker: none serves the app")
+    assert (found["status"], found["waiting_on"], found["expired"]) == (
+        "running",
+        "a worker: none serves the app",
+        None,
+    )
     # What expires before it is read is missing in the end, and holds nothing up.
     part = TopicPartition(f"{deploys.name}.events", 0, 2)
     admin = clients.admin(deploys.settings)
     admin.delete_records([part])[part].result(30)
     worker = deploys.deploy()
     done = completed(deploys, made["id"])
-    assert [done[name] for name in ("events", "routed", "runs", "ended")] == [6, 4, 4, 4]
+    assert [done[name] for name in ("events", "routed", "runs", "ended", "expired")] == [6, 4, 4, 4, 2]
+    assert said(deploys, "replay", "status", made["id"])["expired"] == 2
+    told = command(deploys, "replay", "status", made["id"]).stdout
+    assert told.endswith("; 2 events had expired before it came to them, and were not run\n")
     assert "2 events of replay" in worker.talk
