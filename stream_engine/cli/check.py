@@ -146,12 +146,14 @@ def summary(counts: Counts, limit: int | None) -> Iterator[str]:
     if counts.expired:
         named = ", ".join(counts.expired[:_NAMED]) + (", ..." if len(counts.expired) > _NAMED else "")
         yield f"not checked: {len(counts.expired):,} runs whose events have expired ({named})"
-    if counts.partly:
-        yield f"not checked: {counts.partly:,} runs that have events from outside of this time"
-    if counts.invoked:
-        yield f"not checked: {counts.invoked:,} runs that were invoked, and have no event on the log"
-    if counts.elsewhere:
-        yield f"not checked: {counts.elsewhere:,} runs of events in topics that are not read any more"
+    for count, which in (
+        (counts.partly, "runs that have events from outside of this time"),
+        (counts.invoked, "runs that were invoked, and have no event on the log"),
+        (counts.replayed, "runs of replays, whose events began no live run of the function"),
+        (counts.elsewhere, "runs of events in topics that are not read any more"),
+    ):
+        if count:
+            yield f"not checked: {count:,} {which}"
     if counts.unread:
         what = f"{counts.unread:,} runs whose events cannot be read here ({counts.unread_because})"
         yield f"not checked: {what}; give it the settings that the workers have"

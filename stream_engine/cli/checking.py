@@ -90,7 +90,7 @@ class Counts:
 
     All of it is of what is wanted. ``untold`` counts functions of events of which history says nothing, or which both catalogues do not have. ``expired`` has the runs whose events
     the log does not have any more, ``invoked`` counts runs that have none there, ``elsewhere`` those whose events are in topics that are not read any more, ``partly`` those
-    that got events from outside of the time, ``unread`` those whose events cannot be read here, for the first of them ``unread_because`` of this.
+    that got events from outside of the time, ``replayed`` those of replays whose events have begun no live run of their function, ``unread`` those whose events cannot be read here, for the first of them ``unread_because`` of this.
     ``gone`` says of which part of the time the log may have lost events, whose runs history may have forgotten with them.
     """
 
@@ -102,6 +102,7 @@ class Counts:
     invoked: int = 0
     elsewhere: int = 0
     partly: int = 0
+    replayed: int = 0
     unread: int = 0
     unread_because: str = ""
     gone: list[Gone] = field(default_factory=list)
@@ -247,7 +248,7 @@ class Checking:
         """Judge what an event means, function by function, and the runs that it has begun; ``received`` is what it is to the new code."""
         place = event.topic, event.partition, event.offset
         begun = dict(self._pasts.begun(place))
-        told = self._pasts.disposed(place) | begun.keys()
+        told, again = self._pasts.disposed(place) | begun.keys(), self._pasts.again(place)
         rejection = received if isinstance(received, Rejection) else None
         known = event if isinstance(received, Rejection) else received
         old = Meant(self._old.match(event, self._partitions) if log.old else _NOTHING)
@@ -261,13 +262,18 @@ class Checking:
                 if self._wanted.takes(past):
                     meant = function in new.functions or _HANDLER in function
                     await self._judge_run(rehearsal, known, past, difference, meant=meant)
-            elif self._wanted.statuses:
-                # What began no run has none.
-                continue
-            elif difference is not None and difference.what != "no run":
+            elif not self._wanted.statuses and difference is not None and difference.what != "no run":
                 self._differs(event, function, None, difference)
             elif function not in told:
-                self.counts.untold += 1
+                self._note_untold([run for name, run in again if name == function])
+
+    def _note_untold(self, again: list[str]) -> None:
+        """Count a pair of an event and a function of which nothing live is known: by the runs of replays, or as what history says nothing of."""
+        pasts = (self._pasts.of(run) for run in again if run)
+        self.counts.replayed += sum(past is not None and self._wanted.takes(past) for past in pasts)
+        # What began no run has no status.
+        if not again and not self._wanted.statuses:
+            self.counts.untold += 1
 
     async def _judge_run(
         self, rehearsal: Rehearsal, event: Event, past: Past, difference: Difference | None, *, meant: bool

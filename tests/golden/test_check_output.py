@@ -66,7 +66,7 @@ def test_the_end_says_what_was_not_looked_at() -> None:
     counts = [
         Counts(0, 0, 0),
         Counts(120, 118, 0),
-        Counts(2_000, 1_990, 1_000, untold=3, expired=expired, invoked=12, elsewhere=4, partly=1),
+        Counts(2_000, 1_990, 1_000, untold=3, expired=expired, invoked=12, elsewhere=4, partly=1, replayed=6),
         Counts(9, 8, 0, unread=1, unread_because="it looks like Avro, but no schemas are configured"),
         Counts(0, 0, 0, gone=[Gone("shop.events", [0, 3], 1_800_000_000_000), Gone("orders", [1], None)]),
     ]

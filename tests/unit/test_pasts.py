@@ -32,12 +32,18 @@ def test_a_run_is_told_of_once_however_it_is_read(tmp_path: Path) -> None:
         RunEnded(3, "a-0", "pay", "1", "completed", 1, 0, "2"),
         _started("b-0", 8, replay_id="r"),
         _started("c-0", 7, rerun_of="a-0"),
+        replace(_disposed("batched", 9, "b-0"), replay_id="r"),
+        replace(_disposed("batched", 9, "b-0", topic="others"), replay_id="r"),
     )
     with Pasts(tmp_path / "app", ["shop.events"]) as pasts:
         pasts.take(reversed(records))
         pasts.take(records)
         assert pasts.begun(("shop.events", 0, 7)) == [("pay", "a-0")]
         assert pasts.begun(("shop.events", 0, 8)) == []
+        assert pasts.again(("shop.events", 0, 7)) == [("pay", "c-0")]
+        assert pasts.again(("shop.events", 0, 8)) == [("pay", "b-0")]
+        assert pasts.again(("shop.events", 0, 9)) == [("pay", "")]
+        assert pasts.disposed(("shop.events", 0, 9)) == set()
         found = pasts.of("a-0")
         assert found is not None
         assert (found.status, list(found.steps), found.steps["charge"].result) == ("completed", ["charge"], "1")

@@ -29,6 +29,7 @@ PRAGMA cache_size = -65536;
 CREATE TABLE record (run TEXT, epoch INTEGER, n INTEGER, place INTEGER, value BLOB, PRIMARY KEY (run, epoch, n, place)) WITHOUT ROWID;
 CREATE TABLE begun (topic TEXT, number INTEGER, position INTEGER, function TEXT, run TEXT, PRIMARY KEY (topic, number, position, function, run)) WITHOUT ROWID;
 CREATE TABLE disposed (topic TEXT, number INTEGER, position INTEGER, function TEXT, PRIMARY KEY (topic, number, position, function)) WITHOUT ROWID;
+CREATE TABLE again (topic TEXT, number INTEGER, position INTEGER, function TEXT, run TEXT, PRIMARY KEY (topic, number, position, function, run)) WITHOUT ROWID;
 CREATE TABLE member (topic TEXT, number INTEGER, position INTEGER, run TEXT, told INTEGER, PRIMARY KEY (topic, number, position, run)) WITHOUT ROWID;
 CREATE TABLE child (id TEXT PRIMARY KEY, function TEXT) WITHOUT ROWID;
 CREATE TABLE apart (run TEXT PRIMARY KEY, invoked INTEGER) WITHOUT ROWID;
@@ -103,6 +104,11 @@ class Pasts:
         query = "SELECT function FROM disposed WHERE topic = ? AND number = ? AND position = ?"
         return {function for (function,) in self._db.execute(query, place)}
 
+    def again(self, place: Place) -> list[tuple[str, str]]:
+        """Return what replays and reruns have made of an event, as functions and the ids of runs; an empty id stands for what was no run."""
+        query = "SELECT function, run FROM again WHERE topic = ? AND number = ? AND position = ? ORDER BY function, run"
+        return self._db.execute(query, place).fetchall()
+
     def of(self, run: str) -> Past | None:
         """Return the past of a run, or None if its beginning is not known."""
         found = past(self._records(run))
@@ -161,6 +167,7 @@ class Pasts:
 
     def _begin(self, record: RunStarted) -> None:
         if record.replay_id is not None or record.rerun_of is not None:
+            self._go_again(record, record.run_id)
             return
         if record.topic in self._topics:
             row = (record.topic, record.partition, record.offset, record.function, record.run_id)
@@ -172,7 +179,10 @@ class Pasts:
         self._db.execute("INSERT OR IGNORE INTO apart VALUES (?, ?)", (record.run_id, not record.topic))
 
     def _dispose(self, record: EventDisposed, at: tuple[int, int, int]) -> None:
-        if record.replay_id is not None or record.topic not in self._topics:
+        if record.replay_id is not None:
+            self._go_again(record, "")
+            return
+        if record.topic not in self._topics:
             return
         where = record.topic, record.partition, record.offset
         self._db.execute("INSERT OR IGNORE INTO disposed VALUES (?, ?, ?, ?)", (*where, record.function))
@@ -180,6 +190,11 @@ class Pasts:
             taken_by = run_of(record, keeps_all=True)
             # A record tells of a thousand events at most, and a partition of one after the other.
             self._db.execute("INSERT OR IGNORE INTO member VALUES (?, ?, ?, ?, ?)", (*where, taken_by, _number(at)))
+
+    def _go_again(self, record: RunStarted | EventDisposed, run: str) -> None:
+        if record.topic in self._topics:
+            row = record.topic, record.partition, record.offset, record.function, run
+            self._db.execute("INSERT OR IGNORE INTO again VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _number(place: tuple[int, int, int]) -> int:

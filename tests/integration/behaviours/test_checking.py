@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition
 from stream_engine.core.instants import iso
 from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
-from tests.integration.behaviours.commands import Checked, checked
+from tests.integration.behaviours.commands import Checked, checked, completed, said
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys
 
 pytestmark = pytest.mark.parametrize("deploys", ["checked.py"], indirect=True)
@@ -149,6 +149,32 @@ def test_runs_that_go_on_and_runs_whose_events_have_expired(deploys: Deploys) ->
     going = ("--function", "order", "--status", "running", "--since", iso(left.timestamp))
     assert _check(deploys, *going, changed="step").code == 0
     assert len(_check(deploys, *going, changed="sleep").rows) == 1
+
+
+def test_what_runs_of_replays_have_sent_is_told_apart_from_what_history_says_nothing_of(deploys: Deploys) -> None:
+    """Two orders are replayed: their new runs send anew what is shipped."""
+    deploys.deploy()
+    since = now_ms()
+    for number in (1, 2):
+        _send(deploys, "order/placed", order=number)
+    deploys.served.told("RunEnded", 2, function="ship")
+    made = said(deploys, "replay", "start", "--function", "order", "--from", str(since))
+    deploys.served.told("RunEnded", 2, function="ship", replay_id=made["id"])
+    completed(deploys, made["id"])
+    note = "not checked: 2 runs of replays, whose events began no live run of the function"
+    for arguments, is_told in [
+        ((), True),
+        (("--function", "ship"), True),
+        (("--function", "order"), False),
+        (("--status", "completed"), True),
+        (("--status", "failed"), False),
+        (("--event", "nothing"), False),
+    ]:
+        found = _check(deploys, "--since", str(since), *arguments)
+        assert (found.code, found.rows) == (0, []), found.talk
+        assert (note in found.talk) is is_told, found.talk
+        assert ("runs of replays" in found.talk) is is_told, found.talk
+        assert "history says nothing" not in found.talk
 
 
 def test_what_cannot_be_checked_is_said(deploys: Deploys) -> None:
