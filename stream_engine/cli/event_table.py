@@ -14,12 +14,17 @@ _STYLES = {"started": "green", "queued": "cyan", "delayed": "cyan", "dead-letter
 _WITHOUT_RUN = frozenset({"coalesced", "rate-limited", "skipped", "paused", "dead-lettered"})
 """Of these, history has the id of the run that there would have been."""
 
+_PASSED_OVER = "by a forward move of the offsets of the group that routes, which a worker found"
+
 
 def lines(story: EventStory) -> Iterator[Text]:
     """Give the lines of a story."""
     for place, name, outcomes in story:
-        yield Text.assemble((f"event {name}", "bold"), f"  {place}")
-        widths = [max(len(cells[column]) for cells in map(_cells, outcomes)) for column in range(2)]
+        yield Text.assemble((f"event {name}".rstrip(), "bold"), f"  {place}")
+        passed_over = story.passed_over(place)
+        if passed_over is not None:
+            yield Text.assemble("  ", ("passed over", "yellow"), f"  {_PASSED_OVER}, at {iso(passed_over)}")
+        widths = [max((len(cells[column]) for cells in map(_cells, outcomes)), default=0) for column in range(2)]
         for outcome in outcomes:
             function, disposition, about = _cells(outcome)
             style = _STYLES.get(outcome.disposition, "yellow")
@@ -29,7 +34,12 @@ def lines(story: EventStory) -> Iterator[Text]:
 def document(story: EventStory) -> list[dict[str, Any]]:
     """Return a story as ``--json`` shows it: an object for each place, with what became of the event for each function."""
     return [
-        {**place._asdict(), "event_name": name, "functions": [_outcome(outcome) for outcome in outcomes]}
+        {
+            **place._asdict(),
+            "event_name": name or None,
+            "functions": [_outcome(outcome) for outcome in outcomes],
+            "passed_over_at": None if (at := story.passed_over(place)) is None else iso(at),
+        }
         for place, name, outcomes in story
     ]
 

@@ -114,7 +114,7 @@ def reset(
         click.confirm("set these offsets?", abort=True, err=True)
     for topic in wanted:
         shell.set_offsets(admin, group, topic, {move.partition: move.to for move in moves if move.topic == topic})
-    say(f"done; start the workers of {names.app}, and what was rewound runs again")
+    say(done(names.app, moves))
 
 
 def _wanted(group: str, chosen: Iterable[_Partitions], routed: Sequence[str]) -> dict[str, frozenset[int] | None]:
@@ -178,6 +178,16 @@ def _target(consumer: Consumer, topic: str, number: int, offset: int | None) -> 
     if wanted < there.start:
         raise UserError(f"{topic}/{number} begins at offset {there.start}: what was before has expired")
     return wanted
+
+
+def done(app: str, moves: Sequence[Move]) -> str:
+    """Return what is said of an app whose group was moved."""
+    known = [(move.now, move.to) for move in moves if move.now is not None]
+    words = [
+        *(["what was rewound runs again"] if any(to < now for now, to in known) else []),
+        *(["what was passed over does not run"] if any(to > now for now, to in known) else []),
+    ]
+    return f"done; start the workers of {app}" + (f", and {'; '.join(words)}" if words else "")
 
 
 def _words(move: Move) -> str:

@@ -17,6 +17,7 @@ from stream_engine.cli.run_table import table
 from stream_engine.cli.timeline import draw
 from stream_engine.cli.times import FORMS, TIME
 from stream_engine.cli.values import DURATION, RUN_ID
+from stream_engine.core.views.caused import Place
 from stream_engine.core.views.explained import EventStory
 from stream_engine.core.views.reruns import Standing, standing
 from stream_engine.core.views.run_document import document
@@ -29,6 +30,7 @@ from stream_engine.shell.halts import REPLAY
 from stream_engine.shell.history.index import Index, ask
 from stream_engine.shell.history.reader import HistoryReader, about
 from stream_engine.shell.operating import cancelling as requests
+from stream_engine.shell.operating.passed_over import passed_over
 from stream_engine.shell.published import Published
 from stream_engine.shell.routing.bearings import REWIND
 from stream_engine.shell.settings import Settings
@@ -184,6 +186,9 @@ def _show_event(settings: Settings, app: str, event_id: str, *, as_json: bool) -
         for batch in reader.read(reader.span(reader.partitions()), about(events=gates), progress) if gates else ():
             for entry in batch:
                 story.follow(entry.record)
+    place = Place.parse(event_id)
+    if place is not None and (at := passed_over(settings, app, place)) is not None:
+        story.pass_over(place, at)
     if as_json:
         print_json(event_table.document(story))
     else:

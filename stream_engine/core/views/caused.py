@@ -5,7 +5,7 @@ taken by the run of another event. An event that repeats an earlier one is a dup
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunStarted
 from stream_engine.core.views.runs import ENDED, FoldedRun, RunIndex
@@ -26,6 +26,14 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}/{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the place that a text names, as an event's id does to which its producer gave none; None if it names none."""
+        match text.split("/"):
+            case [topic, partition, offset] if topic and partition.isdecimal() and offset.isdecimal():
+                return cls(topic, int(partition), int(offset))
+        return None
 
 
 class Caused:

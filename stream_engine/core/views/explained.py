@@ -43,6 +43,7 @@ class EventStory:
         self._names: dict[Place, str] = {}
         self._outcomes: dict[tuple[Place, str, str | None], Outcome] = {}
         self._taken: dict[str, list[tuple[int, str]]] = {}
+        self._passed_over: dict[Place, int] = {}
 
     @property
     def unfinished(self) -> set[str]:
@@ -70,17 +71,25 @@ class EventStory:
         if known is None or _rank(outcome) >= _rank(known):
             self._outcomes[key] = outcome
 
+    def pass_over(self, place: Place, at: int) -> None:
+        """Note that an operator moved the group that routes past a place of the event, and when a worker found so, in milliseconds since the epoch."""
+        self._passed_over[place] = at
+
+    def passed_over(self, place: Place) -> int | None:
+        """Return when a worker found that a place was passed over, in milliseconds since the epoch; None where it was not."""
+        return self._passed_over.get(place)
+
     def __bool__(self) -> bool:
-        """Whether history tells anything of the event."""
-        return bool(self._names)
+        """Whether anything is known of the event."""
+        return bool(self._names or self._passed_over)
 
     def __iter__(self) -> Iterator[tuple[Place, str, list[Outcome]]]:
-        """Give each place of the event on the log, with its name and what became of it there, in the order of places."""
-        for place in sorted(self._names):
+        """Give each place of the event on the log, with its name and what became of it there, in the order of places; the name of what was passed over is empty."""
+        for place in sorted(self._names.keys() | self._passed_over):
             found = [self._finished(outcome) for (at, _, _), outcome in self._outcomes.items() if at == place]
             yield (
                 place,
-                self._names[place],
+                self._names.get(place, ""),
                 sorted(found, key=lambda outcome: (outcome.function, outcome.replay_id or "")),
             )
 

@@ -31,7 +31,6 @@ from stream_engine.shell.topics import Names
 
 _log = logging.getLogger(__name__)
 _PROGRESS: Final = "progress/"
-_SKIP: Final = "skip/"
 _BEGUN: Final = "begun/"
 _UNLIMITED: Final = 1 << 30
 _ANSWER_SECONDS: Final = 30.0
@@ -39,12 +38,15 @@ _ANSWER_SECONDS: Final = 30.0
 REWIND: Final = "rewind/"
 """What the keys of the control topic begin with that have rewinds."""
 
+SKIP: Final = "skip/"
+"""The same for what an operator passed over: ``skip/<id of the topic>/<partition>/<offset behind it>``."""
+
 TopicId = tuple[str, str]
 """The name and the id of a topic."""
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """Events that an operator passed over: ``[start, stop)`` in offsets; ``at`` is in milliseconds since the epoch."""
+    """Events that an operator passed over: ``[start, stop)`` in offsets; ``at`` is when a worker found so, in milliseconds since the epoch."""
 
     start: int
     stop: int
@@ -248,7 +250,7 @@ class Bearings:
             _log.info("an operator rewound what is routed: its events run again as replay %s (%s)", rewind.id, spans)
         if found.skipped is not None:
             start, stop = found.skipped
-            key = f"{_SKIP}{self._topic_id}/{partition}/{stop}"
+            key = f"{SKIP}{self._topic_id}/{partition}/{stop}"
             write(self._producer, self._control, {key: msgspec.json.encode(Skip(start, stop, now_ms()))})
             _log.warning("%s/%d: an operator passed over the events %d to %d", self._topic, partition, start, stop)
 

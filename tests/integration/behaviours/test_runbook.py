@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition
 
 from stream_engine.shell import clients
 from stream_engine.shell.topics import partition_counts
-from tests.integration.behaviours.commands import said
+from tests.integration.behaviours.commands import command, said
 from tests.integration.behaviours.deploys import PARTITIONS, Deploys
 from tests.integration.behaviours.page import Tried, page_of, tries
 from tests.workers import until
@@ -129,10 +129,18 @@ def test_events_that_expired_while_all_workers_were_away(deploys: Deploys, tried
         preview = page.do(f"{reset} --dry-run")
         assert preview.splitlines() == [f"{topic}/0    {gone[1]} -> {left[1]}: 1 offsets skipped for good"]
         assert page.agree(reset).strip() == preview.strip()
+        assert command(deploys, "runs", "show", "--event", f"{topic}/0/{gone[1]}").exit_code == 1
         deploys.worker = page.start("stream-engine worker shop:engine", BEHAVIOURS_BUG="0")
         deploys.worker.said(f"an operator passed over the events {gone[1]} to {left[1]}")
         for place, order in ((left, 3), (elsewhere, 4)):
             assert deploys.served.result(deploys.served.started(place, "pick")) == order
+        shown = page.do("stream-engine runs show --event APP.events/0/OFFSET --app APP", OFFSET=str(gone[1]))
+        assert shown.startswith(f"event  {topic}/0/{gone[1]}\n  passed over  by a forward move of the offsets")
+        [told] = said(deploys, "runs", "show", "--event", f"{topic}/0/{gone[1]}")
+        assert (told["offset"], told["functions"], told["event_name"]) == (gone[1], [], None)
+        assert told["passed_over_at"] is not None
+        [ran] = said(deploys, "runs", "show", "--event", f"{topic}/0/{left[1]}")
+        assert ran["passed_over_at"] is None
         keep = "kafka-configs.sh --bootstrap-server kafka-1:9092 --alter --entity-type topics --entity-name APP.{} --add-config retention.ms=1209600000"
         page.tool(keep.format("events"))
         page.tool(keep.format("history"))

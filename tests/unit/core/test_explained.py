@@ -2,6 +2,7 @@
 
 from itertools import permutations
 
+import pytest
 from msgspec.structs import replace
 
 from stream_engine.core.records.history import EventDisposed, HistoryRecord, RunEnded, RunStarted
@@ -76,3 +77,32 @@ def test_a_story_without_coalesced_events_needs_no_more_of_history() -> None:
     for record in (QUEUED, DROPPED, AGAIN, STARTED):
         story.add(record)
     assert story.unfinished == set()
+
+
+def test_what_was_passed_over_is_told_beside_what_history_has() -> None:
+    story = EventStory("order-7")
+    assert not story
+    story.pass_over(Place("events", 1, 3), AT)
+    assert story
+    assert list(story) == [(Place("events", 1, 3), "", [])]
+    story.add(STARTED)
+    assert [(place, name, len(found)) for place, name, found in story] == [
+        (Place("events", 0, 9), "order/placed", 1),
+        (Place("events", 1, 3), "", 0),
+    ]
+    assert [story.passed_over(Place("events", *place)) for place in ((0, 9), (1, 3))] == [None, AT]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("shop.events/0/17", Place("shop.events", 0, 17)),
+        ("order-7", None),
+        ("a/b/7", None),
+        ("/1/7", None),
+        ("a/1/2/3", None),
+        ("a/1/-2", None),
+    ],
+)
+def test_the_id_of_an_event_to_which_none_was_given_is_its_place(text: str, place: Place | None) -> None:
+    assert Place.parse(text) == place
