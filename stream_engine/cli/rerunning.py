@@ -133,13 +133,13 @@ class Reruns:
 
 
 def of_those_passed_over(standing: Standing) -> Iterator[str]:
-    """Give in words how many runs are not run again, because their events have been run again since."""
+    """Give in words how many runs are not run again, because their events have other runs."""
     if standing.replaced:
         yield f"passed over: {len(standing.replaced)} runs of events that were run again since; the newest run of each stands for them"
     if standing.done:
         reruns = list(dict.fromkeys(run.run_id for run in standing.done.values()))
         named = ", ".join(reruns[:_NAMED]) + (", ..." if len(reruns) > _NAMED else "")
-        yield f"passed over: {len(standing.done)} runs of events that were run again by runs which are completed, or go on ({named})"
+        yield f"passed over: {len(standing.done)} runs of events of which other runs are completed, or go on ({named})"
 
 
 def confirmed(count: int, *, yes: bool, asks: bool) -> None:

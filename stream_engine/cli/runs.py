@@ -231,8 +231,8 @@ def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) 
     """Run the events of runs again: by the runs' ids, or those that filters find; print the new runs.
 
     Idempotency keys are those of the first run, so that other systems know a repeated call. Of what filters find, runs that cannot be run again are
-    passed over, with the reason; then the exit code is 1. Those whose event was run again since are passed over too: the newest stands for them, or
-    none, where one is completed or goes on.
+    passed over, with the reason; then the exit code is 1. Those whose event was run again since, by this command or a replay, are passed over too: the
+    newest stands for them, or none, where another one goes on, or has repeated the first one and is completed.
     """
     filters: _Filters = {
         "function": options["function"],
@@ -292,7 +292,7 @@ def _standing(settings: Settings, app: str, filters: _Filters) -> Standing:
 
     def of(index: Index) -> Standing:
         found = index.list(selection).runs
-        events = {(run.function, run.event_id) for run in found}
+        events = {(run.function, run.event_id) for run in found if run.event_id is not None}
         known = (index.list(Selection(function, event_id=event)).runs for function, event in events)
         return standing(found, chain.from_iterable(known))
 

@@ -116,6 +116,7 @@ class FoldedRun(msgspec.Struct):
     ``phase`` is ``queued``, ``running``, ``retrying``, ``parked``, `GONE` or one of `ENDED`; `status` adds what the steps say. Times
     are milliseconds since the epoch, ``result`` is JSON text. What no record told is None or empty; ``changes`` are the
     records of what happened to the run between its start and its end. ``stopping`` says why it is to end once its steps in flight have.
+    ``event_at`` is where the run's event is on the log: its topic, partition and offset; None of one that was invoked.
     """
 
     run_id: str
@@ -124,6 +125,7 @@ class FoldedRun(msgspec.Struct):
     phase: str = "running"
     event_id: str | None = None
     event_name: str | None = None
+    event_at: tuple[str, int, int] | None = None
     key: str | None = None
     replay_id: str | None = None
     of_run: str | None = None
@@ -278,6 +280,7 @@ def is_about_a_run(record: HistoryRecord) -> bool:
 
 
 def _dispose(run: FoldedRun, record: EventDisposed) -> None:
+    run.event_at = _event_at(record)
     if run.phase == "timed_out":  # before it began; the disposition of its event follows
         run.event_id, run.event_name, run.created_at = record.event_id, record.event_name, run.created_at or record.at
         return
@@ -299,6 +302,7 @@ def _start(run: FoldedRun, record: RunStarted) -> None:
     run.phase, run.gate = "running", None
     run.version = record.version
     run.event_id, run.event_name, run.key = record.event_id, record.event_name, record.key
+    run.event_at = _event_at(record)
     run.replay_id, run.of_run, run.rerun_of = record.replay_id, record.of_run, record.rerun_of
     run.created_at, run.started_at = record.created_at, record.at
 
@@ -340,6 +344,10 @@ def _end(run: FoldedRun, record: RunEnded) -> None:
         if not step.settled:
             step.last.status, step.last.wake_at = "interrupted", None
             step.last.ended_at = step.last.ended_at or record.at
+
+
+def _event_at(record: EventDisposed | RunStarted) -> tuple[str, int, int] | None:
+    return (record.topic, record.partition, record.offset) if record.topic else None
 
 
 def _gate(record: EventDisposed | RunChanged, earliest: int | None) -> AtGate | None:

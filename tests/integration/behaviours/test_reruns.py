@@ -93,9 +93,39 @@ def test_many_runs_run_again_once_for_each_event_until_one_is_completed(deploys:
     deploys.served.told("RunEnded", _ORDERS + 10, function="pay")
     done = command(deploys, *failed, "--yes", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, []), done.output
-    assert "passed over: 10 runs of events that were run again by runs which are completed" in done.stderr
+    assert "passed over: 10 runs of events of which other runs are completed" in done.stderr
     # Whoever names one wants it.
     assert said(deploys, "runs", "rerun", runs[1])["rerun_of"] == runs[1]
+
+
+def test_what_a_replay_failed_at_too_runs_again_once(deploys: Deploys) -> None:
+    since = now_ms()
+    runs = _place_orders(deploys)
+    deploys.deploy(BEHAVIOURS_BUG="1")
+    start = ("replay", "start", "--function", "pay", "--from", str(since), "--status", "failed")
+    made = said(deploys, *start)["id"]
+    completed(deploys, made)
+    replayed = {one["run_id"] for one in deploys.served.told("RunStarted", 5, function="pay", replay_id=made)}
+    deploys.deploy(BEHAVIOURS_BUG="0")
+    failed = ("runs", "rerun", "--function", "pay", "--status", "failed")
+    preview = command(deploys, *failed)
+    assert "passed over: 5 runs of events that were run again since; the newest run of each stands" in preview.stderr
+    assert "add --yes to run these 5 runs again" in preview.stderr
+    one = said(deploys, "runs", "rerun", runs[1])
+    deploys.served.result(one["run_id"])
+    again = said(deploys, *failed, "--yes")
+    assert len(again) == 4
+    assert {one["rerun_of"] for one in again} < replayed
+
+
+def test_what_a_replay_has_mended_is_passed_over(deploys: Deploys) -> None:
+    since = now_ms()
+    _place_orders(deploys)
+    made = said(deploys, "replay", "start", "--function", "pay", "--from", str(since), "--status", "failed")
+    completed(deploys, made["id"])
+    done = command(deploys, "runs", "rerun", "--function", "pay", "--status", "failed", "--yes", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, []), done.output
+    assert "passed over: 5 runs of events of which other runs are completed" in done.stderr
 
 
 def test_a_replay_that_takes_steps_over_mends_what_failed_and_charges_nobody_twice(deploys: Deploys) -> None:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import pytest
 
 from stream_engine.cli.rerunning import of_those_passed_over
+from stream_engine.core.records.history import EventDisposed, RunEnded, RunStarted
 from stream_engine.core.views.reruns import Standing, standing
-from stream_engine.core.views.runs import FoldedRun
+from stream_engine.core.views.runs import ENDED, FoldedRun, fold
 
 _AGES = "abcdefgh"
 
 
-def _run(
-    id: str, status: str, rerun_of: str | None = None, event: str = "e", replay_id: str | None = None
-) -> FoldedRun:
+def _run(id: str, status: str, rerun_of: str | None = None, event: str = "e", offset: int = 0) -> FoldedRun:
     """Return a run; those with later letters were created later."""
-    age = _AGES.index(id)
-    return FoldedRun(id, "pay", phase=status, event_id=event, created_at=age, rerun_of=rerun_of, replay_id=replay_id)
+    at = ("shop.events", 0, offset)
+    return FoldedRun(
+        id, "pay", phase=status, event_id=event, event_at=at, created_at=_AGES.index(id), rerun_of=rerun_of
+    )
+
+
+def _begun(id: str, function: str, topic: str, of_run: str | None, status: str) -> FoldedRun:
+    """Return a run as the fold has it of what history tells."""
+    at = _AGES.index(id)
+    started = RunStarted(at, id, function, "1", at, "order/placed", "e", topic, 0, 0, of_run=of_run)
+    ended = RunEnded(at, id, function, "1", status, at, 0)
+    return fold(id, (started, ended) if status in ENDED else (started,))
 
 
 def _stands(runs: list[FoldedRun], statuses: set[str]) -> tuple[str, dict[str, str], dict[str, str]]:
@@ -50,18 +59,46 @@ _FAILED = _run("a", "failed")
         # One that has not begun does not say of which run it is a rerun.
         ([_run("b", "queued")], "", {}, {"a": "b"}),
         ([_run("b", "queued", event="other")], "a", {}, {}),
-        ([_run("b", "queued", replay_id="r")], "a", {}, {}),
-        # Of another event, or of the same one in a replay, they are other runs.
+        # A later event that was given the same id is another one.
+        ([_run("b", "queued", offset=1)], "a", {}, {}),
+        ([_run("b", "completed", offset=1)], "a", {}, {}),
         ([_run("b", "failed", event="other"), _run("c", "completed", "b", "other")], "a", {}, {"b": "c"}),
-        ([_run("b", "completed", replay_id="r")], "a", {}, {}),
+        # A replay's run is no rerun of any, but of the same event.
+        ([_run("b", "failed")], "b", {"a": "b"}, {}),
+        ([_run("b", "failed"), _run("c", "failed", "a")], "c", {"a": "c", "b": "c"}, {}),
+        ([_run("b", "completed")], "", {}, {"a": "b"}),
+        ([_run("b", "failed"), _run("c", "completed", "b")], "", {}, {"a": "c", "b": "c"}),
+        ([_run("b", "running")], "", {}, {"a": "b"}),
         # History has forgotten the run in between.
-        ([_run("c", "failed", "b"), _run("d", "failed", "b")], "ad", {"c": "d"}, {}),
+        ([_run("c", "failed", "b"), _run("d", "failed", "b")], "d", {"a": "d", "c": "d"}, {}),
     ],
 )
 def test_of_failed_runs_one_of_an_event_runs_again_unless_another_one_did_or_will(
     reruns: list[FoldedRun], again: str, replaced: dict[str, str], done: dict[str, str]
 ) -> None:
     assert _stands([_FAILED, *reruns], {"failed"}) == (again, replaced, done)
+
+
+def test_a_first_run_that_is_completed_is_no_reason_but_one_that_goes_on_is() -> None:
+    replayed = _run("b", "failed")
+    assert _stands([_run("a", "completed"), replayed], {"failed"}) == ("b", {}, {})
+    assert _stands([_run("a", "running"), replayed], {"failed"}) == ("", {}, {"b": "a"})
+    # What is left of the line in history begins with a rerun.
+    assert _stands([_run("a", "completed", "gone"), replayed], {"failed"}) == ("", {}, {"b": "a"})
+
+
+def test_where_an_event_is_the_fold_tells_before_its_run_begins_and_after() -> None:
+    for told in (
+        EventDisposed(0, "pay", "order/placed", "e", "shop.events", 2, 7, "queued", "a"),
+        RunStarted(0, "a", "pay", "1", 0, "order/placed", "e", "shop.events", 2, 7),
+    ):
+        assert fold("a", [told]).event_at == ("shop.events", 2, 7)
+
+
+@pytest.mark.parametrize(("function", "topic"), [("pay", ""), ("pay:on_failure", "shop.events")])
+def test_what_was_invoked_and_what_handles_a_failure_stand_for_themselves(function: str, topic: str) -> None:
+    runs = [_begun(id, function, topic, of_run, "failed") for id, of_run in (("a", "x"), ("b", "y"))]
+    assert _stands([*runs, _begun("c", function, topic, "z", "completed")], {"failed"}) == ("ab", {}, {})
 
 
 def test_runs_that_are_completed_are_asked_for_themselves() -> None:
@@ -81,7 +118,7 @@ def test_it_is_said_how_many_are_passed_over_and_why() -> None:
     done = {f"r{number}": run for number, run in enumerate([*reruns, reruns[0]])}
     assert list(of_those_passed_over(Standing([_FAILED], {"a": reruns[0]}, done))) == [
         "passed over: 1 runs of events that were run again since; the newest run of each stands for them",
-        "passed over: 7 runs of events that were run again by runs which are completed, or go on (b, c, d, e, f, ...)",
+        "passed over: 7 runs of events of which other runs are completed, or go on (b, c, d, e, f, ...)",
     ]
     [words] = of_those_passed_over(Standing([], {}, {"a": reruns[0]}))
     assert words.endswith("go on (b)")
