@@ -1,12 +1,14 @@
 """``stream-engine runs rerun``: a new run of the same event, with a link to the first one."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Final, NamedTuple
 
 import click
 
 from stream_engine.cli.output import progress_of, reading_history, say
 from stream_engine.core.functions.catalogue import Catalogue
+from stream_engine.core.records.history import RunStarted
 from stream_engine.core.records.requests import Reused
 from stream_engine.core.stages.reuse import reusable
 from stream_engine.core.views.caused import Place
@@ -14,7 +16,8 @@ from stream_engine.core.views.reruns import Standing
 from stream_engine.core.views.runs import ENDED, FoldedRun
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
-from stream_engine.shell.operating.rerunning import Again, Begun, CannotRerunError, Entries, Events
+from stream_engine.shell.operating.log_events import LogEvents, OnLog
+from stream_engine.shell.operating.rerunning import Again, Begun, CannotRerunError, Entries
 from stream_engine.shell.published import Published
 from stream_engine.shell.routing import reusing
 from stream_engine.shell.routing.reusing import Recorded
@@ -34,6 +37,16 @@ class Prepared(NamedTuple):
         """Say on stderr of each run that is passed over why it is."""
         for why in self.refused.values():
             say(f"passed over: {why}")
+
+
+class _Looked(NamedTuple):
+    """A run that is to run again: how it began, where its own event is and the others are that it had, and what steps it takes over."""
+
+    run: FoldedRun
+    started: RunStarted
+    own: Place
+    others: list[Place]
+    steps: tuple[Reused, ...]
 
 
 class Reruns:
@@ -72,19 +85,15 @@ class Reruns:
         with reading_history() as progress:
             functions = {run.run_id: run.function for run in left}
             recorded = reusing.of_runs(self._settings, self._app, functions, progress, self._catalogue.keeps_all)
-        events = Events(self._settings, self._catalogue)
+        looked = []
+        for run in left:
+            with _refusing(run, refused):
+                looked.append(self._look_at(run, recorded.get(run.run_id)))
+        there = self._events([place for one in looked for place in (one.own, *one.others)])
         begun = []
-        try:
-            with progress_of("reading events") as progress:
-                for number, run in enumerate(left):
-                    progress(number, len(left))
-                    try:
-                        begun.append(self._entries.again(self._look_at(run, recorded.get(run.run_id), events)))
-                    except CannotRerunError as error:
-                        named = run.run_id in str(error)
-                        refused[run.run_id] = str(error) if named else f"run {run.run_id}: {error}"
-        finally:
-            events.close()
+        for one in looked:
+            with _refusing(one.run, refused):
+                begun.append(self._entries.again(self._with_events(one, there)))
         return Prepared(begun, refused)
 
     def begin(self, begun: Sequence[Begun]) -> list[dict[str, str]]:
@@ -115,7 +124,7 @@ class Reruns:
             return f"{run.function} has no version {self._version!r}, so run {name} cannot run on it; it has {known}"
         return None
 
-    def _look_at(self, run: FoldedRun, recorded: Recorded | None, events: Events) -> Again:
+    def _look_at(self, run: FoldedRun, recorded: Recorded | None) -> _Looked:
         name = run.run_id
         if recorded is None:
             raise CannotRerunError(f"run {name} has not begun, so there is nothing to run again")
@@ -128,8 +137,31 @@ class Reruns:
                 raise CannotRerunError(f"run {name} has no step {self._from_step!r}; it has {known}") from error
         started = recorded.started
         own = Place(started.topic, started.partition, started.offset)
-        others = tuple(events.at(place) for place in sorted(recorded.others - {own}))
-        return Again(name, started, events.at(own), others, steps, self._version or "", self._new_keys)
+        return _Looked(run, started, own, sorted(recorded.others - {own}), steps)
+
+    def _events(self, places: Sequence[Place]) -> OnLog:
+        if not places:
+            return OnLog({}, {})
+        with progress_of("reading events") as progress, closing(LogEvents(self._settings, self._catalogue)) as log:
+            return log.at(places, progress)
+
+    def _with_events(self, one: _Looked, there: OnLog) -> Again:
+        for place in (one.own, *one.others):
+            if place in there.missing:
+                raise CannotRerunError(there.missing[place])
+        others = tuple(there.events[place] for place in one.others)
+        own = there.events[one.own]
+        return Again(one.run.run_id, one.started, own, others, one.steps, self._version or "", self._new_keys)
+
+
+@contextmanager
+def _refusing(run: FoldedRun, refused: dict[str, str]) -> Iterator[None]:
+    """Note why a run cannot be run again, and go on."""
+    try:
+        yield
+    except CannotRerunError as error:
+        named = run.run_id in str(error)
+        refused[run.run_id] = str(error) if named else f"run {run.run_id}: {error}"
 
 
 def of_those_passed_over(standing: Standing) -> Iterator[str]:

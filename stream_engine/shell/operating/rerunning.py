@@ -3,11 +3,9 @@
 They are entries that are sent to where they are decided upon first, past the router; a name of its own makes each a run of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
-
-from confluent_kafka import Consumer, TopicPartition
 
 from stream_engine.core.functions.catalogue import Catalogue
 from stream_engine.core.functions.match import Matched
@@ -22,22 +20,16 @@ from stream_engine.core.routing.receive import Message, receive
 from stream_engine.core.stages.batch import BATCHED
 from stream_engine.core.stages.entering import next_stop
 from stream_engine.core.stages.reuse import composition, excess
-from stream_engine.core.views.caused import Place
 from stream_engine.shell import clients, topics
-from stream_engine.shell.clients import offsets
-from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.operating.log_events import Done
 from stream_engine.shell.routing.avro_events import avro_decoder
-from stream_engine.shell.routing.route import message_of
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
 
 _SECONDS = 30
 _SMALL = 300
 _GATES = frozenset({"throttle", "concurrency"})
-
-Done = Callable[[int, int], None]
-"""Is told how many of how many are done."""
 
 
 class CannotRerunError(UserError):
@@ -61,50 +53,6 @@ class Begun(NamedTuple):
 
     entry: Entry
     others: tuple[Event, ...] = ()
-
-
-class Events:
-    """Reads events from the log, one after the other. Close it."""
-
-    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
-        self._address = settings.bootstrap_servers
-        self._consumer: Consumer = clients.reader(settings)
-        self._admin = clients.admin(settings)
-        self._avro = avro_decoder(settings.schemas)
-        self._sources = catalogue.sources
-        self._ids: dict[str, str] = {}
-
-    def close(self) -> None:
-        """Leave Kafka."""
-        self._consumer.close()
-
-    def at(self, place: Place) -> Event:
-        """Return the event of a run.
-
-        Raises:
-            CannotRerunError: it is not there any more.
-            UserError: Kafka does not answer.
-        """
-        topic, number, offset = place
-        there = offsets(self._consumer, topic, number)
-        if offset not in there:
-            raise CannotRerunError(
-                f"the event of this run is not on the log any more: {topic}/{number} begins at offset {there.start}, and it was at {offset}"
-            )
-        if topic not in self._ids:
-            self._ids[topic] = topics.topic_id(self._admin, topic)
-        self._consumer.assign([TopicPartition(topic, number, offset)])
-        deadline = monotonic() + _SECONDS
-        while monotonic() < deadline:
-            raw = self._consumer.poll(1.0)
-            if raw is None or raw.error() is not None:
-                continue
-            message = message_of(raw, topic, self._ids[topic])
-            event = receive(message, {}, self._avro, source=self._sources.get(topic))
-            if raw.offset() != offset or isinstance(event, Rejection):
-                raise CannotRerunError(f"there is no event at offset {offset} of {topic}/{number} any more")
-            return event
-        raise UserError(f"{self._address} has not answered for half a minute")
 
 
 class Entries:

@@ -262,6 +262,11 @@ def test_what_has_expired_is_said_and_what_is_left_can_be_replayed(deploys: Depl
     gone = command(deploys, "runs", "rerun", first)
     assert (gone.exit_code, gone.stdout) == (1, "")
     assert "not on the log any more" in gone.stderr
+    many = command(deploys, "runs", "rerun", "--function", "greet", "--status", "completed")
+    expired = [place for place in places if place[0] == places[0][0] and place[1] < 2]
+    assert (many.exit_code, many.stdout) == (1, "")
+    assert many.stderr.count("not on the log any more") == len(expired)
+    assert f"add --yes to run these {len(places) - len(expired)} runs again" in many.stderr
     [said_since] = re.findall(r"All after (\S+) is there;", short.stderr)
     made = said(deploys, "replay", "start", "--function", "greet", "--from", said_since)
     assert completed(deploys, made["id"])["runs"] == made["events"] > 0
