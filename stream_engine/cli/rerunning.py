@@ -14,8 +14,10 @@ from stream_engine.core.stages.reuse import reusable
 from stream_engine.core.views.caused import Place
 from stream_engine.core.views.reruns import Standing
 from stream_engine.core.views.runs import ENDED, FoldedRun
+from stream_engine.shell import clients
 from stream_engine.shell.clock import now_ms
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.operating.group_offsets import members
 from stream_engine.shell.operating.log_events import LogEvents, OnLog
 from stream_engine.shell.operating.rerunning import Again, Begun, CannotRerunError, Entries
 from stream_engine.shell.published import Published
@@ -95,6 +97,20 @@ class Reruns:
             with _refusing(one.run, refused):
                 begun.append(self._entries.again(self._with_events(one, there)))
         return Prepared(begun, refused)
+
+    def tell_if_unserved(self) -> None:
+        """Say on stderr that nothing begins for now, if that is so: history, by which reruns are known, hears of a run only from a worker.
+
+        Raises:
+            NoAnswerError: Kafka does not answer.
+        """
+        # The object is kept: a client that is let go ends while it is being asked.
+        admin = clients.admin(self._settings)
+        if not members(admin, self._names.leader_group):
+            say(
+                f"no worker serves {self._app} now: nothing begins before one is started, and the same command given again meanwhile "
+                "would run the same runs once more"
+            )
 
     def begin(self, begun: Sequence[Begun]) -> list[dict[str, str]]:
         """Have runs begin anew; return what is printed of them.

@@ -232,7 +232,8 @@ def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) 
 
     Idempotency keys are those of the first run, so that other systems know a repeated call. Of what filters find, runs that cannot be run again are
     passed over, with the reason; then the exit code is 1. Those whose event was run again since, by this command or a replay, are passed over too: the
-    newest stands for them, or none, where another one goes on, or has repeated the first one and is completed.
+    newest stands for them, or none, where another one goes on, or has repeated the first one and is completed. What no worker has taken yet is not
+    known: while none serves the app, which is said, the same command runs the same runs once more.
     """
     filters: _Filters = {
         "function": options["function"],
@@ -261,20 +262,27 @@ def rerun(run_ids: tuple[str, ...], app: str | None, **options: Unpack[_Rerun]) 
     if refused and (run_ids or not prepared.begun):
         # Whoever names runs wants all of them.
         raise UserError("\n".join([*refused.values(), "nothing is run again"]))
+    if prepared.begun:
+        reruns.tell_if_unserved()
     if not run_ids:
         _show([run for run in found if run.run_id not in refused], yes=yes)
         if not yes:
             prepared.tell()
         confirmed(len(prepared.begun), yes=yes, asks=sys.stdin.isatty())
     begun = reruns.begin(prepared.begun)
-    if as_json:
-        print_json(begun[0] if len(run_ids) == 1 else begun)
-    else:
-        for one in begun:
-            click.echo(f"{one['run_id']}  reruns {one['rerun_of']}")
+    _print(begun, as_json=as_json, one=len(run_ids) == 1)
     if refused:
         prepared.tell()
         raise UserError(f"{len(begun)} runs are run again, {len(refused)} of {len(found)} are not")
+
+
+def _print(begun: list[dict[str, str]], *, as_json: bool, one: bool) -> None:
+    """Print the new runs; as JSON without an array, where ``one`` was asked for."""
+    if as_json:
+        print_json(begun[0] if one else begun)
+        return
+    for new in begun:
+        click.echo(f"{new['run_id']}  reruns {new['rerun_of']}")
 
 
 def _show(found: list[FoldedRun], *, yes: bool) -> None:

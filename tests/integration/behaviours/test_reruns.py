@@ -7,6 +7,7 @@ import pytest
 from stream_engine.shell.clock import now_ms
 from tests.integration.behaviours.commands import command, completed, said
 from tests.integration.behaviours.deploys import Deploys
+from tests.workers import until
 
 pytestmark = pytest.mark.parametrize("deploys", ["payments.py"], indirect=True)
 _ORDERS = 10
@@ -126,6 +127,23 @@ def test_what_a_replay_has_mended_is_passed_over(deploys: Deploys) -> None:
     done = command(deploys, "runs", "rerun", "--function", "pay", "--status", "failed", "--yes", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, []), done.output
     assert "passed over: 5 runs of events of which other runs are completed" in done.stderr
+
+
+def test_it_is_said_that_nothing_begins_while_no_worker_serves_the_app(deploys: Deploys) -> None:
+    runs = _place_orders(deploys)
+    failed = ("runs", "rerun", "--function", "pay", "--status", "failed")
+    words = f"no worker serves {deploys.name} now: nothing begins before one is started"
+    assert words not in command(deploys, *failed).stderr
+    deploys.stop()
+    until(lambda: words in command(deploys, *failed).stderr, "Kafka has let the member go")
+    one = command(deploys, "runs", "rerun", runs[1], "--json")
+    assert (one.exit_code, one.stderr.count(words)) == (0, 1), one.output
+    many = command(deploys, *failed, "--yes", "--json")
+    # Nobody knows yet that the first one is run again.
+    assert (many.exit_code, many.stderr.count(words), len(json.loads(many.stdout))) == (0, 1, 5), many.output
+    deploys.deploy(BEHAVIOURS_BUG="0")
+    for new in (json.loads(one.stdout), *json.loads(many.stdout)):
+        deploys.served.result(new["run_id"])
 
 
 def test_a_replay_that_takes_steps_over_mends_what_failed_and_charges_nobody_twice(deploys: Deploys) -> None:
