@@ -248,7 +248,7 @@ class Checking:
         """Judge what an event means, function by function, and the runs that it has begun; ``received`` is what it is to the new code."""
         place = event.topic, event.partition, event.offset
         begun = dict(self._pasts.begun(place))
-        told, again = self._pasts.disposed(place) | begun.keys(), self._pasts.again(place)
+        told = self._pasts.disposed(place) | begun.keys()
         rejection = received if isinstance(received, Rejection) else None
         known = event if isinstance(received, Rejection) else received
         old = Meant(self._old.match(event, self._partitions) if log.old else _NOTHING)
@@ -265,7 +265,7 @@ class Checking:
             elif not self._wanted.statuses and difference is not None and difference.what != "no run":
                 self._differs(event, function, None, difference)
             elif function not in told:
-                self._note_untold([run for name, run in again if name == function])
+                self._note_untold(self._pasts.again(place, function))
 
     def _note_untold(self, again: list[str]) -> None:
         """Count a pair of an event and a function of which nothing live is known: by the runs of replays, or as what history says nothing of."""

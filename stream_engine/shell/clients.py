@@ -27,6 +27,7 @@ _LOOK_SECONDS = 0.1
 _HASTE_SECONDS = 1.0
 _AGAIN_SECONDS = 1.0
 _LEADERLESS = frozenset({"_UNKNOWN_PARTITION", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"})
+_MISPLACED = frozenset({"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"})
 _PASSING = _LEADERLESS | {
     *(
         "_TIMED_OUT",
@@ -96,6 +97,11 @@ def member(settings: Settings, group: str, **properties: Any) -> Consumer:
 def is_fatal(error: KafkaError) -> bool:
     """Return whether a client is of no use any more after an error."""
     return bool(error.fatal()) or error.name() == "_FATAL"
+
+
+def is_misplaced(error: KafkaError) -> bool:
+    """Return whether a position was asked for that the log does not have, or not any more."""
+    return error.name() in _MISPLACED
 
 
 def passes(error: KafkaError) -> bool:

@@ -40,9 +40,9 @@ def test_a_run_is_told_of_once_however_it_is_read(tmp_path: Path) -> None:
         pasts.take(records)
         assert pasts.begun(("shop.events", 0, 7)) == [("pay", "a-0")]
         assert pasts.begun(("shop.events", 0, 8)) == []
-        assert pasts.again(("shop.events", 0, 7)) == [("pay", "c-0")]
-        assert pasts.again(("shop.events", 0, 8)) == [("pay", "b-0")]
-        assert pasts.again(("shop.events", 0, 9)) == [("pay", "")]
+        assert pasts.again(("shop.events", 0, 7), "pay") == ["c-0"]
+        assert pasts.again(("shop.events", 0, 8), "pay") == ["b-0"]
+        assert pasts.again(("shop.events", 0, 9), "pay") == [""]
         assert pasts.disposed(("shop.events", 0, 9)) == set()
         found = pasts.of("a-0")
         assert found is not None

@@ -37,7 +37,8 @@ def standing(found: Sequence[FoldedRun], known: Iterable[FoldedRun]) -> Standing
             done |= {run.run_id: reason for run in ours}
         else:
             replaced |= {run.run_id: ours[-1] for run in ours[:-1]}
-    return Standing([run for run in found if run.run_id not in {*replaced, *done}], replaced, done)
+    passed_over = replaced.keys() | done.keys()
+    return Standing([run for run in found if run.run_id not in passed_over], replaced, done)
 
 
 def _is_reason(run: FoldedRun, first: FoldedRun, wanted: set[str]) -> bool:

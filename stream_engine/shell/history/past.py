@@ -104,10 +104,10 @@ class Pasts:
         query = "SELECT function FROM disposed WHERE topic = ? AND number = ? AND position = ?"
         return {function for (function,) in self._db.execute(query, place)}
 
-    def again(self, place: Place) -> list[tuple[str, str]]:
-        """Return what replays and reruns have made of an event, as functions and the ids of runs; an empty id stands for what was no run."""
-        query = "SELECT function, run FROM again WHERE topic = ? AND number = ? AND position = ? ORDER BY function, run"
-        return self._db.execute(query, place).fetchall()
+    def again(self, place: Place, function: str) -> list[str]:
+        """Return what replays and reruns of a function have made of an event, as the ids of runs; an empty one stands for what was no run."""
+        query = "SELECT run FROM again WHERE topic = ? AND number = ? AND position = ? AND function = ? ORDER BY run"
+        return [run for (run,) in self._db.execute(query, (*place, function))]
 
     def of(self, run: str) -> Past | None:
         """Return the past of a run, or None if its beginning is not known."""

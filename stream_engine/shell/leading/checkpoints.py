@@ -116,10 +116,13 @@ class Checkpoints(threading.Thread):
     def _trim(self, partition: int, trim: Trim) -> None:
         names = self._names
         starts = {names.journal: trim.journal, names.commands: trim.commands, names.state: trim.state}
+        failed = False
         orders = [TopicPartition(topic, partition, start) for topic, start in starts.items() if start > 0]
         for order, future in self._admin.delete_records(orders).items() if orders else ():
             try:
                 future.result(_ANSWER_SECONDS)
             except (KafkaException, TimeoutError) as error:
                 _log.warning("%s/%d could not be trimmed to offset %d: %s", order.topic, partition, order.offset, error)
-                self._admin = self._connect()
+                failed = True
+        if failed:
+            self._admin = self._connect()

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_engine.core.partition.change import Take
 from stream_engine.core.records.decoding import ForeignError, UnreadableError, decode_commands
-from stream_engine.shell.clients import Callbacks, Haste, fenced, is_fatal
+from stream_engine.shell.clients import Callbacks, Haste, fenced, is_fatal, is_misplaced
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.leading.leaders import Leaders
@@ -18,7 +18,6 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 _BATCH = 1_000
 _HAND_OVER_SECONDS = 3.0
-_MISPLACED = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"}
 
 
 class CommandsReader(threading.Thread):
@@ -110,7 +109,7 @@ class CommandsReader(threading.Thread):
             self._leaders.arrived(partition, takes)
 
     def _complain(self, partition: int | None, error: KafkaError) -> None:
-        if partition in self._reading and error.name() in _MISPLACED:
+        if partition in self._reading and is_misplaced(error):
             self._leaders.misplaced(partition)
         elif is_fatal(error):
             raise UserError(fenced(self._topic, error))

@@ -24,6 +24,7 @@ from stream_engine.shell.trouble import ANSWER_SECONDS
 
 _log = logging.getLogger(__name__)
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's
+_UNANSWERED: Final = frozenset({"_TIMED_OUT", "_TRANSPORT"})
 _LOOK_SECONDS: Final = 0.02
 _RETRY_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 3.0
@@ -43,9 +44,6 @@ class _Question:
     asked_at: float
     ends: dict[_Lane, int] | None = None
     told: bool = False
-
-
-_UNANSWERED: Final = frozenset({"_TIMED_OUT", "_TRANSPORT"})
 
 
 class Horizon(threading.Thread):

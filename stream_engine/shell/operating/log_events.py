@@ -3,7 +3,8 @@
 To go to another place takes a client a tenth of a second, and to read on over a thousand events less than that.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException
@@ -15,8 +16,9 @@ from stream_engine.core.routing.envelope import Rejection
 from stream_engine.core.routing.receive import receive
 from stream_engine.core.views.caused import Place
 from stream_engine.shell import clients, topics
-from stream_engine.shell.clients import offsets
+from stream_engine.shell.clients import is_misplaced, offsets
 from stream_engine.shell.errors import UserError
+from stream_engine.shell.history.reader import Progress
 from stream_engine.shell.reading import TO_THE_END, read
 from stream_engine.shell.routing.avro_events import avro_decoder
 from stream_engine.shell.routing.route import message_of
@@ -26,10 +28,6 @@ NEAR: Final = 1_000
 """Offsets up to the next one that is wanted, over which is read on."""
 
 _SECONDS: Final = 30
-_GONE: Final = frozenset({"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"})
-
-Done = Callable[[int, int], None]
-"""Is told how many of how many are done."""
 
 _Wanted = dict[int, list[int]]
 """The offsets that are still to be read of the partitions of a topic, in their order."""
@@ -56,8 +54,8 @@ class LogEvents:
         """Leave Kafka."""
         self._consumer.close()
 
-    def at(self, places: Collection[Place], done: Done) -> OnLog:
-        """Return the events at some places; ``done`` is told of each.
+    def at(self, places: Collection[Place], progress: Progress) -> OnLog:
+        """Return the events at some places; ``progress`` is told how many of how many have been found.
 
         Raises:
             UserError: Kafka does not answer.
@@ -68,7 +66,7 @@ class LogEvents:
             by_topic.setdefault(topic, {}).setdefault(number, []).append(offset)
         for topic, wanted in by_topic.items():
             for _ in self._read(topic, wanted, found):
-                done(len(found.events) + len(found.missing), len(places))
+                progress(len(found.events) + len(found.missing), len(places))
         return found
 
     def _read(self, topic: str, wanted: _Wanted, found: OnLog) -> Iterator[None]:
@@ -79,25 +77,23 @@ class LogEvents:
             spans = next_pass(wanted)
             try:
                 for raw in read(self._consumer, topic, spans, _SECONDS):
-                    number, offset = raw.partition(), raw.offset()
-                    if number is None or offset is None:
-                        continue
-                    left = wanted[number]
-                    _miss(topic, number, _before(left, offset), found)
-                    if left and left[0] == offset:
-                        left.pop(0)
-                        self._take(Place(topic, number, offset), raw, id, found)
+                    place = Place(topic, raw.partition() or 0, raw.offset() or 0)
+                    left = wanted[place.partition]
+                    _miss(place, _before(left, place.offset), found)
+                    if left and left[0] == place.offset:
+                        del left[0]
+                        self._take(place, raw, id, found)
                         yield
             except TimeoutError as error:
                 raise UserError(f"{self._address} has not answered for half a minute") from error
             except KafkaException as error:
-                if error.args[0].name() not in _GONE:
+                if not is_misplaced(error.args[0]):
                     raise
                 # It has expired in the meantime.
                 self._leave_out(topic, wanted, found)
                 continue
             for number, span in spans.items():
-                _miss(topic, number, _before(wanted[number], span.stop), found)
+                _miss(Place(topic, number, span.stop), _before(wanted[number], span.stop), found)
                 if not wanted[number]:
                     del wanted[number]
 
@@ -117,7 +113,7 @@ class LogEvents:
     def _take(self, place: Place, raw: Raw, topic_id: str, found: OnLog) -> None:
         event = receive(message_of(raw, place.topic, topic_id), {}, self._avro, source=self._sources.get(place.topic))
         if isinstance(event, Rejection):
-            _miss(place.topic, place.partition, [place.offset], found)
+            _miss(place, [place.offset], found)
         else:
             found.events[place] = event
 
@@ -137,13 +133,14 @@ def next_pass(wanted: Mapping[int, Sequence[int]]) -> dict[int, range]:
 
 def _before(left: list[int], offset: int) -> list[int]:
     """Take those before an offset out of what is wanted, and return them."""
-    passed = [one for one in left if one < offset]
-    del left[: len(passed)]
+    count = bisect_left(left, offset)
+    passed = left[:count]
+    del left[:count]
     return passed
 
 
-def _miss(topic: str, number: int, missed: Sequence[int], found: OnLog) -> None:
+def _miss(at: Place, missed: Sequence[int], found: OnLog) -> None:
+    """Note offsets of a place's partition at which there is no event."""
     for offset in missed:
-        found.missing[Place(topic, number, offset)] = (
-            f"there is no event at offset {offset} of {topic}/{number} any more"
-        )
+        why = f"there is no event at offset {offset} of {at.topic}/{at.partition} any more"
+        found.missing[at._replace(offset=offset)] = why

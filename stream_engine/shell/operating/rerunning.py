@@ -22,7 +22,7 @@ from stream_engine.core.stages.entering import next_stop
 from stream_engine.core.stages.reuse import composition, excess
 from stream_engine.shell import clients, topics
 from stream_engine.shell.errors import UserError
-from stream_engine.shell.operating.log_events import Done
+from stream_engine.shell.history.reader import Progress
 from stream_engine.shell.routing.avro_events import avro_decoder
 from stream_engine.shell.settings import Settings
 from stream_engine.shell.topics import Names
@@ -137,7 +137,7 @@ class Entries:
             event,
         )
 
-    def send(self, begun: Sequence[Begun], done: Done) -> None:
+    def send(self, begun: Sequence[Begun], progress: Progress) -> None:
         """Have runs begin; return once Kafka has all of it.
 
         Raises:
@@ -152,7 +152,7 @@ class Entries:
                 failures.append(error.str())
             else:
                 taken += 1
-                done(taken, len(records))
+                progress(taken, len(records))
 
         for partition, value in records:
             while True:

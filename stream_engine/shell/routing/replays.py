@@ -81,11 +81,13 @@ class ReplayPlan:
 
     def _note_expired(self, partition: int, start: int, stop: int, left: int) -> None:
         """Say, and write down, how many of its places have expired: of ``[start, stop)``, in offsets, as the log begins at ``left``. Whoever does so again after a crash writes the same key."""
+        if start >= stop:
+            return
         selected = self._extent.selected
         expired = stop - start
         if selected is not None:
             expired = sum(number == partition and start <= offset < stop for number, offset in selected)
-        if expired <= 0:
+        if not expired:
             return
         _log.warning(
             "%d events of replay %s have expired before they were read: %s/%d begins at offset %d",

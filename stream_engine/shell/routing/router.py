@@ -13,7 +13,7 @@ from stream_engine.core.routing.passage import Passage
 from stream_engine.core.routing.receive import Message
 from stream_engine.core.routing.replay import Extent
 from stream_engine.core.routing.rewind import Progress
-from stream_engine.shell.clients import Callbacks, Haste, fenced, insist, is_fatal
+from stream_engine.shell.clients import Callbacks, Haste, fenced, insist, is_fatal, is_misplaced
 from stream_engine.shell.clock import monotonic
 from stream_engine.shell.errors import UserError
 from stream_engine.shell.routing.avro_events import UnavailableError
@@ -349,7 +349,7 @@ def _commit_offsets(consumer: Consumer, route: Route, due: Mapping[int, Progress
 def _complain(place: str, error: Any) -> None:
     """Tell of an error that came instead of events of a partition, whose topic and number are its ``place``."""
     topic, _, number = place.rpartition("/")
-    if error.name() in {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"}:
+    if is_misplaced(error):
         raise UserError(
             f"the events of {place} that are to be routed next are not there: {error.str()}. If the topic was created again, start the worker "
             "again; if they expired before they were routed, `stream-engine groups reset APP.router "
