@@ -58,7 +58,7 @@ def measure(ground: Ground, count: int) -> Iterator[Figure]:
     warm.close()
     for event, gate in _GATES.items():
         say(f"{count} events: {gate.name}")
-        tail = Tail(ground.settings, ground.names.history, ground.settings.partitions, gate.kind)
+        tail = Tail(ground.settings, ground.names.history, ground.settings.partitions, gate.kind, in_bulk=True)
         began = time.monotonic()
         send_all(producer, topic, event, _keys(count))
         _await(tail, gate, count)
@@ -71,7 +71,7 @@ def _side_by_side(ground: Ground) -> Iterator[Figure]:
     """Yield what a limit of one run for each key costs: with the intake of the events, and once all of them wait in their queues."""
     runs = KEYS * _RUNS_PER_KEY
     producer, topic = clients.producer(ground.settings), ground.names.events
-    history = partial(Tail, ground.settings, ground.names.history, ground.settings.partitions)
+    history = partial(Tail, ground.settings, ground.names.history, ground.settings.partitions, in_bulk=True)
     with Pings(ground.settings, topic) as pings:
         pings.await_all()
         quiet = tick()
@@ -89,6 +89,8 @@ def _side_by_side(ground: Ground) -> Iterator[Figure]:
         _await_keyed(begun, KEYS)
         send_all(producer, topic, "bench/keyed", _keys(runs))
         _await_keyed(disposed, runs, "queued")
+        for tail in (disposed, begun):
+            tail.close()
         let_go = tick()
         send_all(producer, topic, "bench/go", [{"go": True}])
         _await_keyed(ends, KEYS + runs)
@@ -101,8 +103,7 @@ def _side_by_side(ground: Ground) -> Iterator[Figure]:
     yield from latency(f"{start}, before", pings.latencies(quiet, began))
     yield from latency(f"{start}, beside them", pings.latencies(began, ended))
     yield from latency(f"{start}, beside those that wait already", pings.latencies(let_go, over))
-    for tail in (ends, disposed, begun):
-        tail.close()
+    ends.close()
 
 
 def _await_keyed(tail: Tail, count: int, disposition: str = "") -> None:

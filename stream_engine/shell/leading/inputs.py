@@ -25,6 +25,11 @@ class Inputs:
         """Whether commands have been read that are not decided upon."""
         return bool(self._takes or self._backlog)
 
+    @property
+    def wait(self) -> bool:
+        """Whether there is anything that has been taken in, and not been decided upon."""
+        return bool(self._reports or self._takes or self._backlog)
+
     def arrived(self, takes: list[Take]) -> None:
         """Take in records of the commands topic."""
         self._backlog.add(takes)

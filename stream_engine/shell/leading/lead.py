@@ -96,6 +96,13 @@ class Lead:
         """How many records the history topic has not acknowledged."""
         return 0 if self._teller is None else self._teller.untold
 
+    @property
+    def stirred(self) -> bool:
+        """Whether `turn` may have something to do that neither comes due nor depends on more than this partition."""
+        term = self._term
+        has_news = term is None or term.has_news or self._inputs.wait or self._left is not None
+        return has_news and not self.appending
+
     def due(self, now: int) -> float | None:
         """Return in how many seconds `turn` has something to do without input; None for never."""
         if self._leader is None:
@@ -119,7 +126,8 @@ class Lead:
             self._hand_over(self._left)
         elif self._leader is None:
             if self._candidacy is None and monotonic() >= self.ready_at:
-                self._stand()
+                self._candidacy = Candidacy(self, self._process, self._store)
+                self._guarded(self._candidacy.begin)
         else:
             raw = self._decide(self._leader, intake=intake)
             if raw is not None:
@@ -206,10 +214,6 @@ class Lead:
             # Only now that the exception is gone: with what it keeps alive, it may keep the store open.
             self._store.empty()
 
-    def _stand(self) -> None:
-        candidacy = self._candidacy = Candidacy(self, self._process, self._store)
-        self._guarded(candidacy.begin)
-
     def take(self, leader: Leader, records: int) -> None:
         """Begin to lead: what the candidacy came to, which has read so many records since its claim."""
         process = self._process
@@ -233,8 +237,7 @@ class Lead:
         intake = intake and self.untold < MANY_UNTOLD
         found = self._inputs.collect(term.reports, intake=intake)
         now = now_ms()
-        due = leader.due()
-        if found or (due is not None and due <= now) or self._to_mark(leader):
+        if found or _is_due(leader, now) or self._to_mark(leader):
             return self._inputs.decide(leader, now, intake=intake)
         return leader.renew(now) if term.wants_lease else None
 
@@ -297,7 +300,6 @@ class Lead:
         self._checkpoint(leader)
 
     def _checkpoint(self, leader: Leader) -> None:
-        checkpoints = self._process.checkpoints
         if not leader.checkpoint_due or monotonic() < self._checkpoint_at:
             return
 
@@ -311,7 +313,7 @@ class Lead:
                     self._guarded(view.check)
 
         view = self._store.view(without=FOLDED_KEY)
-        checkpoints.write(self.partition, leader.snapshot(), view, done)
+        self._process.checkpoints.write(self.partition, leader.snapshot(), view, done)
 
 
 def _follow_up(process: Process, partition: int, found: Recovered | Committed) -> None:
@@ -320,6 +322,11 @@ def _follow_up(process: Process, partition: int, found: Recovered | Committed) -
         process.checkpoints.trim(partition, found.trim)
     if found.asks:
         process.ask(partition)
+
+
+def _is_due(leader: Leader, now: int) -> bool:
+    due = leader.due()
+    return due is not None and due <= now
 
 
 def _oversize(partition: int, names: Names, size: int) -> UserError:

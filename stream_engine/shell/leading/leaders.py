@@ -31,6 +31,7 @@ _TOLD_POLL_SECONDS = 0.02
 _IDLE_SECONDS = 0.5
 _LOOK_SECONDS = 0.005
 _BUSY_SECONDS = 0.05
+_ALL_SECONDS = 0.005
 _INTAKE_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
 
@@ -52,6 +53,8 @@ class Leaders(threading.Thread):
         self._awake = False
         self._stopping = False
         self._retry_at = 0.0
+        self._all_at = 0.0
+        self._many_untold = False
         self._cycles = 0
         self._process: Process | None = None
         self.beat_at = monotonic()
@@ -140,7 +143,7 @@ class Leaders(threading.Thread):
         deciding.begin()
         began = looked_at = monotonic()
         self._follow_up()
-        for lead in self._in_turn():
+        for lead in self._in_turn(began):
             if lead.turn(intake=monotonic() < began + _INTAKE_SECONDS):
                 # What runs goes first: it is soon decided upon, and then there is time for more.
                 self.wake()
@@ -153,11 +156,7 @@ class Leaders(threading.Thread):
                 self.wake()
         self._follow_up()
         deciding.end()
-        self._room.busy = (
-            self._pace.behind
-            or monotonic() > began + _BUSY_SECONDS
-            or any(lead.untold >= MANY_UNTOLD for lead in self._leads.values())
-        )
+        self._room.busy = self._pace.behind or self._many_untold or monotonic() > began + _BUSY_SECONDS
         if monotonic() > self._retry_at:
             self._retry_at = monotonic() + _RETRY_SECONDS
             for lead in self._leads.values():
@@ -172,9 +171,17 @@ class Leaders(threading.Thread):
             effects, self._effects = self._effects, []
             self._pace.hand_over(effects)
 
-    def _in_turn(self) -> list[Lead]:
-        """Return the leads, another one first in each cycle: whoever comes first takes the room that has become free."""
+    def _in_turn(self, now: float) -> list[Lead]:
+        """Return the leads that have something to do, another one first in each cycle: whoever comes first takes the room that has become free.
+
+        What is due, and what has nothing to do with the partition itself, is looked for every few milliseconds: it costs as much as a decision.
+        """
         leads = list(self._leads.values())
+        if now < self._all_at:
+            leads = [lead for lead in leads if lead.stirred]
+        else:
+            self._all_at = now + _ALL_SECONDS
+            self._many_untold = any(lead.untold >= MANY_UNTOLD for lead in leads)
         self._cycles += 1
         first = self._cycles % max(1, len(leads))
         return leads[first:] + leads[:first]
@@ -187,6 +194,7 @@ class Leaders(threading.Thread):
                 self._inbox.get(timeout=self._patience())()
             except Empty:
                 journal.poll(0)
+                self._all_at = 0.0
         outgoing.poll(0)
         self._awake = False
         while True:

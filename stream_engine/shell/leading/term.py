@@ -30,6 +30,11 @@ class Term:
         self._lease_until = monotonic() + LEASE_SECONDS
         self._over = False
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything for the leader to do."""
+        return bool(self.reports) or self.wants_lease
+
     def post(self, command: Input) -> None:
         """Report to the leader; after the end of the term, to nobody."""
         if not self._over:
