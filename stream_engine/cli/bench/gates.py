@@ -89,6 +89,7 @@ def _side_by_side(ground: Ground) -> Iterator[Figure]:
         _await_keyed(begun, KEYS)
         send_all(producer, topic, "bench/keyed", _keys(runs))
         _await_keyed(disposed, runs, "queued")
+        # They would go on fetching beside what is measured next.
         for tail in (disposed, begun):
             tail.close()
         let_go = tick()

@@ -19,7 +19,7 @@ from stream_engine.shell.settings import Settings
 _STALLED_SECONDS = 60.0
 _BATCH = 1_000
 _ROOM_SECONDS = 0.05
-_IN_BULK = {"fetch.min.bytes": 256 * 1024, "fetch.wait.max.ms": 100}
+_IN_BULK = {"fetch.min.bytes": 256 * 1024}
 
 
 class Tail:
@@ -34,7 +34,7 @@ class Tail:
         *,
         in_bulk: bool = False,
     ) -> None:
-        """With ``in_bulk`` it hears of things up to a tenth of a second late; the broker, and so what is measured, has less to do with it."""
+        """With ``in_bulk`` it hears of things later, by the time that a client's fetch waits at most; the broker, and so what is measured, has less to do with it."""
         self._consumer = clients.reader(settings, **(_IN_BULK if in_bulk else {}))
         parts = [TopicPartition(topic, number) for number in range(partitions)]
         for part in parts:

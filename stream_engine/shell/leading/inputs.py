@@ -28,7 +28,7 @@ class Inputs:
     @property
     def wait(self) -> bool:
         """Whether there is anything that has been taken in, and not been decided upon."""
-        return bool(self._reports or self._takes or self._backlog)
+        return bool(self._reports) or self.commands_wait
 
     def arrived(self, takes: list[Take]) -> None:
         """Take in records of the commands topic."""

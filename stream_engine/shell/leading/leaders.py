@@ -174,7 +174,7 @@ class Leaders(threading.Thread):
     def _in_turn(self, now: float) -> list[Lead]:
         """Return the leads that have something to do, another one first in each cycle: whoever comes first takes the room that has become free.
 
-        What is due, and what has nothing to do with the partition itself, is looked for every few milliseconds: it costs as much as a decision.
+        What comes due, or depends on more than the partition, is looked for every few milliseconds: asking all of them costs as much as a decision.
         """
         leads = list(self._leads.values())
         if now < self._all_at:
